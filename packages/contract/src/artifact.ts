@@ -20,7 +20,9 @@ export const ARTIFACT_FORMATS = {
 } as const satisfies Record<string, { kind: ArtifactKind; contentType: string }>
 export type ArtifactFormat = keyof typeof ARTIFACT_FORMATS
 
-export const digestSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'a digest is "sha256:" and 64 lower-case hexadecimal digits')
+export const digestSchema = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/, 'a digest is "sha256:" and 64 lower-case hexadecimal digits')
 
 export const artifactSchema = z.object({
   artifact_id: z.uuid(),
@@ -30,7 +32,11 @@ export const artifactSchema = z.object({
   size_bytes: z.number().int().nonnegative(),
   uri: z.string(),
   content_type: z.string(),
-  metadata: z.object({ name: z.string(), width: z.number().nullable(), height: z.number().nullable() }),
+  metadata: z.object({
+    name: z.string(),
+    width: z.number().nullable(),
+    height: z.number().nullable(),
+  }),
 })
 /** One immutable file a job produced; `uri` is `ergon://artifacts/sha256/<hex>`, never a path. */
 export type Artifact = z.infer<typeof artifactSchema>

@@ -1,4 +1,13 @@
-export { ARTIFACT_FORMATS, ARTIFACT_KINDS, type Artifact, type ArtifactFormat, type ArtifactKind, artifactSchema, artifactUri, digestSchema } from './artifact.ts'
+export {
+  ARTIFACT_FORMATS,
+  ARTIFACT_KINDS,
+  type Artifact,
+  type ArtifactFormat,
+  type ArtifactKind,
+  artifactSchema,
+  artifactUri,
+  digestSchema,
+} from './artifact.ts'
 export { EXECUTION_TYPES, type ExecutionType } from './execution-type.ts'
 export {
   type Evidence,
@@ -9,7 +18,21 @@ export {
   type FailureDetails,
   failureSchema,
 } from './failure.ts'
-export { JOB_TYPES, type JobPayload, type JobPayloadInput, type JobType, jobPayloadSchema, SCHEMA_MAJOR, SCHEMA_VERSION } from './job-payload.ts'
+export {
+  JOB_TYPES,
+  type JobPayload,
+  type JobPayloadInput,
+  type JobType,
+  jobPayloadSchema,
+  SCHEMA_MAJOR,
+  SCHEMA_VERSION,
+} from './job-payload.ts'
 export { type JobResult, jobResultSchema } from './job-result.ts'
 export { type JobLimits, limitsSchema } from './limits.ts'
-export { CONTRACT_STATUSES, type ContractStatus, JOB_STATUSES, type JobStatus, toContractStatus } from './status.ts'
+export {
+  CONTRACT_STATUSES,
+  type ContractStatus,
+  JOB_STATUSES,
+  type JobStatus,
+  toContractStatus,
+} from './status.ts'

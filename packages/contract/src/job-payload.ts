@@ -16,7 +16,10 @@ const datasetDependencySchema = z.object({
   /** File name under /workspace/input; defaults to the digest's hexadecimal part. */
   name: z.exactOptional(z.string()),
 })
-const objectDependencySchema = z.object({ kind: z.literal('object'), id: z.string() })
+const objectDependencySchema = z.object({
+  kind: z.literal('object'),
+  id: z.string(),
+})
 
 const inputObjectSchema = z.object({
   type: z.string(),

@@ -12,8 +12,15 @@ export const jobResultSchema = z.object({
   started_at: z.string().nullable(),
   finished_at: z.string().nullable(),
   duration_ms: z.number().nullable(),
-  resource_usage: z.object({ cpu_ms: z.number().nullable(), memory_mb_peak: z.number().nullable() }),
-  outputs: z.object({ result_json: z.unknown(), stdout: z.string().nullable(), stderr: z.string().nullable() }),
+  resource_usage: z.object({
+    cpu_ms: z.number().nullable(),
+    memory_mb_peak: z.number().nullable(),
+  }),
+  outputs: z.object({
+    result_json: z.unknown(),
+    stdout: z.string().nullable(),
+    stderr: z.string().nullable(),
+  }),
   artifacts: z.array(artifactSchema),
   logs: z.array(z.object({ level: z.string(), message: z.string(), timestamp: z.string() })),
   project_id: z.string().nullable(),

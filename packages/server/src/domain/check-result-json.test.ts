@@ -1,0 +1,34 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { checkResultJson } from './check-result-json.ts'
+
+describe('checkResultJson', () => {
+  it.each(['null', '{"a":[1,2.50,"é"]}', '12345678901234567890', '1e400'])('accepts %s', (text) => {
+    expect(checkResultJson(text)).toBeNull()
+  })
+
+  it.each([
+    ['{"a": NaN}', 'RESULT_NOT_JSON', 'NaN is not JSON'],
+    ['[-Infinity]', 'RESULT_NOT_JSON', '-Infinity is not JSON'],
+    ['', 'RESULT_NOT_JSON', 'not valid JSON'],
+    ['{"a":"x\\u0000"}', 'RESULT_NOT_STORABLE', '.a contains a NUL'],
+    ['["\\ud800"]', 'RESULT_NOT_STORABLE', '[0] contains a lone surrogate'],
+    ['{"\\ud800":1}', 'RESULT_NOT_STORABLE', 'lone surrogate'],
+    ['[1e999999]', 'RESULT_NOT_STORABLE', 'too large'],
+    ['['.repeat(100_000), 'RESULT_TOO_DEEP', '100000 levels'],
+  ])('refuses %s', (text, code, words) => {
+    const problem = checkResultJson(text)
+    expect(problem?.code).toBe(code)
+    expect(problem?.message).toContain(words)
+  })
+
+  it('accepts whatever JSON.stringify makes of well-formed values', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 5 }), (value) => {
+        const text = JSON.stringify(value)
+        fc.pre(!text.includes('\\u0000') && !/\\ud[89a-f]/i.test(text))
+        expect(checkResultJson(text)).toBeNull()
+      }),
+    )
+  })
+})

@@ -1,0 +1,91 @@
+/** Nesting beyond which PostgreSQL's own JSON parser may refuse a document. */
+const MAX_DEPTH = 200
+const MAX_NUMBER_CHARACTERS = 1_000
+const MAX_EXPONENT = 10_000
+
+export interface ResultProblem {
+  code: 'RESULT_NOT_JSON' | 'RESULT_TOO_DEEP' | 'RESULT_NOT_STORABLE'
+  message: string
+}
+
+/**
+ * Says why a job's result.json cannot be stored as jsonb, or null when it can. The text itself is what is stored, so
+ * that a number is never rounded on the way.
+ */
+export function checkResultJson(text: string): ResultProblem | null {
+  const depth = measureDepth(text)
+  if (depth > MAX_DEPTH) {
+    return {
+      code: 'RESULT_TOO_DEEP',
+      message: `result.json is nested ${depth} levels deep; at most ${MAX_DEPTH} can be stored.`,
+    }
+  }
+  let found: ResultProblem | null = null
+  try {
+    // The reviver's third argument is the number as written; TypeScript's own declaration of JSON.parse lacks it.
+    const revive = function (this: unknown, key: string, value: unknown, context?: { source?: string }): unknown {
+      const name = Array.isArray(this) ? `[${key}]` : `.${key}`
+      found ??= checkString(key, `a key (${JSON.stringify(key)})`) ?? checkValue(value, name, context?.source)
+      return value
+    }
+    JSON.parse(text, revive)
+  } catch (error) {
+    return { code: 'RESULT_NOT_JSON', message: explainSyntax(text, error) }
+  }
+  return found
+}
+
+function checkValue(value: unknown, name: string, source: string | undefined): ResultProblem | null {
+  if (typeof value === 'string') return checkString(value, `the string at ${name}`)
+  if (typeof value !== 'number' || source === undefined) return null
+  const exponent = Math.abs(Number(/e([+-]?\d+)$/i.exec(source)?.[1] ?? 0))
+  if (source.length <= MAX_NUMBER_CHARACTERS && exponent <= MAX_EXPONENT) return null
+  return {
+    code: 'RESULT_NOT_STORABLE',
+    message: `result.json: the number at ${name} is too large to be stored (${source.slice(0, 40)}…).`,
+  }
+}
+
+function checkString(value: string, what: string): ResultProblem | null {
+  if (value.includes('\u0000')) {
+    return {
+      code: 'RESULT_NOT_STORABLE',
+      message: `result.json: ${what} contains a NUL character, which PostgreSQL cannot store.`,
+    }
+  }
+  if (!value.isWellFormed()) {
+    return {
+      code: 'RESULT_NOT_STORABLE',
+      message: `result.json: ${what} contains a lone surrogate, which is not Unicode text.`,
+    }
+  }
+  return null
+}
+
+function explainSyntax(text: string, error: unknown): string {
+  const special = /(?<![\w"])(NaN|-?Infinity)(?![\w"])/.exec(text)
+  const reason =
+    special === null
+      ? error instanceof Error
+        ? error.message
+        : String(error)
+      : `${special[0]} is not JSON; write null or a string instead`
+  return `result.json is not valid JSON: ${reason.slice(0, 300)}`
+}
+
+/** The deepest nesting of brackets outside strings, found without recursion so that hostile depth costs nothing. */
+function measureDepth(text: string): number {
+  let depth = 0
+  let deepest = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (inString) {
+      if (c === 0x5c) i++
+      else if (c === 0x22) inString = false
+    } else if (c === 0x22) inString = true
+    else if (c === 0x5b || c === 0x7b) deepest = Math.max(deepest, ++depth)
+    else if (c === 0x5d || c === 0x7d) depth--
+  }
+  return deepest
+}

@@ -1,0 +1,182 @@
+import { FAILURE_CATEGORIES } from '@ergon/contract'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { decideOutcome, type VerdictInput } from './decide-outcome.ts'
+import { toSandboxLimits } from './limits.ts'
+import type { SandboxEvidence } from './sandbox-evidence.ts'
+
+const limits = toSandboxLimits(
+  {
+    timeout_ms: 1000,
+    cpu_ms: 1000,
+    memory_mb: 64,
+    max_output_kb: 1,
+    max_artifacts: 5,
+  },
+  100,
+)
+
+const clean: SandboxEvidence = {
+  exit: { kind: 'exited', code: 0 },
+  killed_by: null,
+  counters: {
+    wall_ms: 10,
+    cpu_ms: 5,
+    memory_peak_bytes: 1000,
+    oom_kills: 0,
+    pids_refused: 0,
+    disk_peak_bytes: 0,
+    disk_peak_files: 2,
+    stdout_bytes: 0,
+    stderr_bytes: 0,
+  },
+  truncated: { stdout: false, stderr: false },
+  report: null,
+}
+
+function input(
+  evidence: Partial<SandboxEvidence> = {},
+  counters: Partial<SandboxEvidence['counters']> = {},
+): VerdictInput {
+  return {
+    evidence: {
+      ...clean,
+      ...evidence,
+      counters: { ...clean.counters, ...counters },
+    },
+    limits,
+    violations: [],
+    collectionLimits: [],
+    resultProblem: null,
+  }
+}
+
+function codeOf(value: VerdictInput): string {
+  const verdict = decideOutcome(value)
+  return verdict.kind === 'failed' ? `${verdict.failure.category}/${verdict.failure.code}` : verdict.kind
+}
+
+describe('decideOutcome', () => {
+  it.each([
+    [input(), 'succeeded'],
+    [input({}, { pids_refused: 9 }), 'succeeded'],
+    [input({ killed_by: 'client', exit: { kind: 'unknown' } }), 'cancelled'],
+    [input({ killed_by: 'wall', exit: { kind: 'unknown' } }, { oom_kills: 1 }), 'RESOURCE_LIMIT/WALL_TIME'],
+    [input({ killed_by: 'cpu', exit: { kind: 'unknown' } }), 'RESOURCE_LIMIT/CPU_TIME'],
+    [input({ killed_by: 'stdout', exit: { kind: 'unknown' } }), 'RESOURCE_LIMIT/OUTPUT'],
+    [input({}, { oom_kills: 1 }), 'RESOURCE_LIMIT/MEMORY'],
+    [input({ exit: { kind: 'signaled', signal: 25 } }), 'RESOURCE_LIMIT/FILE_SIZE'],
+    [input({ exit: { kind: 'signaled', signal: 31 } }), 'SANDBOX_VIOLATION/SYSCALL_KILLED'],
+    [input({ exit: { kind: 'exited', code: 1 } }, { pids_refused: 1 }), 'RESOURCE_LIMIT/PIDS'],
+    [input({ exit: { kind: 'exited', code: 1 } }, { disk_peak_bytes: limits.disk_bytes }), 'RESOURCE_LIMIT/DISK'],
+    [input({ exit: { kind: 'exited', code: 1 } }, { disk_peak_files: limits.disk_files }), 'RESOURCE_LIMIT/FILES'],
+    [input({ exit: { kind: 'exited', code: 137 } }), 'USER_CODE_ERROR/NON_ZERO_EXIT'],
+    [input({ exit: { kind: 'exited', code: 152 } }), 'USER_CODE_ERROR/NON_ZERO_EXIT'],
+    [input({ exit: { kind: 'signaled', signal: 9 } }), 'USER_CODE_ERROR/KILLED_BY_SIGNAL'],
+    [input({ exit: { kind: 'unknown' } }), 'INTERNAL_ERROR/SANDBOX_LOST'],
+    [{ ...input(), violations: [{ path: 'x', code: 'SYMLINK' }] }, 'SANDBOX_VIOLATION/ARTIFACT_SYMLINK'],
+    [
+      {
+        ...input(),
+        collectionLimits: [{ counter: 'artifact_count', limit: 5, observed: 6 }],
+      },
+      'RESOURCE_LIMIT/ARTIFACT_COUNT',
+    ],
+    [
+      {
+        ...input(),
+        resultProblem: { code: 'RESULT_NOT_JSON', message: 'NaN' },
+      },
+      'USER_CODE_ERROR/RESULT_NOT_JSON',
+    ],
+  ])('case %#: %j', (value, expected) => {
+    expect(codeOf(value)).toBe(expected)
+  })
+
+  it('takes line and traceback of an exception from the report', () => {
+    const report = {
+      kind: 'exception',
+      type: 'ValueError',
+      message: 'no',
+      line: 3,
+      column: 1,
+      traceback: 'Traceback …',
+    }
+    const verdict = decideOutcome(input({ exit: { kind: 'exited', code: 1 }, report }))
+    expect(verdict).toMatchObject({
+      failure: {
+        code: 'PYTHON_EXCEPTION',
+        message: 'ValueError: no (line 3)',
+        details: { line: 3, traceback: 'Traceback …' },
+      },
+    })
+  })
+
+  it.each([
+    ['SyntaxError', 'USER_CODE_ERROR/PYTHON_SYNTAX_ERROR'],
+    ['ModuleNotFoundError', 'DEPENDENCY_ERROR/MODULE_NOT_FOUND'],
+    ['MemoryError', 'USER_CODE_ERROR/PYTHON_EXCEPTION'],
+  ])('names a %s', (type, expected) => {
+    expect(
+      codeOf(
+        input({
+          exit: { kind: 'exited', code: 1 },
+          report: { kind: 'exception', type },
+        }),
+      ),
+    ).toBe(expected)
+  })
+
+  const evidence: fc.Arbitrary<SandboxEvidence> = fc.record({
+    exit: fc.oneof(
+      fc.record({ kind: fc.constant('exited' as const), code: fc.nat(255) }),
+      fc.record({
+        kind: fc.constant('signaled' as const),
+        signal: fc.integer({ min: 1, max: 64 }),
+      }),
+      fc.record({ kind: fc.constant('unknown' as const) }),
+    ),
+    killed_by: fc.constantFrom(null, 'wall', 'cpu', 'memory', 'stdout', 'stderr', 'client'),
+    counters: fc.record({
+      wall_ms: fc.nat(),
+      cpu_ms: fc.nat(),
+      memory_peak_bytes: fc.nat(),
+      oom_kills: fc.nat(2),
+      pids_refused: fc.nat(2),
+      disk_peak_bytes: fc.nat(limits.disk_bytes),
+      disk_peak_files: fc.nat(limits.disk_files),
+      stdout_bytes: fc.nat(),
+      stderr_bytes: fc.nat(),
+    }),
+    truncated: fc.record({ stdout: fc.boolean(), stderr: fc.boolean() }),
+    report: fc.anything(),
+  })
+
+  it('decides every combination, and never blames us for a program that has a status', () => {
+    fc.assert(
+      fc.property(evidence, (seen) => {
+        const verdict = decideOutcome({ ...input(), evidence: seen })
+        if (verdict.kind !== 'failed') return
+        expect(FAILURE_CATEGORIES).toContain(verdict.failure.category)
+        if (verdict.failure.category === 'INTERNAL_ERROR') expect(seen.exit.kind).toBe('unknown')
+      }),
+    )
+  })
+
+  it('never lets the untrusted report change a limit, a kill or a success', () => {
+    fc.assert(
+      fc.property(evidence, fc.anything(), (seen, report) => {
+        const before = decideOutcome({
+          ...input(),
+          evidence: { ...seen, report: null },
+        })
+        const after = decideOutcome({
+          ...input(),
+          evidence: { ...seen, report },
+        })
+        const isUserError = before.kind === 'failed' && before.failure.category === 'USER_CODE_ERROR'
+        if (!isUserError) expect(after).toEqual(before)
+      }),
+    )
+  })
+})

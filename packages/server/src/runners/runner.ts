@@ -1,0 +1,87 @@
+import type { Artifact } from '@ergon/contract'
+import type { SpooledFile } from '../artifacts/spool.ts'
+import type { Verdict } from '../domain/decide-outcome.ts'
+
+/** A claimed job as a runner sees it. `inputJson` is the row's input_data as text, never re-serialised. */
+export interface RunnerJob {
+  id: string
+  serviceName: string
+  operation: string
+  inputJson: string | null
+  timeoutSeconds: number | null
+  attempt: number
+  maxAttempts: number
+}
+
+export interface ExecutionContext {
+  tenantId: string | null
+  triggeredBy: string | null
+  correlationId: string | null
+  securityContextJson: string | null
+  /** Aborts when the job is cancelled, lost, or the worker must stop. */
+  signal: AbortSignal
+  /** Where a runner's output goes while the job runs; already bounded, not yet sanitised. */
+  onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void
+  /** Which of these dataset digests the job's tenant may read. */
+  resolveDatasets(digests: readonly string[]): Promise<ReadonlySet<string>>
+  /** The attempt's own spool folder; removed after the outcome is recorded. */
+  spoolFolder: string
+}
+
+/** A file a job leaves, checked and hashed, not yet stored. */
+export interface ProducedArtifact {
+  name: string
+  kind: string
+  format: string
+  contentType: string
+  width: number | null
+  height: number | null
+  file: SpooledFile
+}
+
+/** The table's resource_usage column, key by key. */
+export interface ResourceUsage {
+  cpu_ms: number
+  cpu_usage_percent: number
+  memory_mb: number
+  peak_memory_mb: number
+  disk_mb: number
+  duration_seconds: number
+}
+
+/** What the worker made of a job's streams and files: sanitised text and stored artifacts. */
+export interface StoredOutputs {
+  stdout: string
+  stderr: string
+  artifacts: readonly Artifact[]
+}
+
+/** What one attempt came to. Runners return failures of the job; they throw only for faults of ours. */
+export interface RunnerOutcome {
+  verdict: Verdict
+  /** output_data as JSON text, once the outputs that the worker bounds and stores are known. */
+  composeOutput(stored: StoredOutputs): string | null
+  artifacts: ProducedArtifact[]
+  resourceUsage: ResourceUsage | null
+  envVersion: string | null
+  /** Audit records that decided nothing: refusals the program survived, truncations. */
+  logs: { level: 'info' | 'warn'; message: string }[]
+}
+
+export interface ResourceRequirements {
+  cpuCores: number
+  memoryMb: number
+  diskMb: number
+}
+
+/** What every execution type implements. */
+export interface Runner<Config = unknown> {
+  readonly displayName: string
+  /** Checks a service's runner_config once, at load; throws CONFIG_INVALID naming the field. */
+  validateConfig(config: unknown): Config
+  /** Runs one attempt to its end; everything it started is gone when the promise settles. */
+  execute(job: RunnerJob, config: Config, context: ExecutionContext): Promise<RunnerOutcome>
+  /** Ends a running job; false when this runner does not hold it. */
+  cancel(jobId: string): boolean
+  getResourceRequirements(config: Config): ResourceRequirements
+}

@@ -1,0 +1,44 @@
+import { toSandboxLimits } from '../../domain/limits.ts'
+import type { Sandbox, SandboxFile } from '../../sandbox/sandbox.ts'
+import { SandboxOutputs } from './collect-outputs.ts'
+import type { RuntimeAdapter } from './runtime-adapter.ts'
+
+const DEFAULT_ENTRYPOINT = 'main.py'
+
+/** Runs a program as a Python file of its own: `/workspace/code/<entrypoint>` as `__main__`. */
+export function createPythonAdapter(sandbox: Sandbox, cpuPercent: number): RuntimeAdapter {
+  return {
+    language: 'python',
+
+    prepare(inputs, onOutput) {
+      const { payload } = inputs
+      const entrypoint = payload.inputs.object.runtime.entrypoint ?? DEFAULT_ENTRYPOINT
+      const code = textFile(`code/${entrypoint}`, payload.inputs.object.content.value)
+      const parameters = textFile('input/parameters.json', inputs.parametersJson)
+      return {
+        request: {
+          id: `${inputs.jobId}-${inputs.attempt}`,
+          environment: inputs.envVersion,
+          runtime: 'crun',
+          entry: { kind: 'python', file: code.path },
+          env: {},
+          limits: toSandboxLimits(payload.limits, cpuPercent),
+          onOutputLimit: 'kill',
+          files: [code, parameters, ...inputs.datasets],
+        },
+        outputs: new SandboxOutputs(inputs.spoolFolder, payload.output_spec.formats, onOutput),
+      }
+    },
+
+    execute: (run, signal) => sandbox.run(run.request, run.outputs, signal),
+
+    collectOutputs: (run) => run.outputs.collect(),
+
+    cleanup: (run) => run.outputs.abandon(),
+  }
+}
+
+function textFile(path: string, text: string): SandboxFile {
+  const bytes = Buffer.from(text, 'utf8')
+  return { path, sizeBytes: bytes.length, read: () => [bytes] }
+}

@@ -1,0 +1,69 @@
+import type { Failure, JobPayload } from '@ergon/contract'
+import type { ArtifactStore } from '../../artifacts/artifact-store.ts'
+import type { SandboxFile } from '../../sandbox/sandbox.ts'
+import type { ExecutionContext } from '../runner.ts'
+import { validationFailure } from './read-payload.ts'
+
+/** Names sandboxd takes for a file; `parameters.json` is the job's own. */
+const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
+const RESERVED_NAMES = new Set(['parameters.json'])
+
+type Resolution = { ok: true; datasets: SandboxFile[] } | { ok: false; failure: Failure }
+
+/** Turns the payload's dataset references into readable files, or says which is missing, misnamed or not the tenant's. */
+export async function resolveDatasets(
+  payload: JobPayload,
+  store: ArtifactStore,
+  context: ExecutionContext,
+): Promise<Resolution> {
+  const { entrypoint } = payload.inputs.object.runtime
+  if (entrypoint !== undefined && !FILE_NAME.test(entrypoint)) return misnamed('entrypoint', entrypoint)
+  const wanted = payload.inputs.object.dependencies.filter((dependency) => dependency.kind === 'dataset')
+  const granted =
+    wanted.length === 0 ? new Set<string>() : await context.resolveDatasets(wanted.map(({ digest }) => digest))
+  const names = new Set(RESERVED_NAMES)
+  const datasets: SandboxFile[] = []
+  for (const { digest, name = digest.slice('sha256:'.length) } of wanted) {
+    if (!FILE_NAME.test(name)) return misnamed('dataset name', name)
+    if (names.has(name))
+      return {
+        ok: false,
+        failure: validationFailure(
+          'INPUT_NAME_INVALID',
+          `two inputs are called "${name}"; give each dataset a name of its own`,
+        ),
+      }
+    names.add(name)
+    const sizeBytes = granted.has(digest) ? await store.size(digest) : null
+    if (sizeBytes === null) return { ok: false, failure: missing(name, digest) }
+    datasets.push({
+      path: `input/${name}`,
+      sizeBytes,
+      read: () => readStored(store, digest),
+    })
+  }
+  return { ok: true, datasets }
+}
+
+async function* readStored(store: ArtifactStore, digest: string): AsyncGenerator<Buffer> {
+  for await (const chunk of await store.read(digest)) yield chunk
+}
+
+function misnamed(what: string, value: string): Resolution {
+  const message = `${what} ${JSON.stringify(value)} is not a plain file name: letters, digits, dot, dash and underscore, at most 128, beginning with a letter, digit or underscore`
+  return {
+    ok: false,
+    failure: validationFailure('INPUT_NAME_INVALID', message),
+  }
+}
+
+function missing(name: string, digest: string): Failure {
+  const message = `dataset "${name}" (${digest}) is not stored for this tenant; upload it, then submit the job again`
+  return {
+    category: 'DEPENDENCY_ERROR',
+    code: 'DATASET_MISSING',
+    message,
+    evidence: null,
+    details: null,
+  }
+}

@@ -1,0 +1,42 @@
+import type { JobPayload } from '@ergon/contract'
+import type { SandboxFile, SandboxObserver, SandboxReport, SandboxRequest } from '../../sandbox/sandbox.ts'
+import type { ProducedArtifact } from '../runner.ts'
+
+/** What a job brings, resolved and checked: nothing here has to be fetched any more. */
+export interface AdapterInputs {
+  jobId: string
+  attempt: number
+  payload: JobPayload
+  parametersJson: string
+  envVersion: string
+  datasets: readonly SandboxFile[]
+  spoolFolder: string
+}
+
+/** One prepared attempt: the request for the sandbox and the observer that gathers what comes out. */
+export interface PreparedRun {
+  request: SandboxRequest
+  outputs: SandboxObserver & OutputCollector
+}
+
+export interface OutputCollector {
+  collect(): Promise<CollectedOutputs>
+  /** Closes what a broken run left open. */
+  abandon(): Promise<void>
+}
+
+export interface CollectedOutputs {
+  resultJson: string | null
+  resultProblem: { code: string; message: string } | null
+  artifacts: ProducedArtifact[]
+  violations: { path: string; code: string }[]
+}
+
+/** Knows one language; runs nothing outside the sandbox. */
+export interface RuntimeAdapter {
+  readonly language: string
+  prepare(inputs: AdapterInputs, onOutput: SandboxObserver['onOutput']): PreparedRun
+  execute(run: PreparedRun, signal: AbortSignal): Promise<SandboxReport>
+  collectOutputs(run: PreparedRun): Promise<CollectedOutputs>
+  cleanup(run: PreparedRun): Promise<void>
+}

@@ -1,0 +1,210 @@
+import type { Failure } from '@ergon/contract'
+import type { ArtifactStore } from '../../artifacts/artifact-store.ts'
+import { decideOutcome, type Verdict } from '../../domain/decide-outcome.ts'
+import { toResourceUsage } from '../../domain/resource-usage.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { SandboxError, type SandboxReport } from '../../sandbox/sandbox.ts'
+import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { readPayload, validationFailure } from './read-payload.ts'
+import { resolveDatasets } from './resolve-inputs.ts'
+import type { CollectedOutputs, PreparedRun, RuntimeAdapter } from './runtime-adapter.ts'
+
+interface Dependencies {
+  adapters: readonly RuntimeAdapter[]
+  store: ArtifactStore
+  /** The installed environment for a name or `<name>@<digest>`; throws ENVIRONMENT_NOT_FOUND. */
+  resolveEnvironment(nameOrVersion: string): Promise<{ envVersion: string; language: string }>
+}
+
+/** Runs job-contract payloads: one sandbox per attempt, the language's adapter around it. */
+export class SandboxRunner implements Runner<null> {
+  readonly displayName = 'Sandbox'
+  readonly #adapters: ReadonlyMap<string, RuntimeAdapter>
+  readonly #dependencies: Dependencies
+  readonly #running = new Map<string, AbortController>()
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies
+    this.#adapters = new Map(dependencies.adapters.map((adapter) => [adapter.language, adapter]))
+  }
+
+  validateConfig(config: unknown): null {
+    if (config === null || config === undefined) return null
+    throw new ErgonError('CONFIG_INVALID', 'the built-in executor service takes no runner_config')
+  }
+
+  async execute(job: RunnerJob, _config: null, context: ExecutionContext): Promise<RunnerOutcome> {
+    const controller = new AbortController()
+    this.#running.set(job.id, controller)
+    try {
+      return await this.#attempt(job, {
+        ...context,
+        signal: AbortSignal.any([context.signal, controller.signal]),
+      })
+    } finally {
+      this.#running.delete(job.id)
+    }
+  }
+
+  cancel(jobId: string): boolean {
+    const controller = this.#running.get(jobId)
+    controller?.abort()
+    return controller !== undefined
+  }
+
+  getResourceRequirements() {
+    return { cpuCores: 1, memoryMb: 512, diskMb: 256 }
+  }
+
+  async #attempt(job: RunnerJob, context: ExecutionContext): Promise<RunnerOutcome> {
+    const reading = readPayload(job.inputJson, job.operation)
+    if (!reading.ok) return refused(reading.failure)
+    const { payload, parametersJson } = reading.read
+    if (payload.workspace_id != null && payload.workspace_id !== context.tenantId) {
+      return refused(
+        validationFailure(
+          'TENANT_MISMATCH',
+          `workspace_id is ${payload.workspace_id}, the row's tenant_id is ${context.tenantId}; they must agree`,
+        ),
+      )
+    }
+    const { language } = payload.environment
+    const adapter = this.#adapters.get(language)
+    if (adapter === undefined || payload.inputs.object.runtime.language !== language) {
+      return refused(
+        validationFailure(
+          'RUNTIME_UNKNOWN',
+          `no runtime for environment language "${language}" and code language "${payload.inputs.object.runtime.language}"; runtimes: ${[...this.#adapters.keys()].join(', ')}`,
+        ),
+      )
+    }
+    const environment = await this.#findEnvironment(payload.environment.env_version)
+    if ('failure' in environment) return refused(environment.failure)
+    const inputs = await resolveDatasets(payload, this.#dependencies.store, context)
+    if (!inputs.ok) return refused(inputs.failure, environment.envVersion)
+
+    const run = adapter.prepare(
+      {
+        jobId: job.id,
+        attempt: job.attempt,
+        payload,
+        parametersJson,
+        envVersion: environment.envVersion,
+        datasets: inputs.datasets,
+        spoolFolder: context.spoolFolder,
+      },
+      context.onOutput,
+    )
+    try {
+      const report = await adapter.execute(run, context.signal)
+      const outputs = await adapter.collectOutputs(run)
+      return conclude(run, report, outputs, environment.envVersion, payload.output_spec)
+    } catch (error) {
+      if (error instanceof SandboxError) return concludeWithoutEvidence(error, environment.envVersion)
+      throw error
+    } finally {
+      await adapter.cleanup(run)
+    }
+  }
+
+  async #findEnvironment(nameOrVersion: string): Promise<{ envVersion: string } | { failure: Failure }> {
+    try {
+      return await this.#dependencies.resolveEnvironment(nameOrVersion)
+    } catch (error) {
+      if (error instanceof ErgonError && error.code === 'ENVIRONMENT_NOT_FOUND')
+        return { failure: validationFailure(error.code, error.message) }
+      throw error
+    }
+  }
+}
+
+function conclude(
+  { request }: PreparedRun,
+  report: SandboxReport,
+  outputs: CollectedOutputs,
+  envVersion: string,
+  spec: { return_stdout: boolean; return_stderr: boolean },
+): RunnerOutcome {
+  const verdict = decideOutcome({
+    evidence: report.evidence,
+    limits: request.limits,
+    violations: [...report.violations, ...outputs.violations],
+    collectionLimits: report.collectionLimits,
+    resultProblem: outputs.resultProblem,
+  })
+  return {
+    verdict,
+    composeOutput: (stored) => composeOutput(outputs.resultJson, stored, spec),
+    // A job that broke the rules of leaving leaves nothing.
+    artifacts: isRuleBreach(verdict) ? [] : outputs.artifacts,
+    resourceUsage: toResourceUsage(report.evidence),
+    envVersion,
+    logs: describeRefusals(report),
+  }
+}
+
+function isRuleBreach(verdict: Verdict): boolean {
+  return verdict.kind === 'failed' && verdict.failure.category === 'SANDBOX_VIOLATION'
+}
+
+/** output_data by text, so that the numbers of result.json reach the table as they were written. */
+function composeOutput(
+  resultJson: string | null,
+  stored: StoredOutputs,
+  spec: { return_stdout: boolean; return_stderr: boolean },
+): string {
+  const stdout = JSON.stringify(spec.return_stdout ? stored.stdout : null)
+  const stderr = JSON.stringify(spec.return_stderr ? stored.stderr : null)
+  return `{"result_json":${resultJson ?? 'null'},"stdout":${stdout},"stderr":${stderr},"artifacts":${JSON.stringify(stored.artifacts)}}`
+}
+
+function describeRefusals({ evidence }: SandboxReport): RunnerOutcome['logs'] {
+  const logs: RunnerOutcome['logs'] = []
+  if (evidence.counters.pids_refused > 0)
+    logs.push({
+      level: 'warn',
+      message: `${evidence.counters.pids_refused} new processes or threads were refused`,
+    })
+  for (const stream of ['stdout', 'stderr'] as const) {
+    if (evidence.truncated[stream]) logs.push({ level: 'warn', message: `${stream} was cut at its limit` })
+  }
+  return logs
+}
+
+function refused(failure: Failure, envVersion: string | null = null): RunnerOutcome {
+  return {
+    verdict: { kind: 'failed', failure },
+    composeOutput: () => null,
+    artifacts: [],
+    resourceUsage: null,
+    envVersion,
+    logs: [],
+  }
+}
+
+/** sandboxd's refusals that are the job's own fault; every other one is ours and is tried again. */
+const REQUEST_FAULTS: Record<string, Failure['category']> = {
+  ENVIRONMENT_NOT_FOUND: 'VALIDATION_ERROR',
+  LIMIT_OUT_OF_RANGE: 'VALIDATION_ERROR',
+  INPUT_TOO_LARGE: 'RESOURCE_LIMIT',
+}
+
+function concludeWithoutEvidence(error: SandboxError, envVersion: string): RunnerOutcome {
+  if (error.code === 'ABORTED')
+    return {
+      ...refused(validationFailure('ABORTED', error.message), envVersion),
+      verdict: { kind: 'cancelled' },
+    }
+  const category = REQUEST_FAULTS[error.code]
+  const code = category === undefined ? `SANDBOX_${error.code}` : error.code
+  return refused(
+    {
+      category: category ?? 'INTERNAL_ERROR',
+      code,
+      message: error.message,
+      evidence: null,
+      details: null,
+    },
+    envVersion,
+  )
+}

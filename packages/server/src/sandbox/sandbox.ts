@@ -1,0 +1,65 @@
+import type {
+  CollectionLimit,
+  CollectionViolation,
+  SandboxEvidence,
+  SandboxLimits,
+} from '../domain/sandbox-evidence.ts'
+
+/** A read-only input: `path` is `code/<name>` or `input/<name>` below /workspace. */
+export interface SandboxFile {
+  path: string
+  sizeBytes: number
+  read(): AsyncIterable<Buffer> | Iterable<Buffer>
+}
+
+export interface SandboxRequest {
+  /** Names the sandbox in cgroups: lower-case letters, digits and dashes, at most 64. */
+  id: string
+  /** `<name>@<digest>` of an installed environment. */
+  environment: string
+  runtime: 'crun'
+  entry: { kind: 'python'; file: string } | { kind: 'exec'; argv: string[] }
+  env: Record<string, string>
+  limits: SandboxLimits
+  onOutputLimit: 'kill' | 'truncate'
+  files: readonly SandboxFile[]
+}
+
+/** Receives the bytes of one collected file. */
+export interface ByteSink {
+  write(chunk: Buffer): Promise<void>
+  finish(): Promise<void>
+}
+
+/** What the caller does with what comes out of a sandbox while it lives and after. */
+export interface SandboxObserver {
+  onStarted(): void
+  onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void
+  openResult(sizeBytes: number): Promise<ByteSink>
+  openArtifact(name: string, sizeBytes: number): Promise<ByteSink>
+}
+
+export interface SandboxReport {
+  evidence: SandboxEvidence
+  violations: CollectionViolation[]
+  collectionLimits: CollectionLimit[]
+}
+
+/**
+ * Runs one program in isolation and reports the evidence; nothing of it is left when the promise settles.
+ * Aborting kills the program; the report still comes. Throws SandboxError when there is no evidence to report.
+ */
+export interface Sandbox {
+  run(request: SandboxRequest, observer: SandboxObserver, signal: AbortSignal): Promise<SandboxReport>
+}
+
+/** Why there is no report: sandboxd refused the request, or was lost on the way. `code` is sandboxd's, or LOST or UNREACHABLE. */
+export class SandboxError extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'SandboxError'
+    this.code = code
+  }
+}

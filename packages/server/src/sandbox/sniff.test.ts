@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { sniffFile } from './sniff.ts'
+
+const allowed = new Set(['png', 'svg', 'json', 'csv'])
+const png = Buffer.concat([
+  Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13]),
+  Buffer.from('IHDR'),
+  Buffer.from([0, 0, 2, 128, 0, 0, 1, 224]),
+])
+
+describe('sniffFile', () => {
+  it('reads the size of a png', () => {
+    expect(sniffFile('a.png', png, false, allowed)).toEqual({
+      ok: true,
+      file: { format: 'png', width: 640, height: 480 },
+    })
+  })
+
+  it('reads the size of an svg in CSS pixels', () => {
+    const svg = Buffer.from(
+      '<?xml version="1.0"?>\n<!-- x -->\n<svg width="460.8pt" height="345.6pt" xmlns="http://www.w3.org/2000/svg">',
+    )
+    expect(sniffFile('a.SVG', svg, true, allowed)).toEqual({
+      ok: true,
+      file: { format: 'svg', width: 614, height: 461 },
+    })
+  })
+
+  it.each([
+    ['a.png', Buffer.from('<html><script>'), 'CONTENT_MISMATCH'],
+    ['a.svg', Buffer.from('<html><svg>'), 'CONTENT_MISMATCH'],
+    ['a.pdf', Buffer.from('%PDF-1.7'), 'FORMAT_NOT_ALLOWED'],
+    ['png', png, 'FORMAT_NOT_ALLOWED'],
+    ['a.constructor', png, 'FORMAT_NOT_ALLOWED'],
+  ])('refuses %s', (name, head, code) => {
+    expect(sniffFile(name, head, true, allowed)).toMatchObject({
+      ok: false,
+      code,
+    })
+  })
+
+  it('refuses a csv that is not text', () => {
+    expect(sniffFile('a.csv', Buffer.from([0xff, 0]), false, allowed)).toMatchObject({
+      ok: false,
+      code: 'CONTENT_MISMATCH',
+    })
+  })
+})
