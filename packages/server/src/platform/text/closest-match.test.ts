@@ -1,0 +1,16 @@
+import { expect, test } from 'vitest'
+import { closestMatch } from './closest-match.ts'
+
+test.each([
+  ['pyhton-sci', 'python-sci'],
+  ['python', undefined],
+  ['Python-Sci', 'python-sci'],
+  ['latx', 'latex'],
+  ['quantum', undefined],
+])('%s means %s', (word, meant) => {
+  expect(closestMatch(word, ['python-sci', 'latex', 'octave'])).toBe(meant)
+})
+
+test('nothing to choose from means nothing', () => {
+  expect(closestMatch('spine', [])).toBeUndefined()
+})
