@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import type { EnvironmentDefinition } from './environment-definition.ts'
@@ -52,6 +52,7 @@ export async function installDebianRootFs(options: DebianRootFsOptions): Promise
   )
 
   const { suite } = definition
+  const signed = '[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
   const argv = [
     'mmdebstrap',
     '--variant=essential',
@@ -70,9 +71,9 @@ export async function installDebianRootFs(options: DebianRootFsOptions): Promise
     `--include=${definition.packages.join(',')}`,
     suite,
     rootFs,
-    `deb ${mirrors.main} ${suite} main`,
-    `deb ${mirrors.main} ${suite}-updates main`,
-    `deb ${mirrors.security} ${suite}-security main`,
+    `deb ${signed} ${mirrors.main} ${suite} main`,
+    `deb ${signed} ${mirrors.main} ${suite}-updates main`,
+    `deb ${signed} ${mirrors.security} ${suite}-security main`,
   ]
   const result = await runContained(argv, {
     env: {
@@ -108,6 +109,8 @@ async function buildStandIns(names: readonly string[], folder: string): Promise<
   for (const name of names) {
     const tree = path.join(folder, `.${name}`)
     await mkdir(path.join(tree, 'DEBIAN'), { recursive: true })
+    // Whatever the umask is: dpkg-deb refuses a private folder.
+    await chmod(path.join(tree, 'DEBIAN'), 0o755)
     const control = {
       Package: name,
       Version: STAND_IN_VERSION,

@@ -33,7 +33,7 @@ export async function runContained(
   )
 }
 
-/** Runs a program of the host to its end with exactly the environment given. */
+/** Runs a program of the host to its end with exactly the environment given and umask 022. */
 export async function runTool(
   argv: readonly string[],
   options: { env: Record<string, string>; onLine?: (line: string) => void },
