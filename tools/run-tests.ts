@@ -25,7 +25,7 @@ const bin = (name: string): string => path.join(root, 'node_modules', '.bin', na
 
 const checks: Step[] = [
   { name: 'format', argv: [bin('biome'), 'format', '.'] },
-  { name: 'types', argv: ['sh', '-c', 'tsc -b && tsc -p tsconfig.tools.json'] },
+  { name: 'types', argv: [bin('tsc'), '-b'] },
   { name: 'lint', argv: [bin('oxlint'), '--type-aware', '--deny-warnings'] },
   { name: 'deadcode', argv: [bin('knip')] },
   // Debian's Python by its path: another one earlier on the PATH has other modules.

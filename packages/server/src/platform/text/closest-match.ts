@@ -11,9 +11,10 @@ export function closestMatch(word: string, candidates: readonly string[]): strin
 
 /** Levenshtein distance with a swap of neighbours counted once: the commonest slip of the fingers. */
 function editDistance(a: string, b: string): number {
-  const rows = Array.from({ length: a.length + 1 }, (_, i) =>
-    Array.from({ length: b.length + 1 }, (_, j) => (i === 0 ? j : j === 0 ? i : 0)),
-  )
+  const width = b.length + 1
+  // Row 0 and column 0: one insertion a letter.
+  const rows = Array.from({ length: a.length + 1 }, (_, i) => [i, ...Array.from({ length: width - 1 }, () => 0)])
+  rows[0] = Array.from({ length: width }, (_, j) => j)
   const at = (i: number, j: number): number => rows[i]?.[j] ?? 0
   for (let i = 1; i <= a.length; i++) {
     for (let j = 1; j <= b.length; j++) {

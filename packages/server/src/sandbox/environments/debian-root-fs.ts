@@ -174,7 +174,9 @@ export function readDpkgStatus(status: string): { name: string; version: string;
 }
 
 function readControlFields(paragraph: string): Record<string, string> {
-  return Object.fromEntries([...paragraph.matchAll(/^([A-Za-z0-9-]+): (.*)$/gm)].map(([, key, value]) => [key, value]))
+  const fields: Record<string, string> = {}
+  for (const [, key = '', value = ''] of paragraph.matchAll(/^([A-Za-z0-9-]+): (.*)$/gm)) fields[key] = value
+  return fields
 }
 
 /** Quotes a path for the shell that runs a hook. */

@@ -38,9 +38,8 @@ export async function runTool(
   argv: readonly string[],
   options: { env: Record<string, string>; onLine?: (line: string) => void },
 ): Promise<ToolResult> {
-  const [program, ...rest] = argv
-  if (program === undefined) throw new TypeError('argv is empty')
-  const child = spawn(program, rest, {
+  // The files it makes have the same modes whoever runs it.
+  const child = spawn('sh', ['-c', 'umask 022 && exec "$@"', 'sh', ...argv], {
     env: options.env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
