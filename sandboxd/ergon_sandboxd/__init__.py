@@ -1,0 +1,1 @@
+"""sandboxd: the one privileged process of Ergon. It makes, watches and removes sandboxes, and knows nothing of jobs."""

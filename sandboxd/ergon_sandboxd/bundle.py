@@ -1,0 +1,79 @@
+"""The folder the runtime reads: specification, attached volumes and the shim, all in a private mount namespace."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from . import syscalls
+from .oci_spec import BundlePaths
+from .workspace import Workspace
+
+SHIM_SOURCE: Final = Path(__file__).resolve().parent.parent / "in_sandbox"
+_ATTACH_POINTS: Final = ("rootfs", "workspace", "tmp", "shm", "inputs")
+
+
+def install_shim(folder: Path) -> None:
+    """Copy the in-sandbox files to a folder that any uid can reach, whatever the mode of the installation's path."""
+    folder.mkdir(mode=0o755)
+    for source in sorted(SHIM_SOURCE.glob("*.py")):
+        target = folder / source.name
+        shutil.copyfile(source, target)
+        target.chmod(0o444)
+
+
+class Bundle:
+    """One sandbox's bundle folder; `remove` undoes everything `attach` did."""
+
+    def __init__(self, folder: Path, shim: Path) -> None:
+        self.folder = folder
+        self._shim = shim
+        self._attached: list[str] = []
+
+    def create(self) -> None:
+        """Make the folder."""
+        self.folder.mkdir(mode=0o711)
+        (self.folder / "runtime").mkdir(mode=0o700)
+        for name in _ATTACH_POINTS:
+            (self.folder / name).mkdir(mode=0o755)
+
+    def name_leaf(self, name: str) -> None:
+        """Note whose processes to kill, should this handler die."""
+        (self.folder / "leaf").write_text(name)
+
+    @property
+    def paths(self) -> BundlePaths:
+        """Where everything is attached."""
+        rootfs, workspace, tmp, shm, inputs = (self.folder / name for name in _ATTACH_POINTS)
+        return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim)
+
+    def attach(self, rootfs: Path, workspace: Workspace) -> None:
+        """Bind the environment read-only and place the volumes."""
+        paths = self.paths
+        syscalls.mount(str(rootfs), str(paths.rootfs), "", syscalls.MS_BIND)
+        self._attached.append(str(paths.rootfs))
+        flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
+        syscalls.mount("", str(paths.rootfs), "", flags)
+        volumes = (workspace.files, workspace.tmp, workspace.shm, workspace.inputs)
+        for volume, path in zip(volumes, (paths.workspace, paths.tmp, paths.shm, paths.inputs), strict=True):
+            volume.attach(str(path))
+            self._attached.append(str(path))
+
+    def write_spec(self, spec: dict[str, Any]) -> None:
+        """Write config.json."""
+        (self.folder / "config.json").write_text(json.dumps(spec))
+
+    def detach(self) -> None:
+        """Take the volumes and the environment off this process's mount table; a running container keeps its own."""
+        while self._attached:
+            syscalls.unmount(self._attached.pop())
+
+    def remove(self) -> None:
+        """Detach and delete the folder; nothing when it was never created."""
+        self.detach()
+        # Only empty attach points and our own files are left: a mount would make rmdir fail, never be emptied.
+        for name in _ATTACH_POINTS:
+            if (self.folder / name).exists():
+                os.rmdir(self.folder / name)
+        shutil.rmtree(self.folder, ignore_errors=True)

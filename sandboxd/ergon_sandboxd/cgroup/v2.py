@@ -1,0 +1,123 @@
+"""cgroup v2: a leaf is one folder, and the kernel kills it in one write."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from .files import kill_each, read_field, read_number, read_pids, remove_folder
+from .interface import LeafLimits
+
+CONTROLLERS: Final = ("memory", "pids", "cpu")
+_PERIOD_MICROSECONDS: Final = 100_000
+
+
+class V2Leaf:
+    """One sandbox's folder in the unified hierarchy."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._peak_seen = 0
+
+    @property
+    def join_files(self) -> list[str]:
+        return [str(self._folder / "cgroup.procs")]
+
+    def set_limits(self, limits: LeafLimits) -> None:
+        (self._folder / "memory.max").write_text(str(limits.memory_bytes))
+        swap = self._folder / "memory.swap.max"
+        if swap.exists():
+            swap.write_text("0")
+        (self._folder / "pids.max").write_text(str(limits.pids))
+        quota = max(1000, limits.cpu_percent * _PERIOD_MICROSECONDS // 100)
+        (self._folder / "cpu.max").write_text(f"{quota} {_PERIOD_MICROSECONDS}")
+
+    def cpu_ms(self) -> int:
+        return read_field(self._folder / "cpu.stat", "usage_usec") // 1000
+
+    def memory_peak_bytes(self) -> int:
+        # memory.peak came with Linux 5.19; before that the largest sample has to do.
+        self._peak_seen = max(self._peak_seen, read_number(self._folder / "memory.current"))
+        return max(self._peak_seen, read_number(self._folder / "memory.peak"))
+
+    def oom_kills(self) -> int:
+        return read_field(self._folder / "memory.events", "oom_kill")
+
+    def pids_refused(self) -> int:
+        return read_field(self._folder / "pids.events", "max")
+
+    def processes(self) -> list[int]:
+        return read_pids(self._folder / "cgroup.procs")
+
+    def kill(self) -> None:
+        # cgroup.kill came with Linux 5.14; the loop over processes is for older kernels.
+        killer = self._folder / "cgroup.kill"
+        if killer.exists():
+            killer.write_text("1")
+            return
+        limit = self._folder / "pids.max"
+        if limit.exists():
+            limit.write_text("0")
+        kill_each(self.processes())
+
+    def remove(self) -> None:
+        remove_folder(self._folder)
+
+
+class V2Hierarchy:
+    """`ergon/<instance>` below the root of the mounted hierarchy."""
+
+    layout = "v2"
+
+    def __init__(self, mount: Path, instance: str) -> None:
+        self.controllers = list(CONTROLLERS)
+        self._mount = mount
+        self._base = mount / "ergon" / instance
+        self._prepared = False
+
+    def _prepare(self) -> None:
+        if self._prepared:
+            return
+        self._base.mkdir(parents=True, exist_ok=True)
+        for folder in (self._mount, self._base.parent, self._base):
+            self._delegate(folder)
+        self._prepared = True
+
+    def _delegate(self, folder: Path) -> None:
+        control = folder / "cgroup.subtree_control"
+        missing = [name for name in CONTROLLERS if name not in control.read_text().split()]
+        if not missing:
+            return
+        words = " ".join(f"+{name}" for name in missing)
+        try:
+            control.write_text(words)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # Inside a container or a delegated unit the root holds processes, and a group with processes
+            # cannot delegate: they move to a leaf of their own.
+            refuge = folder / "ergon-supervisor"
+            refuge.mkdir(exist_ok=True)
+            for pid in read_pids(folder / "cgroup.procs"):
+                (refuge / "cgroup.procs").write_text(str(pid))
+            control.write_text(words)
+
+    def create(self, name: str) -> V2Leaf:
+        self._prepare()
+        (self._base / name).mkdir()
+        return V2Leaf(self._base / name)
+
+    def open(self, name: str) -> V2Leaf:
+        return V2Leaf(self._base / name)
+
+    def leftovers(self) -> list[str]:
+        if not self._base.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(self._base) if entry.is_dir(follow_symlinks=False))
+
+    def remove(self) -> None:
+        for folder in (self._base, self._base.parent):
+            try:
+                folder.rmdir()
+            except OSError:
+                return

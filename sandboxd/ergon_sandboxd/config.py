@@ -1,0 +1,55 @@
+"""Command line of sandboxd."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_SANDBOXES = 48
+
+
+@dataclass(frozen=True)
+class Config:
+    """How this sandboxd was started."""
+
+    home: Path
+    environments: Path
+    socket: Path
+    worker_uid: int
+    worker_gid: int
+    max_sandboxes: int
+    die_with_parent: bool
+    started_by: int
+    probe: bool
+
+
+def parse_arguments(arguments: list[str]) -> Config:
+    """Parse the command line; exits with status 2 and a usage line when it is wrong."""
+    parser = argparse.ArgumentParser(prog="sandboxd", description="Makes, watches and removes sandboxes for Ergon's workers.")
+    parser.add_argument("--home", type=Path, help="run folder of this Ergon installation")
+    parser.add_argument("--environments", type=Path, help="folder of <name>@<digest>/rootfs folders")
+    parser.add_argument("--socket", type=Path, help="where to listen")
+    parser.add_argument("--worker-uid", type=int, default=0, help="the OS user that may connect, beside root")
+    parser.add_argument("--worker-gid", type=int, default=0, help="the group that owns the socket")
+    parser.add_argument("--max-sandboxes", type=int, default=8, help=f"sandboxes at once, 1 to {MAX_SANDBOXES}")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
+    parser.add_argument("--probe", action="store_true", help="print what the host offers as JSON and exit")
+    parser.add_argument("--started-by", type=int, default=0, help=argparse.SUPPRESS)
+    found = parser.parse_args(arguments)
+    if not found.probe:
+        for name in ("home", "environments", "socket"):
+            if getattr(found, name) is None:
+                parser.error(f"--{name} is required")
+    if not 1 <= found.max_sandboxes <= MAX_SANDBOXES:
+        parser.error(f"--max-sandboxes must be from 1 to {MAX_SANDBOXES}")
+    nowhere = Path("/nonexistent")
+    return Config(
+        home=(found.home or nowhere).absolute(),
+        environments=(found.environments or nowhere).absolute(),
+        socket=(found.socket or nowhere).absolute(),
+        worker_uid=found.worker_uid,
+        worker_gid=found.worker_gid,
+        max_sandboxes=found.max_sandboxes,
+        die_with_parent=found.die_with_parent,
+        started_by=found.started_by,
+        probe=found.probe,
+    )

@@ -1,0 +1,33 @@
+"""Finding an environment's root file system and checking that it can be run read-only."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from .errors import SandboxError
+
+# The runtime would create a missing mount point inside the shared root file system.
+_MOUNT_POINTS: Final = ("workspace", "tmp", "proc", "dev", "usr/lib/ergon")
+_INTERPRETER: Final = "usr/bin/python3"
+
+
+def find_rootfs(environments: Path, environment: str) -> Path:
+    """Return `<environments>/<environment>/rootfs`; SandboxError ENVIRONMENT_NOT_FOUND names what is missing."""
+    rootfs = environments / environment / "rootfs"
+    for folder in (rootfs.parent, rootfs):
+        if not _is_folder(folder):
+            raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} is not installed")
+    for point in _MOUNT_POINTS:
+        if not _is_folder(rootfs / point):
+            raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} lacks the mount point /{point}")
+    if not os.path.lexists(rootfs / _INTERPRETER):
+        raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} lacks /{_INTERPRETER}, which init needs")
+    return rootfs
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False

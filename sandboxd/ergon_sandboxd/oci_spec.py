@@ -1,0 +1,105 @@
+"""The OCI runtime specification of one sandbox, built here and never taken from a client."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from . import seccomp
+from .instance import UIDS_PER_SANDBOX
+from .job_environment import fixed_variables, requested_variables
+from .messages import ExecEntry, RunRequest
+
+JOB_UID: Final = 1000
+STATUS_FD: Final = 3
+REPORT_FD: Final = 4
+PASSED_DESCRIPTORS: Final = 2
+
+_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "network", "user", "cgroup")
+# PID 1 keeps what it needs to become the job's uid; the job itself ends up with none, and cannot signal, trace,
+# or reach the descriptors of a process of another uid.
+_INIT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID")
+_MASKED: Final = [
+    *(f"/proc/{name}" for name in ("acpi", "asound", "cmdline", "config.gz", "diskstats", "interrupts", "kallsyms")),
+    *(f"/proc/{name}" for name in ("kcore", "key-users", "keys", "kmsg", "latency_stats", "modules", "partitions")),
+    *(f"/proc/{name}" for name in ("sched_debug", "scsi", "timer_list", "timer_stats")),
+]
+_READ_ONLY: Final = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+
+
+@dataclass(frozen=True)
+class BundlePaths:
+    """Where, in sandboxd's private mount namespace, the parts of one sandbox are attached."""
+
+    rootfs: Path
+    workspace: Path
+    tmp: Path
+    shm: Path
+    inputs: Path
+    shim: Path
+
+
+def _bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", "nosuid", "nodev", *options]}
+
+
+def _mounts(paths: BundlePaths) -> list[dict[str, Any]]:
+    return [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "mode=755", "size=64k"]},
+        _bind(paths.shm, "/dev/shm", "noexec"),
+        _bind(paths.tmp, "/tmp"),
+        _bind(paths.workspace, "/workspace"),
+        _bind(paths.inputs / "code", "/workspace/code", "ro"),
+        _bind(paths.inputs / "input", "/workspace/input", "ro"),
+        _bind(paths.shim, "/usr/lib/ergon", "ro"),
+    ]
+
+
+def init_arguments(request: RunRequest) -> list[str]:
+    """Return init's command line; the job's own variables travel in it because init must not have them itself."""
+    added = [f"{name}={value}" for name, value in requested_variables(request.env).items()]
+    entry = request.entry
+    words = ["exec", *entry.argv] if isinstance(entry, ExecEntry) else ["python", f"/workspace/{entry.file}"]
+    # -s and no -I: isolation would also ignore PYTHONHASHSEED, and init's whole environment is ours anyway.
+    return ["/usr/bin/python3", "-s", "-B", "/usr/lib/ergon/init.py", str(len(added)), *added, *words]
+
+
+def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int) -> dict[str, Any]:
+    """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed."""
+    limits = request.limits
+    files = min(limits.open_files, max_open_files)
+    ids = [{"containerID": 0, "hostID": first_host_uid, "size": UIDS_PER_SANDBOX}]
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": False,
+            "user": {"uid": 0, "gid": 0},
+            "args": init_arguments(request),
+            "cwd": "/workspace",
+            "env": [f"{name}={value}" for name, value in fixed_variables(limits.cpu_percent).items()],
+            "capabilities": {
+                kind: list(_INIT_CAPABILITIES) if kind in ("bounding", "effective", "permitted") else []
+                for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
+            },
+            "rlimits": [
+                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                {"type": "RLIMIT_FSIZE", "soft": limits.file_size_bytes, "hard": limits.file_size_bytes},
+                {"type": "RLIMIT_NOFILE", "soft": files, "hard": files},
+                {"type": "RLIMIT_MEMLOCK", "soft": 65536, "hard": 65536},
+            ],
+            "noNewPrivileges": True,
+            # Below the job's own 1000, so that the kernel kills the job and not the init that reports on it.
+            "oomScoreAdj": 500,
+        },
+        "root": {"path": str(paths.rootfs), "readonly": True},
+        "hostname": "sandbox",
+        "mounts": _mounts(paths),
+        "linux": {
+            "namespaces": [{"type": kind} for kind in _NAMESPACES],
+            "uidMappings": ids,
+            "gidMappings": ids,
+            "seccomp": seccomp.profile(),
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READ_ONLY),
+        },
+    }

@@ -1,0 +1,122 @@
+"""Starting the OCI runtime inside a cgroup leaf of ours, with pipes for all that comes out."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from . import syscalls
+from .cgroup import Leaf
+from .errors import SandboxError
+from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
+
+SUPPORTED: Final = ("crun",)
+_SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MAX_LOG_BYTES: Final = 4096
+
+
+def find_runtime(name: str) -> str:
+    """Return the runtime's path; SandboxError RUNTIME_NOT_FOUND when it is not supported or not installed."""
+    path = shutil.which(name, path=_SEARCH_PATH) if name in SUPPORTED else None
+    if path is None:
+        raise SandboxError("RUNTIME_NOT_FOUND", f"the OCI runtime {name} is not available; supported: {', '.join(SUPPORTED)}")
+    return path
+
+
+def max_open_files() -> int:
+    """Return this process's hard limit, beyond which no child can go without CAP_SYS_RESOURCE."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return hard if hard > 0 else 1 << 20
+
+
+@dataclass
+class RuntimeProcess:
+    """A started runtime and our ends of its pipes."""
+
+    pid: int
+    pidfd: int
+    stdout: int
+    stderr: int
+    status: int
+    report: int
+    log: Path
+    reaped: bool = False
+
+    def reap(self) -> bool:
+        """Collect the runtime's exit if it has ended; True when it has."""
+        if not self.reaped:
+            self.reaped = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+        return self.reaped
+
+    def failure(self) -> str:
+        """Return what the runtime logged, shortened and without the bundle's path."""
+        try:
+            text = self.log.read_bytes()[-_MAX_LOG_BYTES:].decode(errors="replace")
+        except OSError:
+            return "no log"
+        return _log_messages(text).replace(str(self.log.parent), "<bundle>")
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for fd in (self.pidfd, self.stdout, self.stderr, self.status, self.report):
+            os.close(fd)
+
+
+def _log_messages(text: str) -> str:
+    messages = []
+    for line in text.splitlines():
+        try:
+            messages.append(str(json.loads(line)["msg"]))
+        except (ValueError, KeyError, TypeError):
+            messages.append(line)
+    return "; ".join(messages) or "no log"
+
+
+def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf, job_host_uid: int) -> RuntimeProcess:
+    """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when not even a fork is possible."""
+    log = bundle / "log"
+    reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
+    # A pipe belongs to its maker: without this a job could write to fd 1 but not open /dev/stdout.
+    for fd in writing[:2]:
+        os.fchown(fd, job_host_uid, job_host_uid)
+    arguments = [path, "--cgroup-manager=disabled", f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json"]
+    arguments += ["run", f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
+    try:
+        pid = os.fork()
+    except OSError as error:
+        for fd in (*reading, *writing):
+            os.close(fd)
+        raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
+    if pid == 0:
+        _become_runtime(arguments, leaf.join_files, writing, log)
+    for fd in writing:
+        os.close(fd)
+    for fd in reading:
+        os.set_blocking(fd, False)
+    stdout, stderr, status, report = reading
+    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log)
+
+
+def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path) -> None:
+    try:
+        syscalls.die_with_parent(signal.SIGKILL)
+        for file in join_files:
+            with open(file, "wb", buffering=0) as join:
+                join.write(b"0")
+        os.setsid()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        # Two steps: a source may sit on a number that is about to be overwritten.
+        sources = [os.open("/dev/null", os.O_RDONLY), *writing]
+        moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
+        for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
+            os.dup2(fd, target)
+        os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})
+    except BaseException as error:
+        log.write_text(f"cannot start the runtime: {error}")
+    finally:
+        os._exit(127)

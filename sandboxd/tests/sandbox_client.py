@@ -1,0 +1,168 @@
+"""A small client of the protocol, for tests: blocking, and as strict about what it receives as a worker should be."""
+
+import json
+import socket
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MIB = 1 << 20
+DEFAULT_LIMITS: dict[str, int] = {
+    "wall_ms": 20_000,
+    "cpu_ms": 20_000,
+    "memory_bytes": 256 * MIB,
+    "pids": 32,
+    "cpu_percent": 100,
+    "file_size_bytes": 64 * MIB,
+    "disk_bytes": 64 * MIB,
+    "disk_files": 1000,
+    "open_files": 256,
+    "stdout_bytes": 256 * 1024,
+    "stderr_bytes": 256 * 1024,
+    "input_bytes": 16 * MIB,
+    "result_bytes": MIB,
+    "artifact_count": 50,
+    "artifact_bytes": 16 * MIB,
+}
+
+
+class Refused(Exception):
+    """sandboxd answered `error`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass
+class Outcome:
+    """Everything one sandbox sent."""
+
+    evidence: dict[str, Any] = field(default_factory=dict)
+    stdout: bytes = b""
+    stderr: bytes = b""
+    result: bytes | None = None
+    artifacts: dict[str, bytes] = field(default_factory=dict)
+    violations: list[tuple[str, str]] = field(default_factory=list)
+    limits: list[dict[str, Any]] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    exit_after_seconds: float = 0.0
+
+    @property
+    def exit(self) -> tuple[str, int | None]:
+        found = self.evidence["exit"]
+        return found["kind"], found.get("code", found.get("signal"))
+
+    @property
+    def killed_by(self) -> str | None:
+        found: str | None = self.evidence["killed_by"]
+        return found
+
+    @property
+    def counters(self) -> dict[str, int]:
+        found: dict[str, int] = self.evidence["counters"]
+        return found
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, path: Path, timeout: float = 60.0) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(timeout)
+        self.sock.connect(str(path))
+        self._file = self.sock.makefile("rb")
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        self.sock.close()
+
+    def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
+        self.sock.sendall(json.dumps(message).encode() + b"\n" + payload)
+
+    def receive(self) -> tuple[dict[str, Any], bytes]:
+        line = self._file.readline(65_537)
+        if not line:
+            raise EOFError("sandboxd closed the connection")
+        assert len(line) <= 65_536 and line.endswith(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        payload = self._file.read(message.get("bytes", 0))
+        if message["type"] == "error":
+            raise Refused(message["code"], message["message"])
+        return message, payload
+
+    def expect(self, kind: str) -> dict[str, Any]:
+        message, _ = self.receive()
+        assert message["type"] == kind, message
+        return message
+
+    def send_file(self, path: str, content: bytes) -> None:
+        self.send({"type": "file", "path": path, "size": len(content)})
+        for start in range(0, len(content), 262_144):
+            block = content[start : start + 262_144]
+            self.send({"type": "data", "bytes": len(block)}, block)
+
+    def begin(self, environment: str, source: str, *, files: dict[str, bytes] | None = None, **request: Any) -> None:
+        """Send everything up to and including start."""
+        limits = {**DEFAULT_LIMITS, **request.pop("limits", {})}
+        run = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": "crun", "env": {}, "on_output_limit": "kill"}
+        run["entry"] = {"kind": "python", "file": "code/main.py"}
+        self.send({"type": "run", **run, "limits": limits, **request})
+        self.expect("accepted")
+        for path, content in {"code/main.py": source.encode(), "input/parameters.json": b"{}", **(files or {})}.items():
+            self.send_file(path, content)
+        self.send({"type": "start"})
+
+    def finish(self) -> Outcome:
+        """Read to `done` and check order and offsets on the way."""
+        outcome, began = Outcome(), time.monotonic()
+        streams = {"stdout": b"", "stderr": b""}
+        while True:
+            message, payload = self.receive()
+            kind = message["type"]
+            outcome.order.append(kind)
+            if kind == "output":
+                assert message["offset"] == len(streams[message["stream"]])
+                streams[message["stream"]] += payload
+            elif kind == "exit":
+                outcome.evidence = message["evidence"]
+                outcome.exit_after_seconds = time.monotonic() - began
+            elif kind == "result":
+                outcome.result = self._data(message["size"])
+            elif kind == "artifact":
+                outcome.artifacts[message["name"]] = self._data(message["size"])
+            elif kind == "violation":
+                outcome.violations.append((message["path"], message["code"]))
+            elif kind == "limit":
+                outcome.limits.append(message)
+            elif kind == "done":
+                assert not self._file.read(1), "something follows done"
+                outcome.stdout, outcome.stderr = streams["stdout"], streams["stderr"]
+                return outcome
+            else:
+                assert kind == "started", message
+
+    def _data(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            message, payload = self.receive()
+            assert message["type"] == "data" and payload
+            found += payload
+        assert len(found) == size
+        return found
+
+
+def run(path: Path, environment: str, source: str, **request: Any) -> Outcome:
+    """Run one Python source to the end."""
+    with Client(path) as client:
+        client.begin(environment, source, **request)
+        return client.finish()
