@@ -3,7 +3,7 @@ import { closestMatch } from './closest-match.ts'
 
 test.each([
   ['pyhton-sci', 'python-sci'],
-  ['python', undefined],
+  ['python', 'python-sci'],
   ['Python-Sci', 'python-sci'],
   ['latx', 'latex'],
   ['quantum', undefined],
