@@ -1,4 +1,4 @@
-import type { Artifact } from '@ergon/contract'
+import type { Artifact, ArtifactKind } from '@ergon/contract'
 import type { SpooledFile } from '../artifacts/spool.ts'
 import type { Verdict } from '../domain/decide-outcome.ts'
 
@@ -31,7 +31,7 @@ export interface ExecutionContext {
 /** A file a job leaves, checked and hashed, not yet stored. */
 export interface ProducedArtifact {
   name: string
-  kind: string
+  kind: ArtifactKind
   format: string
   contentType: string
   width: number | null

@@ -1,0 +1,43 @@
+import type { Readable } from 'node:stream'
+import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
+import type { HomePaths } from '../config/home-paths.ts'
+import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
+import { listJobs } from '../control/list-jobs.ts'
+import { readOutput } from '../control/read-output.ts'
+import { submitPayload, uploadDataset } from '../control/submit-job.ts'
+import type { Database } from '../platform/db/database.ts'
+import { cancelJob } from '../queue/cancel.ts'
+
+type Bound<F> = F extends (db: Database, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never
+
+/** What a platform can ask of Ergon without running anything: submit, read, cancel. Command line and API share it. */
+export interface ControlPlane {
+  submitPayload: Bound<typeof submitPayload>
+  readJob: Bound<typeof readJob>
+  readOutput: Bound<typeof readOutput>
+  listJobs: Bound<typeof listJobs>
+  cancelJob: Bound<typeof cancelJob>
+  listArtifacts: Bound<typeof listArtifacts>
+  findArtifact: Bound<typeof findArtifact>
+  /** Stores a file as a dataset of the tenant and gives its digest. */
+  uploadDataset(file: string, tenantId: string | null): Promise<string>
+  openArtifact(digest: string): Promise<Readable>
+  /** Where a digest's file lies on this machine. */
+  artifactPath(digest: string): string
+}
+
+export function createControlPlane(db: Database, paths: HomePaths): ControlPlane {
+  const store = new FilesystemArtifactStore(paths.artifacts)
+  return {
+    submitPayload: (payload) => submitPayload(db, payload),
+    readJob: (id) => readJob(db, id),
+    readOutput: (id, from) => readOutput(db, id, from),
+    listJobs: (filter) => listJobs(db, filter),
+    cancelJob: (id) => cancelJob(db, id),
+    listArtifacts: (jobId, limit) => listArtifacts(db, jobId, limit),
+    findArtifact: (id) => findArtifact(db, id),
+    uploadDataset: (file, tenantId) => uploadDataset(db, store, file, tenantId),
+    openArtifact: (digest) => store.read(digest),
+    artifactPath: (digest) => store.pathOf(digest),
+  }
+}

@@ -1,0 +1,94 @@
+import os from 'node:os'
+import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
+import { homePaths } from '../config/home-paths.ts'
+import { MaintenanceLoop } from '../maintenance/maintenance-loop.ts'
+import { createPool } from '../platform/db/database.ts'
+import { createLogger, type Logger } from '../platform/logger.ts'
+import { Doorbell } from '../queue/doorbell.ts'
+import { resolveDatasets } from '../queue/resolve-datasets.ts'
+import { BUILT_IN_SERVICES } from '../registry/service-registry.ts'
+import { RunnerRegistry } from '../runners/runner-registry.ts'
+import { createPythonAdapter } from '../runners/sandboxed/python.ts'
+import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
+import { type InstalledEnvironment, resolveEnvironment } from '../sandbox/environments/installed-environments.ts'
+import { SandboxdClient } from '../sandbox/sandboxd-client.ts'
+import { executeJob } from '../worker/execute-job.ts'
+import { createOutcomeRecorder } from '../worker/outcome-recorder.ts'
+import { StorageGuard } from '../worker/storage-guard.ts'
+import { Worker } from '../worker/worker.ts'
+import type { WorkerProcessConfig } from './worker-process-config.ts'
+
+const ENVIRONMENT_MEMORY_MS = 5_000
+
+export interface RunningWorker {
+  logger: Logger
+  start(): Promise<void>
+  /** Drains, then closes every connection. */
+  stop(): Promise<void>
+}
+
+/** Wires one worker: its database connections, runners, store, loops. */
+export function createWorker(config: WorkerProcessConfig): RunningWorker {
+  const paths = homePaths(config.home)
+  const logger = createLogger('ergon-worker', config.logLevel)
+  const db = createPool(config.databaseUrl, { maxConnections: 1, applicationName: 'ergon-worker' })
+  const doorbell = new Doorbell({ url: config.databaseUrl, logger })
+  const store = new FilesystemArtifactStore(paths.artifacts)
+  const storageGuard = new StorageGuard(store, paths.spool)
+  const sandbox = new SandboxdClient(paths.sandboxdSocket)
+
+  const runners = new RunnerRegistry()
+  const adapters = [createPythonAdapter(sandbox, cpuPercentPerSandbox(config.sandboxSlots))]
+  runners.register('sandbox', new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }))
+
+  const recorder = createOutcomeRecorder(db, logger)
+  const execution = { services: BUILT_IN_SERVICES, runners, store, storageGuard, recorder, logger, random: Math.random }
+  const worker = new Worker(
+    { ...config, spoolFolder: paths.spool },
+    {
+      db,
+      doorbell,
+      services: BUILT_IN_SERVICES,
+      storageGuard,
+      logger,
+      execute: (attempt) =>
+        executeJob(attempt, {
+          ...execution,
+          resolveDatasets: async ({ job }, digests) => new Set(await resolveDatasets(db, { id: job.id, fence: job.fence, digests: [...digests] })),
+        }),
+    },
+  )
+  const maintenance = new MaintenanceLoop(db, logger)
+
+  return {
+    logger,
+    async start() {
+      await doorbell.start()
+      await worker.start()
+      maintenance.start()
+    },
+    async stop() {
+      await worker.stop(config.drainMs)
+      await maintenance.stop()
+      await doorbell.stop()
+      await db.end()
+    },
+  }
+}
+
+/** A sandbox may use what its slot leaves it of the machine: all slots together never ask for more than there is. */
+function cpuPercentPerSandbox(sandboxSlots: number): number {
+  return Math.max(100, Math.floor((100 * os.availableParallelism()) / Math.max(1, sandboxSlots)))
+}
+
+/** Looks an environment up at most every few seconds: reading its lock costs more than a warm job. */
+function rememberEnvironments(folder: string): (nameOrVersion: string) => Promise<InstalledEnvironment> {
+  const remembered = new Map<string, { at: number; environment: InstalledEnvironment }>()
+  return async (nameOrVersion) => {
+    const known = remembered.get(nameOrVersion)
+    if (known !== undefined && performance.now() - known.at < ENVIRONMENT_MEMORY_MS) return known.environment
+    const environment = await resolveEnvironment(folder, nameOrVersion)
+    remembered.set(nameOrVersion, { at: performance.now(), environment })
+    return environment
+  }
+}

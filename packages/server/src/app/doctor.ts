@@ -1,0 +1,137 @@
+import { execFile } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { z } from 'zod'
+import { homePaths } from '../config/home-paths.ts'
+import { type LoadedSettings, SETTING_VARIABLES, type Settings } from '../config/load-settings.ts'
+import { createPool } from '../platform/db/database.ts'
+import { requireCurrentSchema } from '../platform/db/migrate.ts'
+import { findOsUser } from '../platform/process/os-user.ts'
+import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
+import { findInstallLocation } from './install-location.ts'
+import { DATABASE_USER, WORKER_USER } from './prepare-home.ts'
+
+const run = promisify(execFile)
+const MIN_NODE_MAJOR = 24
+/** A unix socket's address is 108 bytes with its NUL; the longest name below run/ is PostgreSQL's. */
+const MAX_HOME_LENGTH = 107 - '/run/postgres/.s.PGSQL.54320.lock'.length
+
+export interface Finding {
+  check: string
+  ok: boolean
+  /** What was found, in words. */
+  detail: string
+  /** What to do, when it is not ok. */
+  remedy: string | null
+  /** False for what only concerns some commands: it does not make the host unfit. */
+  isEssential: boolean
+}
+
+/** Looks at everything the worker and the sandbox need, before any job has to find out. Starts nothing that stays. */
+export async function examineHost({ settings, sources }: LoadedSettings): Promise<Finding[]> {
+  return [
+    examineNode(),
+    examineUsers(),
+    examineHome(settings),
+    ...(await examineIsolation(settings)),
+    await examineEnvironments(settings),
+    await examineDatabase(settings),
+    ...examineSettings(settings, sources),
+  ]
+}
+
+function examineNode(): Finding {
+  const isNew = Number(process.versions.node.split('.')[0]) >= MIN_NODE_MAJOR
+  return finding('node', isNew, `Node ${process.versions.node}`, `Ergon needs Node ${MIN_NODE_MAJOR} or newer: bin/setup installs it`)
+}
+
+function examineUsers(): Finding {
+  const missing = [WORKER_USER, DATABASE_USER].filter((name) => findOsUser(name) === null)
+  if (process.getuid?.() !== 0) return finding('os users', true, 'not root: everything runs as the present user', null)
+  return finding(
+    'os users',
+    missing.length === 0,
+    missing.length === 0 ? `${WORKER_USER} and ${DATABASE_USER}` : `missing: ${missing.join(', ')}`,
+    `run bin/setup, or: ${missing.map((name) => `useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ${name}`).join('; ')}`,
+  )
+}
+
+function examineHome({ home }: Settings): Finding {
+  if (home.length > MAX_HOME_LENGTH) {
+    return finding('data folder', false, `${home} is ${home.length} characters long, too long for the sockets in it`, `choose an ERGON_HOME of at most ${MAX_HOME_LENGTH} characters`)
+  }
+  const closed = process.getuid?.() === 0 ? findClosedParent(home) : null
+  return finding('data folder', closed === null, closed === null ? home : `other users cannot pass through ${closed}`, `chmod o+x ${closed}, or choose another ERGON_HOME`)
+}
+
+/** The topmost existing folder on the way that the users of database, worker and sandboxes cannot enter, or null. */
+function findClosedParent(folder: string): string | null {
+  const parts = folder.split(path.sep)
+  for (let length = 1; length <= parts.length; length++) {
+    const parent = parts.slice(0, length).join(path.sep) || path.sep
+    if (existsSync(parent) && (statSync(parent).mode & 0o001) === 0) return parent
+  }
+  return null
+}
+
+const probeSchema = z.object({
+  missing: z.array(z.object({ capability: z.string(), detail: z.string(), remedy: z.string() })),
+})
+
+/** Asks sandboxd itself, which really tries each thing. */
+async function examineIsolation(settings: Settings): Promise<Finding[]> {
+  if (process.getuid?.() !== 0) return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
+  const { sandboxd } = findInstallLocation()
+  const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings.home).environments]).then(
+    ({ stdout }) => stdout,
+    (error: { stdout?: string; message: string }) => error.stdout || JSON.stringify({ missing: [{ capability: 'sandboxd', detail: error.message, remedy: 'run bin/setup' }] }),
+  )
+  const parsed = probeSchema.safeParse(JSON.parse(output))
+  if (!parsed.success) return [finding('sandbox', false, 'sandboxd gave no usable answer', `run ${sandboxd} --probe and report what it prints`)]
+  if (parsed.data.missing.length === 0) return [finding('sandbox', true, describeProbe(output), null)]
+  return parsed.data.missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
+}
+
+function describeProbe(output: string): string {
+  const probe: unknown = JSON.parse(output)
+  const words: string[] = []
+  for (const key of ['kernel', 'cgroup', 'crun', 'python']) {
+    if (typeof probe === 'object' && probe !== null && key in probe) words.push(`${key} ${describeValue(Reflect.get(probe, key))}`)
+  }
+  return words.join(', ')
+}
+
+function describeValue(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+async function examineEnvironments(settings: Settings): Promise<Finding> {
+  const installed = await listEnvironments(homePaths(settings.home).environments)
+  const detail = installed.length === 0 ? 'none is built' : [...new Set(installed.map(({ name }) => name))].join(', ')
+  return finding('environments', installed.length > 0, detail, 'ergon env build python-sci')
+}
+
+async function examineDatabase({ databaseUrl }: Settings): Promise<Finding> {
+  if (databaseUrl === null) return finding('database', true, 'embedded PostgreSQL, started when needed', null)
+  const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
+  try {
+    await requireCurrentSchema(db)
+    return finding('database', true, new URL(databaseUrl).host || 'unix socket', null)
+  } catch (error) {
+    return finding('database', false, error instanceof Error ? error.message : String(error), 'see the message; `ergon migrate` brings the schema up to date')
+  } finally {
+    await db.end()
+  }
+}
+
+function examineSettings(settings: Settings, sources: LoadedSettings['sources']): Finding[] {
+  return (Object.keys(SETTING_VARIABLES) as (keyof Settings)[]).map((key) => {
+    const shown = key === 'databaseUrl' ? (settings.databaseUrl === null ? 'embedded' : '(set)') : settings[key]
+    return { check: `setting ${SETTING_VARIABLES[key]}`, ok: true, detail: `${shown} (${sources[key]})`, remedy: null, isEssential: false }
+  })
+}
+
+function finding(check: string, ok: boolean, detail: string, remedy: string | null): Finding {
+  return { check, ok, detail, remedy: ok ? null : remedy, isEssential: true }
+}

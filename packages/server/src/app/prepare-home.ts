@@ -1,0 +1,42 @@
+import { chmod, chown, mkdir } from 'node:fs/promises'
+import type { HomePaths } from '../config/home-paths.ts'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { findOsUser, type OsUser } from '../platform/process/os-user.ts'
+
+export const WORKER_USER = 'ergon'
+export const DATABASE_USER = 'ergon-postgres'
+
+/** The OS user workers run as: the dedicated one when root starts them, else whoever we are. Throws HOST_CANNOT_ISOLATE. */
+export function workerUser(): OsUser {
+  const uid = process.getuid?.() ?? 0
+  if (uid !== 0) return { name: String(uid), uid, gid: process.getgid?.() ?? uid }
+  const user = findOsUser(WORKER_USER)
+  if (user !== null) return user
+  throw new ErgonError(
+    'HOST_CANNOT_ISOLATE',
+    `the OS user "${WORKER_USER}", which workers run as, does not exist: run bin/setup, or useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ${WORKER_USER}`,
+  )
+}
+
+/**
+ * Makes ERGON_HOME's folders with their owners. 0711 lets other users of Ergon's own (database, worker, sandboxes)
+ * pass through without listing; what holds secrets or hostile bytes is its owner's alone.
+ */
+export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void> {
+  try {
+    await mkdir(paths.home, { recursive: true, mode: 0o711 })
+    for (const folder of [paths.home, paths.run, paths.environments, paths.code]) {
+      await mkdir(folder, { recursive: true })
+      await chmod(folder, 0o711)
+    }
+    await mkdir(paths.credentials, { recursive: true, mode: 0o700 })
+    for (const folder of [paths.artifacts, paths.spool]) {
+      await mkdir(folder, { recursive: true })
+      await chmod(folder, 0o700)
+      if (process.getuid?.() === 0) await chown(folder, user.uid, user.gid)
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ErgonError('CONFIG_INVALID', `ERGON_HOME (${paths.home}) cannot be used: ${reason}`, { cause: error })
+  }
+}

@@ -1,0 +1,21 @@
+import type { HomePaths } from '../config/home-paths.ts'
+import type { OsUser } from '../platform/process/os-user.ts'
+import type { ProcessCommand } from '../platform/process/supervised-process.ts'
+import { findInstallLocation } from './install-location.ts'
+
+/** The command that runs this machine's sandboxd for one ERGON_HOME; it dies with the process that starts it. */
+export function sandboxdCommand(paths: HomePaths, user: OsUser): ProcessCommand {
+  return {
+    command: findInstallLocation().sandboxd,
+    args: [
+      ...['--home', paths.run],
+      ...['--environments', paths.environments],
+      ...['--socket', paths.sandboxdSocket],
+      ...['--worker-uid', String(user.uid)],
+      ...['--worker-gid', String(user.gid)],
+      '--die-with-parent',
+    ],
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' },
+    stdin: '',
+  }
+}

@@ -1,0 +1,23 @@
+import { randomBytes } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { Database } from '../platform/db/database.ts'
+
+/**
+ * The URL with which workers of this ERGON_HOME sign in as ergon_worker, which may do what a worker does and nothing
+ * else. Its password is made once, kept in the credentials folder, and set in the database when it is not known there.
+ */
+export async function workerDatabaseUrl(db: Database, databaseUrl: string, credentialsFolder: string): Promise<string> {
+  const file = path.join(credentialsFolder, 'ergon_worker.password')
+  const password = await readFile(file, 'utf8').catch(async () => {
+    const made = randomBytes(24).toString('base64url')
+    await writeFile(file, made, { mode: 0o600, flag: 'wx' })
+    return made
+  })
+  // base64url has no quote in it; a role's password cannot be a parameter.
+  await db.query(`alter role ergon_worker login password '${password}'`)
+  const url = new URL(databaseUrl)
+  url.username = 'ergon_worker'
+  url.password = password
+  return url.toString()
+}

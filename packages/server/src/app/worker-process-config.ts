@@ -1,0 +1,15 @@
+import { z } from 'zod'
+
+/** What a worker process is told on standard input, where its database password is in nobody's process list. */
+export const workerProcessConfigSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  home: z.string(),
+  databaseUrl: z.string(),
+  slots: z.number().int().positive(),
+  sandboxSlots: z.number().int().nonnegative(),
+  lanes: z.array(z.string()),
+  drainMs: z.number().int().nonnegative(),
+  logLevel: z.string(),
+})
+export type WorkerProcessConfig = z.infer<typeof workerProcessConfigSchema>

@@ -1,0 +1,59 @@
+import { createWriteStream } from 'node:fs'
+import { pipeline } from 'node:stream/promises'
+import type { Command } from 'commander'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { parseNumber } from '../parse-options.ts'
+import { formatBytes, formatTable } from '../terminal.ts'
+import { withDatabase } from '../with-database.ts'
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+export function addArtifactsCommand(program: Command): void {
+  const artifacts = program.command('artifacts').description('list and fetch what jobs left')
+
+  artifacts
+    .command('list')
+    .description('the newest artifacts')
+    .option('--limit <n>', 'at most so many', parseNumber('--limit', 1, 1_000), 20)
+    .option('--json', 'one JSON array', false)
+    .addHelpText('after', '\nExample:\n  ergon artifacts list --limit 5')
+    .action(async (options: { limit: number; json: boolean }) => {
+      const found = await withDatabase('database', ({ control }) => control.listArtifacts(null, options.limit))
+      if (options.json) process.stdout.write(`${JSON.stringify(found)}\n`)
+      else if (found.length === 0) process.stdout.write('no artifacts yet\n')
+      else {
+        const cells = found.map((each) => [each.artifact_id, each.kind, each.metadata.name, formatBytes(each.size_bytes), each.digest])
+        process.stdout.write(formatTable([['ID', 'KIND', 'NAME', 'SIZE', 'DIGEST'], ...cells]))
+      }
+    })
+
+  artifacts
+    .command('get')
+    .description("write an artifact's bytes to a file or to standard output")
+    .argument('<id>', 'artifact id, or its digest')
+    .option('--out <file>', 'the file; an existing one is not overwritten')
+    .option('--json', "describe it as one JSON object instead of its bytes (with --out: beside them)", false)
+    .addHelpText('after', '\nExample:\n  ergon artifacts get 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --out plot.png')
+    .action((id: string, options: { out?: string; json: boolean }) =>
+      withDatabase('database', async ({ control }) => {
+        const artifact = UUID.test(id) ? await control.findArtifact(id) : null
+        if (artifact === null && !id.startsWith('sha256:')) {
+          throw new ErgonError('ARTIFACT_NOT_FOUND', `there is no artifact ${JSON.stringify(id)}; \`ergon artifacts list\` shows the newest`)
+        }
+        const bytes = await control.openArtifact(artifact?.digest ?? id)
+        if (options.out !== undefined) await pipeline(bytes, createFile(options.out))
+        else if (!options.json) await pipeline(bytes, process.stdout, { end: false })
+        else bytes.destroy()
+        if (options.json) process.stdout.write(`${JSON.stringify(artifact ?? { digest: id })}\n`)
+        else if (options.out !== undefined) process.stderr.write(`wrote ${options.out}\n`)
+      }),
+    )
+}
+
+function createFile(file: string) {
+  const stream = createWriteStream(file, { flags: 'wx' })
+  stream.once('error', (error) => {
+    stream.destroy(new ErgonError('FILE_UNREADABLE', `${file} cannot be written: ${error.message}`))
+  })
+  return stream
+}

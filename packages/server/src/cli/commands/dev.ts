@@ -1,0 +1,57 @@
+import path from 'node:path'
+import type { Command } from 'commander'
+import { LocalStack } from '../../app/local-stack.ts'
+import { StackServer } from '../../app/stack-server.ts'
+import { homePaths } from '../../config/home-paths.ts'
+import { loadSettings } from '../../config/load-settings.ts'
+import { createLogger } from '../../platform/logger.ts'
+import { parseNumber } from '../parse-options.ts'
+import { addSlotOptions, type SlotOptions } from '../slot-options.ts'
+
+interface DevOptions extends SlotOptions {
+  port?: number
+  data?: string
+  json: boolean
+}
+
+export function addDevCommand(program: Command): void {
+  const dev = program
+    .command('dev')
+    .description('run database, sandboxd and worker until Ctrl-C; other commands of the same ERGON_HOME use them')
+    .option('--port <n>', 'also listen for PostgreSQL on 127.0.0.1:<n>', parseNumber('--port', 1, 65_535))
+    .option('--data <folder>', 'data folder, instead of ERGON_HOME')
+    .option('--json', 'one JSON line {databaseUrl} when ready', false)
+  addSlotOptions(dev)
+    .addHelpText('after', '\nExamples:\n  ergon dev\n  ergon dev --port 54320 --data /srv/ergon')
+    .action(async (options: DevOptions) => {
+      const flags = options.data === undefined ? {} : { home: path.resolve(options.data) }
+      const { settings } = loadSettings(process.env, flags)
+      const paths = homePaths(settings.home)
+      const logger = createLogger('ergon', settings.logLevel)
+      const stack = new LocalStack({ settings, paths, logger, ...options })
+      await stack.prepare()
+      const server = new StackServer(stack, paths, null)
+      await server.start()
+      const stopped = new Promise<void>((resolve) => {
+        process.once('SIGINT', () => resolve())
+        process.once('SIGTERM', () => resolve())
+      })
+      try {
+        const { databaseUrl } = await stack.ensure('worker')
+        process.stdout.write(options.json ? `${JSON.stringify({ databaseUrl })}\n` : describe(settings.home, databaseUrl))
+        await stopped
+        if (!options.json) process.stderr.write('stopping: the worker drains first\n')
+      } finally {
+        await server.stop(() => stack.stop())
+      }
+    })
+}
+
+function describe(home: string, databaseUrl: string | null): string {
+  return [
+    `ergon is running, data in ${home}`,
+    `  psql '${databaseUrl}'`,
+    '  ergon run FILE, ergon jobs list, … in another terminal use it; Ctrl-C ends it',
+    '',
+  ].join('\n')
+}

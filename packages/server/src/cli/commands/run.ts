@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ARTIFACT_FORMATS, type JobPayloadInput, type JobResult, SCHEMA_VERSION } from '@ergon/contract'
+import type { Command } from 'commander'
+import { OUTPUT_START } from '../../control/read-output.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { closestMatch } from '../../platform/text/closest-match.ts'
+import { resolveEnvironment } from '../../sandbox/environments/installed-environments.ts'
+import { parseDataset, parseNumber, parseParameter } from '../parse-options.ts'
+import { printResult } from '../print-result.ts'
+import { Spinner } from '../terminal.ts'
+import { type CommandContext, withDatabase } from '../with-database.ts'
+
+const RUNTIMES: Record<string, { extension: string; environment: string }> = {
+  python: { extension: '.py', environment: 'python-sci' },
+}
+const POLL_MS = 50
+const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
+
+interface RunOptions {
+  runtime?: string
+  env?: string
+  param: string[]
+  dataset: string[]
+  timeout: number
+  memory: number
+  json: boolean
+}
+
+const repeat = (value: string, before: string[]): string[] => [...before, value]
+
+export function addRunCommand(program: Command): void {
+  program
+    .command('run')
+    .description('run a program in a sandbox, follow it, and show its result')
+    .argument('<file>', 'the program')
+    .option('--runtime <name>', `the language (${Object.keys(RUNTIMES).join(', ')}); by default from the file's extension`)
+    .option('--env <name>', 'the environment, NAME or NAME@DIGEST')
+    .option('--param <name=json>', 'a parameter for the program, repeatable', repeat, [])
+    .option('--dataset <name=file>', 'a file the program finds in its input folder, repeatable', repeat, [])
+    .option('--timeout <seconds>', 'wall-clock and CPU limit', parseNumber('--timeout', 0.1, 3_600, false), 30)
+    .option('--memory <MB>', 'memory limit', parseNumber('--memory', 32, 8_192), 512)
+    .option('--json', 'print exactly the result envelope', false)
+    .addHelpText('after', "\nExamples:\n  ergon run hello.py\n  ergon run fit.py --param degree=3 --dataset data.csv=./measured.csv --timeout 60\n\nExit status: 0 succeeded, 1 the job failed, 2 a wrong call.")
+    .action(async (file: string, options: RunOptions) => {
+      const code = await readProgram(file)
+      const { language, environment } = chooseRuntime(file, options)
+      const parameters = Object.fromEntries(options.param.map(parseParameter))
+      const datasets = options.dataset.map(parseDataset)
+      const result = await withDatabase('worker', async (context) => {
+        const installed = await resolveEnvironment(context.paths.environments, environment)
+        const dependencies = []
+        for (const { name, file: source } of datasets) {
+          dependencies.push({ kind: 'dataset' as const, name, digest: await context.control.uploadDataset(source, null) })
+        }
+        const payload = composePayload({ code, language, entrypoint: safeEntrypoint(file), parameters, dependencies, envVersion: installed.envVersion, options })
+        const id = await context.control.submitPayload(payload)
+        const ended = await follow(context, id, options.json)
+        if (options.json) process.stdout.write(`${JSON.stringify(ended)}\n`)
+        else printResult(ended, context.control)
+        return ended
+      })
+      process.exitCode = result.status === 'SUCCEEDED' ? 0 : 1
+    })
+}
+
+async function readProgram(file: string): Promise<string> {
+  let bytes: Buffer
+  try {
+    bytes = await readFile(file)
+  } catch (error) {
+    throw new ErgonError('FILE_UNREADABLE', `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  const text = bytes.toString('utf8')
+  if (!Buffer.from(text, 'utf8').equals(bytes) || text.includes('\u0000')) {
+    throw new ErgonError('FILE_UNREADABLE', `${file} is not UTF-8 text without NUL; a program must be`)
+  }
+  return text
+}
+
+function chooseRuntime(file: string, options: RunOptions): { language: string; environment: string } {
+  const names = Object.keys(RUNTIMES)
+  const language = options.runtime ?? names.find((name) => RUNTIMES[name]?.extension === path.extname(file))
+  const runtime = language === undefined ? undefined : RUNTIMES[language]
+  if (language !== undefined && runtime !== undefined) return { language, environment: options.env ?? runtime.environment }
+  if (options.runtime === undefined) {
+    throw new ErgonError('RUNTIME_UNKNOWN', `the runtime of ${file} cannot be told from its name; say --runtime (${names.join(', ')})`)
+  }
+  const similar = closestMatch(options.runtime, names)
+  throw new ErgonError('RUNTIME_UNKNOWN', `there is no runtime "${options.runtime}"${similar === undefined ? '' : `; did you mean "${similar}"?`} Runtimes: ${names.join(', ')}`)
+}
+
+/** The file's own name where the sandbox takes it, so that tracebacks show it. */
+function safeEntrypoint(file: string): string {
+  const name = path.basename(file)
+  return /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(name) ? name : 'main.py'
+}
+
+interface PayloadParts {
+  code: string
+  language: string
+  entrypoint: string
+  parameters: Record<string, unknown>
+  dependencies: { kind: 'dataset'; name: string; digest: string }[]
+  envVersion: string
+  options: RunOptions
+}
+
+function composePayload(parts: PayloadParts): JobPayloadInput {
+  const timeoutMs = Math.round(parts.options.timeout * 1_000)
+  return {
+    schema_version: SCHEMA_VERSION,
+    job_id: randomUUID(),
+    job_type: 'object_execute',
+    created_at: new Date().toISOString(),
+    limits: { timeout_ms: timeoutMs, cpu_ms: timeoutMs, memory_mb: parts.options.memory },
+    environment: { language: parts.language, env_version: parts.envVersion },
+    inputs: {
+      object: {
+        type: 'code',
+        content: { format: 'text', value: parts.code },
+        dependencies: parts.dependencies,
+        runtime: { language: parts.language, entrypoint: parts.entrypoint, parameters: parts.parameters },
+      },
+    },
+    output_spec: { formats: Object.keys(ARTIFACT_FORMATS) },
+  }
+}
+
+/** Shows output as it comes and gives the final result; Ctrl-C cancels the job and waits for its end. */
+async function follow({ control }: CommandContext, id: string, isQuiet: boolean): Promise<JobResult> {
+  const spinner = new Spinner()
+  const onInterrupt = () => void control.cancelJob(id)
+  process.once('SIGINT', onInterrupt)
+  let position = OUTPUT_START
+  try {
+    for (;;) {
+      // The state first: output that is read after a final state is complete.
+      const result = await control.readJob(id)
+      if (result === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
+      const output = await control.readOutput(id, position)
+      position = output.position
+      if (!isQuiet) {
+        if (output.chunks.length > 0) spinner.hide()
+        for (const chunk of output.chunks) process[chunk.stream].write(chunk.bytes)
+      }
+      if (FINAL.has(result.status)) return result
+      if (!isQuiet) spinner.show(`job ${id} ${result.status.toLowerCase()}`)
+      await sleep(POLL_MS)
+    }
+  } finally {
+    spinner.hide()
+    process.removeListener('SIGINT', onInterrupt)
+  }
+}

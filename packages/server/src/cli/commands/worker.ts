@@ -1,0 +1,76 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { availableParallelism, hostname } from 'node:os'
+import type { Command } from 'commander'
+import { prepareHome, workerUser } from '../../app/prepare-home.ts'
+import { useStack } from '../../app/stack-client.ts'
+import { VERSION } from '../../app/version.ts'
+import { workerCommand } from '../../app/worker-command.ts'
+import { homePaths } from '../../config/home-paths.ts'
+import { loadSettings } from '../../config/load-settings.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { parseNumber } from '../parse-options.ts'
+import { addSlotOptions, type SlotOptions } from '../slot-options.ts'
+
+const KNOWN_LANES = ['sandbox']
+
+interface WorkerOptions extends SlotOptions {
+  lanes?: string
+  drain: number
+  json: boolean
+}
+
+export function addWorkerCommand(program: Command): void {
+  const worker = program
+    .command('worker')
+    .description('run one worker until SIGTERM, which drains it')
+    .option('--lanes <list>', `execution classes to serve, with queue names behind a colon (default ${KNOWN_LANES.join(',')})`)
+    .option('--drain <seconds>', 'how long a stopping worker waits for its jobs', parseNumber('--drain', 0, 86_400), 30)
+    .option('--json', 'one JSON line when ready', false)
+  addSlotOptions(worker)
+    .addHelpText(
+      'after',
+      '\nWith DATABASE_URL the worker uses that database (give it the URL of role ergon_worker); else that of the running `ergon dev`.\n\nExample:\n  ergon worker --slots 8 --sandbox-slots 2',
+    )
+    .action(async (options: WorkerOptions) => {
+      const lanes = parseLanes(options.lanes)
+      const { settings } = loadSettings(process.env)
+      const paths = homePaths(settings.home)
+      const user = workerUser()
+      await prepareHome(paths, user)
+      const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
+      const machine = await useStack(settings, paths, 'sandboxd')
+      try {
+        const config = {
+          name: hostname(),
+          version: VERSION,
+          home: settings.home,
+          databaseUrl: settings.databaseUrl ?? database?.workerDatabaseUrl ?? '',
+          slots: options.slots ?? 32,
+          sandboxSlots: options.sandboxSlots ?? availableParallelism(),
+          lanes,
+          drainMs: options.drain * 1_000,
+          logLevel: settings.logLevel,
+        }
+        const { command, args, env, stdin } = workerCommand(config, paths, user)
+        const child = spawn(command, args, { env, cwd: '/', stdio: ['pipe', options.json ? 'inherit' : 'ignore', 'inherit'] })
+        child.stdin?.end(stdin)
+        for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill('SIGTERM'))
+        const [code, signal] = await once(child, 'exit')
+        if (code !== 0) throw new ErgonError('PROCESS_FAILED', `the worker ended with ${signal ?? `status ${code}`}`)
+      } finally {
+        await machine.release()
+        await database?.release()
+      }
+    })
+}
+
+function parseLanes(text: string | undefined): string[] {
+  const lanes = text?.split(',') ?? KNOWN_LANES
+  for (const lane of lanes) {
+    if (!KNOWN_LANES.includes(lane.split(':', 1)[0] ?? '')) {
+      throw new ErgonError('USAGE', `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${KNOWN_LANES.join(', ')}, each with an optional :queue`)
+    }
+  }
+  return lanes
+}

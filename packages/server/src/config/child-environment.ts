@@ -1,0 +1,14 @@
+import type { Settings } from './load-settings.ts'
+import { SETTING_VARIABLES } from './load-settings.ts'
+
+/** The environment of a child that is the same user's own process: ours, with the settings spelt out. */
+export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return {
+    ...env,
+    [SETTING_VARIABLES.profile]: settings.profile,
+    [SETTING_VARIABLES.home]: settings.home,
+    [SETTING_VARIABLES.cache]: settings.cache,
+    [SETTING_VARIABLES.logLevel]: settings.logLevel,
+    [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
+  }
+}

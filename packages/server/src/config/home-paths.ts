@@ -1,0 +1,32 @@
+import path from 'node:path'
+
+/** Every folder and file below ERGON_HOME, in one place. */
+export interface HomePaths {
+  home: string
+  /** Sockets and pid files of running processes. */
+  run: string
+  sandboxdSocket: string
+  /** Where commands of the same ERGON_HOME find the running stack. */
+  stackSocket: string
+  artifacts: string
+  spool: string
+  environments: string
+  credentials: string
+  /** Where the worker sees the program's own files, whatever folder they were installed in. */
+  code: string
+}
+
+export function homePaths(home: string): HomePaths {
+  const run = path.join(home, 'run')
+  return {
+    home,
+    run,
+    sandboxdSocket: path.join(run, 'sandboxd.sock'),
+    stackSocket: path.join(run, 'stack.sock'),
+    artifacts: path.join(home, 'artifacts'),
+    spool: path.join(home, 'spool'),
+    environments: path.join(home, 'environments'),
+    credentials: path.join(home, 'credentials'),
+    code: path.join(run, 'code'),
+  }
+}

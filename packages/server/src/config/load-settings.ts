@@ -1,0 +1,80 @@
+import os from 'node:os'
+import path from 'node:path'
+import { z } from 'zod'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+
+const PROFILES = ['development', 'staging', 'production'] as const
+
+const settingsSchema = z.object({
+  profile: z.enum(PROFILES),
+  /** Data folder: database, artifacts, environments, credentials. */
+  home: z.string().refine(path.isAbsolute, 'expected an absolute path'),
+  /** Cache folder: everything in it can be made again. */
+  cache: z.string().refine(path.isAbsolute, 'expected an absolute path'),
+  /** The application's database, or null for the embedded one. */
+  databaseUrl: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
+    .nullable(),
+  logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
+})
+export type Settings = z.infer<typeof settingsSchema>
+
+/** Where a setting's value came from, for `ergon doctor`. */
+export type SettingSource = 'command line' | 'environment' | 'default'
+
+export interface LoadedSettings {
+  settings: Settings
+  sources: Record<keyof Settings, SettingSource>
+}
+
+/** The environment variable of each setting. */
+export const SETTING_VARIABLES = {
+  profile: 'ERGON_PROFILE',
+  home: 'ERGON_HOME',
+  cache: 'ERGON_CACHE',
+  databaseUrl: 'DATABASE_URL',
+  logLevel: 'ERGON_LOG_LEVEL',
+} as const satisfies Record<keyof Settings, string>
+
+/** Settings from the command line, else the environment, else defaults; throws CONFIG_INVALID naming the variable. */
+export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {
+  const profile = env[SETTING_VARIABLES.profile] ?? 'development'
+  const defaults: Settings = {
+    profile: 'development',
+    home: defaultFolder(env, 'XDG_DATA_HOME', '.local/share', '/var/lib/ergon'),
+    cache: defaultFolder(env, 'XDG_CACHE_HOME', '.cache', '/var/cache/ergon'),
+    databaseUrl: null,
+    logLevel: profile === 'development' ? 'warn' : 'info',
+  }
+  const values: Record<string, unknown> = {}
+  const sources = {} as LoadedSettings['sources']
+  for (const [key, variable] of Object.entries(SETTING_VARIABLES) as [keyof Settings, string][]) {
+    const fromEnvironment = env[variable] === '' ? undefined : env[variable]
+    sources[key] = flags[key] !== undefined ? 'command line' : fromEnvironment !== undefined ? 'environment' : 'default'
+    values[key] = flags[key] ?? fromEnvironment ?? defaults[key]
+  }
+  const parsed = settingsSchema.safeParse(values)
+  if (!parsed.success) throw invalid(parsed.error.issues[0], values)
+  if (parsed.data.profile !== 'development' && parsed.data.databaseUrl === null) {
+    throw new ErgonError(
+      'CONFIG_INVALID',
+      `ERGON_PROFILE is ${parsed.data.profile}, which needs DATABASE_URL: the embedded database is for development`,
+    )
+  }
+  return { settings: parsed.data, sources }
+}
+
+function defaultFolder(env: NodeJS.ProcessEnv, xdg: string, belowHome: string, forRoot: string): string {
+  const base = env[xdg]
+  if (base !== undefined && path.isAbsolute(base)) return path.join(base, 'ergon')
+  return process.getuid?.() === 0 ? forRoot : path.join(os.homedir(), belowHome, 'ergon')
+}
+
+function invalid(issue: z.core.$ZodIssue | undefined, values: Record<string, unknown>): ErgonError {
+  const key = String(issue?.path[0] ?? '')
+  const variable = SETTING_VARIABLES[key as keyof Settings] ?? key
+  // A database URL holds a password, so its value is never shown.
+  const shown = key === 'databaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])})`
+  return new ErgonError('CONFIG_INVALID', `${variable}${shown}: ${issue?.message ?? 'invalid'}`)
+}

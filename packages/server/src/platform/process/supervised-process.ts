@@ -1,0 +1,114 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ErgonError } from '../errors/ergon-error.ts'
+import type { Logger } from '../logger.ts'
+
+const MIN_RESTART_DELAY_MS = 200
+const MAX_RESTART_DELAY_MS = 5_000
+
+export interface ProcessCommand {
+  command: string
+  args: string[]
+  env: Record<string, string>
+  /** Text given on standard input, which is then closed: the place for secrets. */
+  stdin: string
+}
+
+interface SupervisedProcessOptions {
+  name: string
+  command: ProcessCommand
+  readyTimeoutMs: number
+  /** How long SIGTERM may take before SIGKILL. */
+  stopTimeoutMs: number
+  logger: Logger
+}
+
+/** A child that says {"ready":true} as its first line of output, and is started again whenever it ends unasked. */
+export class SupervisedProcess {
+  readonly #options: SupervisedProcessOptions
+  #child: ChildProcess | null = null
+  #stopping = false
+  #supervision: Promise<void> | null = null
+
+  constructor(options: SupervisedProcessOptions) {
+    this.#options = options
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  /** Resolves when the child is ready; throws PROCESS_FAILED, with what it said, when it ends or hangs before that. */
+  async start(): Promise<void> {
+    if (this.#supervision !== null) return
+    const child = await this.#spawnReady()
+    this.#supervision = this.#supervise(child)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true
+    const child = this.#child
+    if (child !== null && child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGTERM')
+      const killer = setTimeout(() => child.kill('SIGKILL'), this.#options.stopTimeoutMs)
+      await once(child, 'exit')
+      clearTimeout(killer)
+    }
+    await this.#supervision
+  }
+
+  async #supervise(first: ChildProcess): Promise<void> {
+    let child = first
+    for (let delayMs = MIN_RESTART_DELAY_MS; ; ) {
+      const startedAt = performance.now()
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+      if (this.#stopping) return
+      const { name, logger } = this.#options
+      logger.warn({ process: name, exitCode: child.exitCode, signal: child.signalCode }, 'a process ended unasked and is started again')
+      if (performance.now() - startedAt > MAX_RESTART_DELAY_MS) delayMs = MIN_RESTART_DELAY_MS
+      for (;;) {
+        await sleep(delayMs)
+        delayMs = Math.min(MAX_RESTART_DELAY_MS, delayMs * 2)
+        if (this.#stopping) return
+        try {
+          child = await this.#spawnReady()
+          break
+        } catch (error) {
+          if (this.#stopping) return
+          logger.error({ err: error, process: name }, 'a process could not be started again')
+        }
+      }
+    }
+  }
+
+  async #spawnReady(): Promise<ChildProcess> {
+    const { name, command, readyTimeoutMs } = this.#options
+    const child = spawn(command.command, command.args, { env: command.env, stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' })
+    this.#child = child
+    let said = ''
+    child.stderr.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString('utf8')).slice(-2_000)
+      process.stderr.write(chunk)
+    })
+    child.stdin.on('error', () => {})
+    child.stdin.end(command.stdin)
+    const failed = (why: string) => new ErgonError('PROCESS_FAILED', `${name} ${why}${said === '' ? '' : `: ${said.trim()}`}`)
+    const ready = new Promise<void>((resolve, reject) => {
+      child.once('error', (error) => reject(failed(`could not be started (${error.message})`)))
+      child.once('exit', (code, signal) => reject(failed(`ended before it was ready (${signal ?? `exit status ${code}`})`)))
+      createInterface({ input: child.stdout }).once('line', (line) => (line.includes('"ready"') ? resolve() : reject(failed(`said ${line.slice(0, 200)}`))))
+    })
+    const timer = setTimeout(() => child.kill('SIGKILL'), readyTimeoutMs)
+    try {
+      await ready
+    } catch (error) {
+      child.kill('SIGKILL')
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+    return child
+  }
+}

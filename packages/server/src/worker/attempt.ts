@@ -1,0 +1,42 @@
+import path from 'node:path'
+import type { ClaimedJob } from '../queue/types.ts'
+import { OutputRecorder, type AppendOutput } from './output-recorder.ts'
+
+/** Why a worker ends an attempt that has not ended by itself. */
+export type AbortReason =
+  /** Somebody cancelled the job: the row says so already and the fence is gone. */
+  | 'cancelled'
+  /** The database does not count this attempt as ours any more, or we could not ask it for too long. */
+  | 'lost'
+  /** The worker stops and hands the job back, uncounted. */
+  | 'drained'
+
+/** One claimed job while this worker holds it. */
+export class Attempt {
+  readonly job: ClaimedJob
+  readonly claimedAt = performance.now()
+  readonly output: OutputRecorder
+  readonly spoolFolder: string
+  readonly #controller = new AbortController()
+  #abortReason: AbortReason | null = null
+
+  constructor(job: ClaimedJob, spoolRoot: string, append: AppendOutput) {
+    this.job = job
+    this.output = new OutputRecorder(append)
+    this.spoolFolder = path.join(spoolRoot, job.fence, job.id)
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** The first reason this attempt was aborted for, or null while it was not. */
+  get abortReason(): AbortReason | null {
+    return this.#abortReason
+  }
+
+  abort(reason: AbortReason): void {
+    this.#abortReason ??= reason
+    this.#controller.abort()
+  }
+}

@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Artifact, Failure } from '@ergon/contract'
+import type { Logger } from '../platform/logger.ts'
+import { completeJob } from '../queue/complete.ts'
+import { failJob } from '../queue/fail.ts'
+import { releaseJobs } from '../queue/release.ts'
+import type { Database } from '../platform/db/database.ts'
+import type { ResourceUsage, RunnerOutcome } from '../runners/runner.ts'
+import type { Attempt } from './attempt.ts'
+
+const MAX_RETRY_DELAY_MS = 2_000
+
+/** Everything of a result that is written beside the verdict. */
+export interface RecordedResult {
+  outputJson: string | null
+  stdout: string
+  stderr: string
+  artifacts: readonly Artifact[]
+  resourceUsage: ResourceUsage | null
+  envVersion: string | null
+  logs: RunnerOutcome['logs']
+}
+
+/** Writes outcomes under the attempt's fence, patiently while the database is away and the attempt may still be ours. */
+export interface OutcomeRecorder {
+  complete(attempt: Attempt, result: RecordedResult): Promise<void>
+  fail(attempt: Attempt, failure: Failure, retryDelayMs: number | null, result: RecordedResult): Promise<void>
+  release(attempt: Attempt): Promise<void>
+}
+
+export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeRecorder {
+  const fail: OutcomeRecorder['fail'] = async ({ job, ...attempt }, failure, retryDelayMs, result) => {
+    void attempt
+    const outcome = await failJob(db, { id: job.id, fence: job.fence, failure, retryDelayMs, ...result })
+    logger.info({ jobId: job.id, attempt: job.attempt, category: failure.category, code: failure.code, outcome }, 'job failed')
+  }
+  return {
+    complete: (attempt, result) =>
+      persistently(attempt, logger, async () => {
+        const { id, fence } = attempt.job
+        try {
+          const accepted = await completeJob(db, { id, fence, ...result })
+          logger.info({ jobId: id, attempt: attempt.job.attempt, accepted }, 'job completed')
+        } catch (error) {
+          if (!isDataFault(error)) throw error
+          await fail(attempt, notStorable(error), null, { ...result, outputJson: null })
+        }
+      }),
+    fail: (attempt, failure, retryDelayMs, result) => persistently(attempt, logger, () => fail(attempt, failure, retryDelayMs, result)),
+    release: (attempt) => persistently(attempt, logger, () => releaseJobs(db, [{ id: attempt.job.id, fence: attempt.job.fence }])),
+  }
+}
+
+/** Tries again until it succeeds or the attempt is known to be lost; the fence makes a repeated write harmless. */
+async function persistently(attempt: Attempt, logger: Logger, write: () => Promise<unknown>): Promise<void> {
+  for (let delayMs = 100; ; delayMs = Math.min(MAX_RETRY_DELAY_MS, delayMs * 2)) {
+    try {
+      await write()
+      return
+    } catch (error) {
+      if (attempt.abortReason === 'lost' || attempt.abortReason === 'cancelled') throw error
+      logger.warn({ err: error, jobId: attempt.job.id }, 'the outcome could not be written yet')
+      await sleep(delayMs)
+    }
+  }
+}
+
+/** PostgreSQL's classes for values it cannot hold: data exceptions and exceeded program limits. */
+function isDataFault(error: unknown): boolean {
+  const state = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return state.startsWith('22') || state.startsWith('54')
+}
+
+function notStorable(error: unknown): Failure {
+  const reason = error instanceof Error ? error.message : String(error)
+  return {
+    category: 'USER_CODE_ERROR',
+    code: 'RESULT_NOT_STORABLE',
+    message: `result.json cannot be stored: ${reason.slice(0, 200)}`,
+    evidence: null,
+    details: null,
+  }
+}

@@ -1,0 +1,77 @@
+import { OutputSanitiser } from '../platform/text/sanitise-output.ts'
+
+/** A job younger than this is over before anybody could watch it, so its output is written once, at the end. */
+const LIVE_AFTER_MS = 200
+const FLUSH_INTERVAL_MS = 200
+const FLUSH_CHARACTERS = 16 * 1024
+
+type Stream = 'stdout' | 'stderr'
+
+/** Appends sanitised text to the stored live output; false when the job is not ours any more. */
+export type AppendOutput = (stream: Stream, offset: number, text: string) => Promise<boolean>
+
+interface StreamState {
+  sanitiser: OutputSanitiser
+  text: string
+  /** Characters of `text` that are stored, and the byte offset they end at. */
+  flushedCharacters: number
+  flushedBytes: number
+}
+
+/** Gathers a job's bounded output, sanitises it once, and stores it live while the job runs. */
+export class OutputRecorder {
+  readonly #append: AppendOutput
+  readonly #streams: Record<Stream, StreamState> = { stdout: newStream(), stderr: newStream() }
+  readonly #startedAt = performance.now()
+  #timer: NodeJS.Timeout | null = null
+  #flushing: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(append: AppendOutput) {
+    this.#append = append
+  }
+
+  write(stream: Stream, bytes: Buffer): void {
+    const state = this.#streams[stream]
+    state.text += state.sanitiser.push(bytes)
+    if (this.#stopped || this.#timer !== null) return
+    const age = performance.now() - this.#startedAt
+    const isLarge = state.text.length - state.flushedCharacters >= FLUSH_CHARACTERS
+    const wait = age < LIVE_AFTER_MS ? LIVE_AFTER_MS - age : isLarge ? 0 : FLUSH_INTERVAL_MS
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#flushing = this.#flushing.then(() => this.#flush())
+    }, wait)
+  }
+
+  /** Stops live writing and gives the final text, which replaces what was written live. */
+  async finish(): Promise<{ stdout: string; stderr: string }> {
+    this.#stopped = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    await this.#flushing
+    const { stdout, stderr } = this.#streams
+    stdout.text += stdout.sanitiser.end()
+    stderr.text += stderr.sanitiser.end()
+    return { stdout: stdout.text, stderr: stderr.text }
+  }
+
+  async #flush(): Promise<void> {
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const state = this.#streams[stream]
+      const text = state.text.slice(state.flushedCharacters)
+      if (text === '' || this.#stopped) continue
+      // Live output is a courtesy: when the database is away, the final text still holds everything.
+      const accepted = await this.#append(stream, state.flushedBytes, text).catch(() => true)
+      if (!accepted) {
+        this.#stopped = true
+        return
+      }
+      state.flushedCharacters += text.length
+      state.flushedBytes += Buffer.byteLength(text)
+    }
+  }
+}
+
+function newStream(): StreamState {
+  return { sanitiser: new OutputSanitiser(), text: '', flushedCharacters: 0, flushedBytes: 0 }
+}

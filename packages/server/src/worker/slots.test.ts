@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest'
+import { Slots } from './slots.ts'
+
+it('gives no lane more than its class or the whole has free', () => {
+  const slots = new Slots(4, new Map([['sandbox', 2]]))
+  expect(slots.free(['sandbox', 'http'])).toEqual([
+    { lane: 'sandbox', slots: 2 },
+    { lane: 'http', slots: 2 },
+  ])
+  slots.take('sandbox')
+  slots.take('sandbox:gpu')
+  expect(slots.free(['sandbox', 'http'])).toEqual([{ lane: 'http', slots: 2 }])
+  slots.take('http')
+  slots.take('http')
+  expect(slots.free(['sandbox', 'http'])).toEqual([])
+})
+
+it('wakes whoever waits when a place becomes free', async () => {
+  const slots = new Slots(1, new Map())
+  slots.take('http')
+  const freed = slots.released()
+  slots.release('http')
+  await freed
+  expect(slots.free(['http'])).toEqual([{ lane: 'http', slots: 1 }])
+})
