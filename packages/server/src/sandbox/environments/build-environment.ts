@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { holdFileLock } from '../../platform/process/file-lock.ts'
 import { writeArchive } from './archive.ts'
-import { holdFileLock } from './build-lock-file.ts'
 import { cachedLocks, keepArchive, restoreFromCache, unnamedArchive } from './environment-cache.ts'
 import { readEnvironmentDefinition, type EnvironmentDefinition } from './environment-definition.ts'
 import { diffLocks, readEnvironmentLock, type EnvironmentLock } from './environment-lock.ts'
@@ -30,7 +30,7 @@ export interface BuildEnvironmentOptions {
   /** Debian mirrors; deb.debian.org by default. */
   mirrors?: Partial<DebianMirrors>
   /** A lock file: the result is exactly what it names, or ENVIRONMENT_LOCK_MISMATCH with the differences. */
-  lockFile?: string
+  locked?: string
   /** Asks the mirrors again although this definition is built: takes in Debian's security updates as a new version. */
   refresh?: boolean
   /** Called with a short phrase when a step begins. */
@@ -38,6 +38,7 @@ export interface BuildEnvironmentOptions {
 }
 
 export interface BuiltEnvironment {
+  name: string
   envVersion: string
   rootFs: string
   lock: EnvironmentLock
@@ -55,13 +56,15 @@ export async function buildEnvironment(options: BuildEnvironmentOptions): Promis
   const cacheDir = path.join(options.cacheDir, 'environments')
   const onProgress = options.onProgress ?? (() => {})
   const { definition, text } = await readEnvironmentDefinition(options.definitionFile)
-  const expected = options.lockFile === undefined ? undefined : await readEnvironmentLock(options.lockFile)
+  const expected = options.locked === undefined ? undefined : await readEnvironmentLock(options.locked)
   const isWanted = wantedLock(definition, createHash('sha256').update(text).digest('hex'), expected)
   for (const folder of [environmentsDir, cacheDir]) await makeTraversable(folder)
 
-  await using _lock = await holdFileLock(path.join(environmentsDir, '.build.lock'), () =>
-    onProgress('waiting for another build to end'),
-  )
+  const onWait = (): void => onProgress('waiting for another build to end')
+  await using locks = new AsyncDisposableStack()
+  for (const folder of [environmentsDir, cacheDir]) {
+    locks.adopt(await holdFileLock(path.join(folder, '.build.lock'), onWait), (lock) => lock.release())
+  }
   await removeUnfinished(environmentsDir)
 
   if (options.refresh !== true) {
@@ -69,6 +72,7 @@ export async function buildEnvironment(options: BuildEnvironmentOptions): Promis
     if (installed !== undefined) {
       await setDefaultVersion(environmentsDir, definition.name, installed.envVersion)
       return {
+        name: installed.name,
         envVersion: installed.envVersion,
         rootFs: installed.rootFs,
         lock: installed.lock,
@@ -195,6 +199,7 @@ async function install(
   await rm(buildDir, { recursive: true, force: true })
   await setDefaultVersion(environmentsDir, lock.name, lock.env_version)
   return {
+    name: lock.name,
     envVersion: lock.env_version,
     rootFs: path.join(folder, 'rootfs'),
     lock,
@@ -221,7 +226,9 @@ async function removeUnfinished(environmentsDir: string): Promise<void> {
   }
 }
 
+/** Each folder made gets 0711, whatever the umask: a private one in between would lock out the users that run jobs. */
 async function makeTraversable(folder: string): Promise<void> {
-  const made = await mkdir(folder, { recursive: true })
-  if (made !== undefined) await chmod(folder, 0o711)
+  const first = await mkdir(folder, { recursive: true })
+  if (first === undefined) return
+  for (let made = folder; made.length >= first.length; made = path.dirname(made)) await chmod(made, 0o711)
 }
