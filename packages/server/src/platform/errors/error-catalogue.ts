@@ -94,5 +94,9 @@ export const ERROR_CATALOGUE = {
     httpStatus: 503,
     summary: 'A process that Ergon started ended before it was ready.',
   },
+  ENVIRONMENT_DEFINITION_INVALID: { exitCode: 2, httpStatus: 422, summary: 'The YAML file that describes an environment cannot be read or breaks a rule; the message names file, line and column.' },
+  ENVIRONMENT_NOT_FOUND: { exitCode: 2, httpStatus: 404, summary: 'No environment of this name or version is built here; `ergon env build NAME` builds it.' },
+  ENVIRONMENT_BUILD_FAILED: { exitCode: 3, httpStatus: 503, summary: 'An environment could not be built; the message ends with the last lines of the package installer.' },
+  ENVIRONMENT_LOCK_MISMATCH: { exitCode: 3, httpStatus: 409, summary: 'A build cannot reproduce the lock it was given; the message lists the packages that differ.' },
 } as const satisfies Record<string, CatalogueEntry>
 export type ErrorCode = keyof typeof ERROR_CATALOGUE
