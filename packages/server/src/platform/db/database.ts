@@ -1,0 +1,66 @@
+import pg from 'pg'
+import type { z } from 'zod'
+import { translateDatabaseError } from './database-error.ts'
+import { describeDatabase } from './describe-database.ts'
+
+/** Runs one statement: a pool, a pooled client or a connection of its own. */
+export interface Database {
+  query(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }>
+}
+
+/** A pool of connections that can also lend one of them, for a transaction or a session. */
+export interface DatabasePool extends Database {
+  /** Host, port and database, for messages; never a password. */
+  readonly description: string
+  connect(): Promise<pg.PoolClient>
+  end(): Promise<void>
+}
+
+export interface PoolOptions {
+  maxConnections: number
+  /** Shown in pg_stat_activity. */
+  applicationName: string
+  /** How long to wait for a connection, in ms; 10 s by default. */
+  connectTimeoutMs?: number
+}
+
+/**
+ * A pool that connects on first use. A server that cannot be reached, refuses the password or is too old shows as
+ * DATABASE_UNREACHABLE, DATABASE_REFUSED or DATABASE_TOO_OLD; errors of our own SQL carry their code of the catalogue.
+ */
+export function createPool(url: string, options: PoolOptions): DatabasePool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.maxConnections,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
+    keepAlive: true,
+  })
+  // An idle connection that breaks is replaced by the next query; without a listener the event would end the process.
+  pool.on('error', () => {})
+  const description = describeDatabase(url)
+  return {
+    description,
+    async query(text, values) {
+      try {
+        return await pool.query(text, values === undefined ? undefined : [...values])
+      } catch (error) {
+        throw translateDatabaseError(error, description)
+      }
+    },
+    async connect() {
+      try {
+        return await pool.connect()
+      } catch (error) {
+        throw translateDatabaseError(error, description)
+      }
+    },
+    end: () => pool.end(),
+  }
+}
+
+/** Runs one statement and checks each row; a row that does not fit is a fault of ours and throws. */
+export async function queryRows<Row extends z.ZodType>(db: Database, row: Row, text: string, values: readonly unknown[]): Promise<z.output<Row>[]> {
+  const result = await db.query(text, values)
+  return result.rows.map((value) => row.parse(value))
+}

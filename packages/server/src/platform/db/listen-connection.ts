@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { translateDatabaseError } from './database-error.ts'
+import { describeDatabase } from './describe-database.ts'
+
+const FIRST_RETRY_MS = 100
+const LAST_RETRY_MS = 5_000
+
+export interface ListenConnectionOptions {
+  url: string
+  applicationName: string
+  /** What to listen for, from the first connection to the last. */
+  channels: Readonly<Record<string, (payload: string) => void>>
+  /** Called after each connection, the first included: what a session held is gone and can be taken again. */
+  onConnect(): void
+  /** Called when a connection is lost and after each failed attempt to replace it. */
+  onLoss(error: unknown): void
+}
+
+/** One session that listens and holds session locks, and is replaced when it breaks. Needs a direct connection, no transaction pooler. */
+export class ListenConnection {
+  readonly #options: ListenConnectionOptions
+  readonly #stopping = new AbortController()
+  #client: pg.Client | null = null
+  #reconnecting: Promise<void> = Promise.resolve()
+
+  constructor(options: ListenConnectionOptions) {
+    this.#options = options
+  }
+
+  /** Resolves once it listens; throws a coded error when the first connection fails. */
+  async start(): Promise<void> {
+    if (this.#client !== null) return
+    await this.#connect()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#reconnecting
+    const client = this.#client
+    this.#client = null
+    await client?.end().catch(() => {})
+  }
+
+  get isConnected(): boolean {
+    return this.#client !== null
+  }
+
+  /** Runs a statement in the listening session; throws while there is none. */
+  async query(text: string, values: readonly unknown[]): Promise<unknown[]> {
+    if (this.#client === null) throw new Error('the listening connection is being replaced')
+    const result = await this.#client.query(text, [...values])
+    return result.rows
+  }
+
+  async #connect(): Promise<void> {
+    const { url, applicationName, channels, onConnect } = this.#options
+    const client = new pg.Client({ connectionString: url, application_name: applicationName, keepAlive: true, connectionTimeoutMillis: 10_000 })
+    // Before it is in use an error rejects connect() as well; afterwards 'end' follows it.
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      client.on('notification', ({ channel, payload }) => channels[channel]?.(payload ?? ''))
+      for (const channel of Object.keys(channels)) await client.query(`listen ${pg.escapeIdentifier(channel)}`)
+    } catch (error) {
+      await client.end().catch(() => {})
+      throw translateDatabaseError(error, describeDatabase(url))
+    }
+    client.once('end', () => this.#replace(client))
+    this.#client = client
+    onConnect()
+  }
+
+  #replace(lost: pg.Client): void {
+    if (this.#client !== lost) return
+    this.#client = null
+    this.#options.onLoss(new Error(`the listening connection to ${describeDatabase(this.#options.url)} was lost`))
+    this.#reconnecting = this.#reconnect()
+  }
+
+  async #reconnect(): Promise<void> {
+    const { signal } = this.#stopping
+    for (let delayMs = FIRST_RETRY_MS; !signal.aborted; delayMs = Math.min(LAST_RETRY_MS, delayMs * 2)) {
+      await sleep(delayMs, undefined, { signal }).catch(() => {})
+      if (signal.aborted) return
+      try {
+        return await this.#connect()
+      } catch (error) {
+        this.#options.onLoss(error)
+      }
+    }
+  }
+}
