@@ -1,0 +1,32 @@
+"""Live fixtures: a real sandboxd started by its launcher. What is missing fails the tests; nothing is skipped."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from live_sandboxd import LiveSandboxd, find_environment
+
+
+@pytest.fixture(scope="session")
+def environment() -> str:
+    return find_environment().name
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandboxd]:
+    assert os.geteuid() == 0, "the live tests need root, as sandboxd does"
+    live = LiveSandboxd(tmp_path_factory.mktemp("run"))
+    live.start("--max-sandboxes", "4")
+    yield live
+    assert live.stop() == 0
+    assert live.leaves() == []
+
+
+@pytest.fixture
+def sandboxd(daemon: LiveSandboxd) -> Iterator[Path]:
+    """The socket; afterwards nothing of any sandbox may be left and sandboxd must still answer."""
+    yield daemon.socket
+    daemon.wait_until_clean()
+    daemon.assert_alive()

@@ -1,0 +1,72 @@
+"""Starting, inspecting and killing a real sandboxd."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ergon_sandboxd.cgroup import detect_hierarchy
+from ergon_sandboxd.instance import instance_name
+from sandbox_client import Client
+
+LAUNCHER = Path(__file__).resolve().parent.parent / "sandboxd"
+
+
+def find_environment() -> Path:
+    """Return an environment folder; its absence is a failure."""
+    folder = os.environ.get("ERGON_TEST_ENVIRONMENTS")
+    assert folder, "ERGON_TEST_ENVIRONMENTS must name a folder with a built environment"
+    found = sorted(path for path in Path(folder).glob("*@*") if (path / "rootfs" / "usr/bin/python3").exists())
+    assert found, f"no environment in {folder}"
+    return found[0]
+
+
+class LiveSandboxd:
+    """One sandboxd process and what the kernel knows of its sandboxes."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.socket = home / "sandboxd.sock"
+        self.process: subprocess.Popen[str] | None = None
+
+    def command(self, *extra: str) -> list[str]:
+        environments = find_environment().parent
+        return [str(LAUNCHER), "--home", str(self.home), "--environments", str(environments), "--socket", str(self.socket), *extra]
+
+    def start(self, *extra: str) -> dict[str, Any]:
+        self.process = subprocess.Popen(self.command(*extra), stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "sandboxd did not become ready"
+        ready: dict[str, Any] = json.loads(line)
+        return ready
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def leaves(self) -> list[str]:
+        return detect_hierarchy(instance_name(self.socket)).leftovers()
+
+    def processes(self) -> list[int]:
+        """Every process below sandboxd's own, as the host sees them."""
+        hierarchy = detect_hierarchy(instance_name(self.socket))
+        return [pid for name in hierarchy.leftovers() for pid in hierarchy.open(name).processes()]
+
+    def wait_until_clean(self, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while leaves := self.leaves():
+            assert time.monotonic() < deadline, f"left behind: {leaves} with {self.processes()}"
+            time.sleep(0.01)
+
+    def assert_alive(self) -> None:
+        with Client(self.socket, timeout=10) as client:
+            client.send({"type": "probe"})
+            assert client.expect("probe_result")["missing"] == []

@@ -1,0 +1,94 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from ergon_sandboxd.cgroup import LeafLimits, detect_hierarchy
+from ergon_sandboxd.cgroup.detect import CgroupMounts, read_mounts
+from ergon_sandboxd.cgroup.v2 import V2Hierarchy, V2Leaf
+
+LIMITS = LeafLimits(memory_bytes=1 << 26, pids=10, cpu_percent=150)
+
+V2_LINE = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
+V1_LINES = "\n".join(
+    f"3{index} 30 0:3{index} / /sys/fs/cgroup/{name} rw - cgroup cgroup rw,{name}" for index, name in enumerate(("memory", "pids", "cpu,cpuacct"))
+)
+
+
+def fake_v2(root: Path) -> V2Hierarchy:
+    for folder in (root, root / "ergon", root / "ergon" / "one"):
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.subtree_control").write_text("")
+        (folder / "cgroup.procs").write_text("")
+    return V2Hierarchy(root, "one")
+
+
+def test_layouts() -> None:
+    assert read_mounts(V2_LINE).layout == "v2"
+    assert read_mounts(V1_LINES).layout == "v1"
+    assert read_mounts(V1_LINES + "\n" + V2_LINE).layout == "hybrid"
+    assert read_mounts("1 1 0:1 / / rw - ext4 /dev/vda rw").layout == "none"
+    assert read_mounts(V1_LINES).v1["cpuacct"] == Path("/sys/fs/cgroup/cpu,cpuacct")
+
+
+def test_missing_controllers_are_named() -> None:
+    with pytest.raises(OSError, match="pids, cpu, cpuacct"):
+        detect_hierarchy("x", CgroupMounts({"memory": Path("/m")}, None))
+    with pytest.raises(OSError):
+        detect_hierarchy("x", CgroupMounts({}, None))
+
+
+def test_v2_delegates_and_sets_limits(tmp_path: Path) -> None:
+    hierarchy = fake_v2(tmp_path)
+    leaf = hierarchy.create("job")
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    folder = tmp_path / "ergon" / "one" / "job"
+    (folder / "memory.swap.max").write_text("max")
+    leaf.set_limits(LIMITS)
+    assert (folder / "memory.max").read_text() == str(1 << 26)
+    assert (folder / "memory.swap.max").read_text() == "0"
+    assert (folder / "pids.max").read_text() == "10"
+    assert (folder / "cpu.max").read_text() == "150000 100000"
+    assert hierarchy.leftovers() == ["job"]
+    with pytest.raises(FileExistsError):
+        hierarchy.create("job")
+
+
+def test_v2_counters(tmp_path: Path) -> None:
+    leaf = V2Leaf(tmp_path)
+    assert (leaf.cpu_ms(), leaf.memory_peak_bytes(), leaf.oom_kills(), leaf.pids_refused(), leaf.processes()) == (0, 0, 0, 0, [])
+    (tmp_path / "cpu.stat").write_text("usage_usec 12345\nuser_usec 1\n")
+    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    (tmp_path / "pids.events").write_text("max 7\n")
+    (tmp_path / "cgroup.procs").write_text("11\n0\n12\n")
+    assert (leaf.cpu_ms(), leaf.oom_kills(), leaf.pids_refused(), leaf.processes()) == (12, 2, 7, [11, 12])
+    (tmp_path / "memory.current").write_text("500")
+    assert leaf.memory_peak_bytes() == 500
+    (tmp_path / "memory.current").write_text("100")
+    assert leaf.memory_peak_bytes() == 500, "without memory.peak the largest sample counts"
+    (tmp_path / "memory.peak").write_text("900")
+    assert leaf.memory_peak_bytes() == 900
+
+
+def test_v2_kill_is_one_write(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.kill").write_text("")
+    V2Leaf(tmp_path).kill()
+    assert (tmp_path / "cgroup.kill").read_text() == "1"
+
+
+def test_v2_kill_without_cgroup_kill(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        import time
+
+        time.sleep(60)
+        os._exit(0)
+    (tmp_path / "cgroup.procs").write_text(f"{child}\n")
+    (tmp_path / "pids.max").write_text("10")
+    V2Leaf(tmp_path).kill()
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
+    assert (tmp_path / "pids.max").read_text() == "0"
+
+
+def test_v2_removal_of_a_leaf_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    V2Leaf(tmp_path / "gone").remove()

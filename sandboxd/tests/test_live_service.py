@@ -1,0 +1,275 @@
+"""sandboxd itself: hostile clients, parallel ones, ones that leave, and its own death."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from live_sandboxd import LiveSandboxd
+from sandbox_client import Client, Refused, run
+from test_messages import run_message
+
+SLEEP = "import time, os\nos.fork()\nprint('up')\ntime.sleep(300)"
+
+
+def wait_for_output(client: Client) -> None:
+    while client.receive()[0]["type"] != "output":
+        pass
+
+
+def test_disconnect_kills(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
+    client = Client(sandboxd)
+    client.begin(environment, SLEEP)
+    wait_for_output(client)
+    assert daemon.processes()
+    client.close()
+    daemon.wait_until_clean(5)
+
+
+@pytest.mark.parametrize("stage", ["connected", "accepted", "sending"])
+def test_disconnect_before_the_start_leaves_nothing(sandboxd: Path, daemon: LiveSandboxd, environment: str, stage: str) -> None:
+    client = Client(sandboxd)
+    if stage != "connected":
+        client.send(run_message(environment=environment))
+        client.expect("accepted")
+    if stage == "sending":
+        client.send({"type": "file", "path": "code/main.py", "size": 100})
+    client.close()
+    daemon.wait_until_clean(5)
+
+
+def test_kill_request_before_the_start(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.send(run_message(environment=environment))
+        client.expect("accepted")
+        client.send({"type": "kill", "reason": "cancelled"})
+        outcome = client.finish()
+    assert outcome.killed_by == "client"
+
+
+def test_a_message_other_than_kill_after_start_ends_it(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.begin(environment, SLEEP)
+        wait_for_output(client)
+        client.send({"type": "start"})
+        with pytest.raises(Refused) as caught:
+            client.finish()
+    assert caught.value.code == "PROTOCOL"
+
+
+def test_a_client_that_does_not_read_blocks_only_its_job(sandboxd: Path, environment: str) -> None:
+    limits = {"wall_ms": 1500, "stdout_bytes": 1 << 28}
+    with Client(sandboxd) as client:
+        client.begin(environment, "import sys\nwhile True: sys.stdout.write('x' * 65536)", limits=limits)
+        time.sleep(2.5)
+        outcome = client.finish()
+    assert outcome.killed_by == "wall" and outcome.counters["wall_ms"] < 3000
+    assert outcome.counters["stdout_bytes"] < 1 << 24
+
+
+def test_parallel(sandboxd: Path, environment: str) -> None:
+    clients = [Client(sandboxd) for _ in range(4)]
+    for index, client in enumerate(clients):
+        client.begin(environment, f"import os, time\ntime.sleep(.5)\nprint({index}, os.listdir('/workspace/output'))\nopen('/workspace/output/{index}', 'w')")
+    with pytest.raises(Refused) as caught:
+        run(sandboxd, environment, "pass")
+    assert caught.value.code == "BUSY"
+    for index, client in enumerate(clients):
+        outcome = client.finish()
+        assert outcome.stdout == f"{index} []\n".encode() and list(outcome.artifacts) == [str(index)]
+        client.close()
+
+
+def test_the_same_id_twice(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as first:
+        first.begin(environment, SLEEP, id="same")
+        wait_for_output(first)
+        with pytest.raises(Refused) as caught:
+            run(sandboxd, environment, "pass", id="same")
+        assert caught.value.code == "PROTOCOL" and "same" in caught.value.message
+        first.send({"type": "kill", "reason": "shutdown"})
+        assert first.finish().killed_by == "client"
+
+
+def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.begin(environment, SLEEP)
+        wait_for_output(client)
+        crun = next(pid for pid in daemon.processes() if Path(f"/proc/{pid}/comm").read_text().startswith("crun"))
+        handler = int(Path(f"/proc/{crun}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        os.kill(handler, signal.SIGKILL)
+        daemon.wait_until_clean(5)
+
+
+def mutate(rng: random.Random, frame: bytes) -> bytes:
+    data = bytearray(frame)
+    for _ in range(rng.randint(1, 8)):
+        kind = rng.randrange(5)
+        at = rng.randrange(len(data) + 1)
+        if kind == 0:
+            data[at:at] = rng.randbytes(rng.randint(1, 20))
+        elif kind == 1:
+            del data[at : at + rng.randint(1, 20)]
+        elif kind == 2 and data:
+            data[at % len(data)] = rng.randrange(256)
+        elif kind == 3:
+            data[at:at] = rng.choice([b'"', b"{", b"}", b"[", b"\n", b"null", b"-1", b"1e999", b"\\ud800", b'"bytes":9,', b"\x00"])
+        else:
+            data += data[:at]
+    return bytes(data)
+
+
+def test_fuzz(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
+    good = [
+        {"type": "probe"},
+        run_message(environment=environment),
+        {"type": "file", "path": "code/main.py", "size": 3},
+        {"type": "data", "bytes": 3},
+        {"type": "start"},
+        {"type": "kill", "reason": "cancelled"},
+    ]
+    rng = random.Random(20260101)
+    answers: dict[str, int] = {}
+    began = time.monotonic()
+    for _ in range(250):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(30)
+        sock.connect(str(sandboxd))
+        frames = [json.dumps(rng.choice(good)).encode() + b"\n" for _ in range(rng.randint(1, 4))]
+        wire = rng.randbytes(rng.randint(1, 2000)) if rng.random() < 0.2 else b"".join(mutate(rng, frame) for frame in frames)
+        received = b""
+        try:
+            sock.sendall(wire)
+            sock.shutdown(socket.SHUT_WR)
+            while block := sock.recv(65536):
+                received += block
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        sock.close()
+        for line in received.splitlines():
+            kind = json.loads(line)["type"]
+            answers[kind] = answers.get(kind, 0) + 1
+            assert json.loads(line).get("code") != "INTERNAL", line
+    assert time.monotonic() - began < 120
+    assert answers.get("error", 0) > 100
+    daemon.wait_until_clean()
+
+
+def test_slow_clients_are_dropped(sandboxd: Path) -> None:
+    with Client(sandboxd) as client:
+        client.sock.sendall(b'{"type":')
+        began = time.monotonic()
+        with pytest.raises(Refused) as caught:
+            client.receive()
+        assert caught.value.code == "PROTOCOL" and 8 < time.monotonic() - began < 15
+
+
+def test_other_users_are_not_served(sandboxd: Path) -> None:
+    os.chmod(sandboxd, 0o666)
+    for folder in (sandboxd.parent, sandboxd.parent.parent, sandboxd.parent.parent.parent):
+        os.chmod(folder, 0o755)
+    code = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ntry: s.sendall(b'{\"type\":\"probe\"}\\n'); d=s.recv(9)\nexcept OSError: d=b''\nprint(len(d))"
+    try:
+        found = subprocess.run(["/usr/bin/python3", "-I", "-c", code, str(sandboxd)], user=65534, group=65534, capture_output=True, text=True)
+    finally:
+        os.chmod(sandboxd, 0o660)
+    assert found.stdout == "0\n", found.stderr
+
+
+def test_probe_without_a_running_sandboxd() -> None:
+    found = subprocess.run([str(Path(__file__).parent.parent / "sandboxd"), "--probe"], capture_output=True, text=True, timeout=60)
+    facts = json.loads(found.stdout)
+    assert found.returncode == 0 and facts["missing"] == [] and facts["cgroup"]["usable"] is True
+    assert facts["runtimes"][0]["name"] == "crun"
+
+
+def test_probe_tells_what_is_missing() -> None:
+    found = subprocess.run([str(Path(__file__).parent.parent / "sandboxd"), "--probe"], capture_output=True, text=True, timeout=60, user=65534)
+    facts = json.loads(found.stdout)
+    assert found.returncode != 0 and "cgroup" in {entry["capability"] for entry in facts["missing"]}
+    assert all(entry["detail"] and entry["remedy"] for entry in facts["missing"])
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> LiveSandboxd:
+    return LiveSandboxd(tmp_path)
+
+
+def test_kill_9_leaves_nothing_after_the_next_start(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    client = Client(own.socket)
+    client.begin(environment, "import os\nif os.fork() == 0: os.setsid()\n" + SLEEP)
+    wait_for_output(client)
+    pids = own.processes()
+    assert len(pids) >= 4
+    assert own.stop(signal.SIGKILL) == -signal.SIGKILL
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "the kernel must end every process of the sandbox"
+        time.sleep(0.01)
+    client.close()
+    assert own.leaves() != []
+    own.start()
+    assert own.leaves() == []
+    with Client(own.socket) as after:
+        after.begin(environment, "print('fine')")
+        assert after.finish().stdout == b"fine\n"
+    assert own.stop() == 0 and own.leaves() == []
+
+
+def test_sigterm_ends_running_sandboxes(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    client = Client(own.socket)
+    client.begin(environment, SLEEP)
+    wait_for_output(client)
+    assert own.stop() == 0
+    assert own.leaves() == [] and not own.socket.exists()
+    client.close()
+
+
+def test_a_second_one_on_the_same_socket_is_refused(own: LiveSandboxd) -> None:
+    own.start()
+    second = subprocess.run(own.command(), capture_output=True, text=True, timeout=30)
+    assert second.returncode == 75 and "another sandboxd" in second.stderr
+    own.assert_alive()
+    assert own.stop() == 0
+
+
+def test_dies_with_its_parent(own: LiveSandboxd) -> None:
+    parent = subprocess.Popen(["/bin/sh", "-c", '"$@" & echo $!; wait', "sh", *own.command("--die-with-parent")], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert json.loads(parent.stdout.readline())["ready"] is True
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    parent.stdout.close()
+    with pytest.raises(OSError):
+        Client(own.socket)
+
+
+def test_the_host_mount_table_shows_nothing(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.begin(environment, SLEEP)
+        wait_for_output(client)
+        table = Path("/proc/self/mounts").read_text()
+        assert "ergon-sandboxd" not in table and "/sys/fs/cgroup" in table
+        client.send({"type": "kill", "reason": "shutdown"})
+        client.finish()
+
+
+def test_sandboxd_is_small(sandboxd: Path, daemon: LiveSandboxd) -> None:
+    assert daemon.process is not None
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    for pid in [str(daemon.process.pid), *children]:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        assert int(status["VmRSS"].split()[0]) < 30_000
