@@ -6,7 +6,8 @@ import { z } from 'zod'
 import { homePaths } from '../config/home-paths.ts'
 import { type LoadedSettings, SETTING_VARIABLES, type Settings } from '../config/load-settings.ts'
 import { createPool } from '../platform/db/database.ts'
-import { requireCurrentSchema } from '../platform/db/migrate.ts'
+import { describeDatabase } from '../platform/db/describe-database.ts'
+import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
 import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
 import { findInstallLocation } from './install-location.ts'
@@ -116,8 +117,8 @@ async function examineDatabase({ databaseUrl }: Settings): Promise<Finding> {
   if (databaseUrl === null) return finding('database', true, 'embedded PostgreSQL, started when needed', null)
   const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
   try {
-    await requireCurrentSchema(db)
-    return finding('database', true, new URL(databaseUrl).host || 'unix socket', null)
+    await requireCurrentSchema(db, databaseUrl)
+    return finding('database', true, describeDatabase(databaseUrl), null)
   } catch (error) {
     return finding('database', false, error instanceof Error ? error.message : String(error), 'see the message; `ergon migrate` brings the schema up to date')
   } finally {

@@ -2,6 +2,7 @@ import { availableParallelism, hostname } from 'node:os'
 import type { HomePaths } from '../config/home-paths.ts'
 import type { Settings } from '../config/load-settings.ts'
 import { createPool } from '../platform/db/database.ts'
+import { describeDatabase } from '../platform/db/describe-database.ts'
 import { migrate } from '../platform/db/migrate.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -10,7 +11,7 @@ import type { OsUser } from '../platform/process/os-user.ts'
 import { SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
-import type { StackAnswer, StackNeed, StackRequest } from './stack-protocol.ts'
+import type { StackNeed, StackRequest } from './stack-protocol.ts'
 import { VERSION } from './version.ts'
 import { workerCommand } from './worker-command.ts'
 import { workerDatabaseUrl } from './worker-database-url.ts'
@@ -34,6 +35,9 @@ export interface DatabaseUrls {
   workerDatabaseUrl: string
 }
 
+/** What a command learns of the running stack; a stack without a database has no URLs. */
+export type Provision = DatabaseUrls | { databaseUrl: null; workerDatabaseUrl: null }
+
 /** Database, sandboxd and worker of one ERGON_HOME on this machine, each started when first needed and kept alive. */
 export class LocalStack {
   readonly #options: LocalStackOptions
@@ -55,7 +59,7 @@ export class LocalStack {
   }
 
   /** Answers a command: what it needs is running when this resolves. */
-  async provide(request: StackRequest): Promise<StackAnswer> {
+  async provide(request: StackRequest): Promise<Provision> {
     const { settings } = this.#options
     if (request.need !== 'sandboxd' && request.databaseUrl !== settings.databaseUrl) {
       throw new ErgonError(
@@ -66,7 +70,7 @@ export class LocalStack {
     return this.ensure(request.need)
   }
 
-  async ensure(need: StackNeed): Promise<DatabaseUrls | { databaseUrl: null; workerDatabaseUrl: null }> {
+  async ensure(need: StackNeed): Promise<Provision> {
     if (need === 'sandboxd') {
       await this.#ensureSandboxd()
       return { databaseUrl: null, workerDatabaseUrl: null }
@@ -151,6 +155,5 @@ export class LocalStack {
 
 function describe(databaseUrl: string | null): string {
   if (databaseUrl === null) return 'the embedded database'
-  const { host, pathname } = new URL(databaseUrl)
-  return `the database at ${host}${pathname}`
+  return `the database at ${describeDatabase(databaseUrl)}`
 }

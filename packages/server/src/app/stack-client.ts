@@ -80,6 +80,7 @@ async function startStack(settings: Settings, paths: HomePaths): Promise<void> {
       env: childEnvironment(settings),
       cwd: '/',
     })
+    if (child.stdout === null) throw new Error('a pipe was asked for and not made')
     child.unref()
     const ended = once(child, 'exit').then(() => '{"error":{"code":"PROCESS_FAILED","message":"the stack process ended; see log/stack.log"}}')
     const said = once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text))

@@ -4,7 +4,7 @@ import type { StackNeed } from '../app/stack-protocol.ts'
 import { type HomePaths, homePaths } from '../config/home-paths.ts'
 import { loadSettings, type Settings } from '../config/load-settings.ts'
 import { createPool } from '../platform/db/database.ts'
-import { requireCurrentSchema } from '../platform/db/migrate.ts'
+import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
 
 export interface CommandContext {
   settings: Settings
@@ -18,9 +18,10 @@ export async function withDatabase<T>(need: StackNeed & ('database' | 'worker'),
   const paths = homePaths(settings.home)
   // The user's own database needs no process of ours for a command that only reads and writes rows.
   const use: StackUse | null = need === 'database' && settings.databaseUrl !== null ? null : await useStack(settings, paths, need)
-  const db = createPool(use?.databaseUrl ?? settings.databaseUrl ?? '', { maxConnections: 2, applicationName: 'ergon-cli' })
+  const url = use?.databaseUrl ?? settings.databaseUrl ?? ''
+  const db = createPool(url, { maxConnections: 2, applicationName: 'ergon-cli' })
   try {
-    await requireCurrentSchema(db)
+    await requireCurrentSchema(db, url)
     return await work({ settings, paths, control: createControlPlane(db, paths) })
   } finally {
     await db.end()

@@ -31,8 +31,8 @@ export class MaintenanceLoop {
     while (!signal.aborted) {
       try {
         await promoteJobs(this.#db)
-        const rescued = await rescueJobs(this.#db)
-        if (rescued > 0) this.#logger.warn({ rescued }, 'jobs of lost workers were rescued')
+        const { retried, failed } = await rescueJobs(this.#db)
+        if (retried + failed > 0) this.#logger.warn({ retried, failed }, 'jobs of lost workers were rescued')
       } catch (error) {
         this.#logger.warn({ err: error }, 'maintenance failed; trying again')
       }

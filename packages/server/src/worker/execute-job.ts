@@ -89,8 +89,10 @@ async function recordOutcome(attempt: Attempt, { outcome, artifacts }: StoredOut
   const { recorder, random } = dependencies
   if (reason === 'drained' && outcome.verdict.kind !== 'succeeded') return recorder.release(attempt)
 
+  const timestamp = new Date().toISOString()
+  const logs = outcome.logs.map((log) => ({ ...log, timestamp }))
   const outputJson = outcome.composeOutput({ stdout, stderr, artifacts })
-  const result = { outputJson, stdout, stderr, artifacts, resourceUsage: outcome.resourceUsage, envVersion: outcome.envVersion, logs: outcome.logs }
+  const result = { outputJson, stdout, stderr, artifacts, resourceUsage: outcome.resourceUsage, envVersion: outcome.envVersion, logs }
   switch (outcome.verdict.kind) {
     case 'succeeded':
       return recorder.complete(attempt, result)

@@ -18,7 +18,7 @@ export interface RecordedResult {
   artifacts: readonly Artifact[]
   resourceUsage: ResourceUsage | null
   envVersion: string | null
-  logs: RunnerOutcome['logs']
+  logs: (RunnerOutcome['logs'][number] & { timestamp: string })[]
 }
 
 /** Writes outcomes under the attempt's fence, patiently while the database is away and the attempt may still be ours. */

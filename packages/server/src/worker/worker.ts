@@ -6,7 +6,7 @@ import { appendOutput } from '../queue/append-output.ts'
 import { claimJobs } from '../queue/claim.ts'
 import type { Doorbell } from '../queue/doorbell.ts'
 import type { ClaimedJob } from '../queue/types.ts'
-import { deregisterWorker, registerWorker } from '../queue/worker-registration.ts'
+import { deregisterWorker, drainWorker, registerWorker } from '../queue/worker-registration.ts'
 import type { ServiceRegistry } from '../registry/service-registry.ts'
 import { Attempt } from './attempt.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -68,6 +68,7 @@ export class Worker {
   /** Claims nothing more and waits up to `drainMs` for the jobs it holds; then hands the rest back, uncounted. */
   async stop(drainMs: number): Promise<void> {
     this.#stopping.abort()
+    await drainWorker(this.#dependencies.db, this.#id).catch(() => {})
     await this.#loop
     const drained = this.#idle()
     const patience = AbortSignal.timeout(drainMs)

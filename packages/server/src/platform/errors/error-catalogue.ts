@@ -54,6 +54,16 @@ export const ERROR_CATALOGUE = {
     httpStatus: 422,
     summary: 'No runner serves that execution type.',
   },
+  SERVICE_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'No service of that name is in the registry.',
+  },
+  SCHEMA_OUTDATED: {
+    exitCode: 3,
+    httpStatus: 503,
+    summary: 'The database lacks migrations of this version of Ergon.',
+  },
   JOB_NOT_FOUND: {
     exitCode: 2,
     httpStatus: 404,
