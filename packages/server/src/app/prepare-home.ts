@@ -25,10 +25,12 @@ export function workerUser(): OsUser {
 export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void> {
   try {
     await mkdir(paths.home, { recursive: true, mode: 0o711 })
-    for (const folder of [paths.home, paths.run, paths.environments, paths.code]) {
+    for (const folder of [paths.home, paths.run, paths.code]) {
       await mkdir(folder, { recursive: true })
       await chmod(folder, 0o711)
     }
+    await mkdir(paths.environments, { recursive: true })
+    await chmod(paths.environments, 0o755)
     await mkdir(paths.credentials, { recursive: true, mode: 0o700 })
     for (const folder of [paths.artifacts, paths.spool]) {
       await mkdir(folder, { recursive: true })

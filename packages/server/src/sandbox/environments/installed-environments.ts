@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
@@ -34,11 +35,15 @@ export async function resolveEnvironment(
   environmentsDir: string,
   nameOrVersion: string,
 ): Promise<InstalledEnvironment> {
+  // Straight to the one file: workers ask this for every job.
+  const envVersion = nameOrVersion.includes('@')
+    ? nameOrVersion
+    : /^[a-z][a-z0-9-]{0,62}$/.test(nameOrVersion) && (await readDefaultVersion(environmentsDir, nameOrVersion))
+  const name = VERSION_PATTERN.exec(envVersion || '')?.[1]
+  if (name !== undefined && envVersion && existsSync(path.join(environmentsDir, envVersion))) {
+    return readInstalled(environmentsDir, name, envVersion)
+  }
   const installed = await listEnvironments(environmentsDir)
-  const found = installed.find((env) =>
-    nameOrVersion.includes('@') ? env.envVersion === nameOrVersion : env.name === nameOrVersion && env.isDefault,
-  )
-  if (found !== undefined) return found
   throw new ErgonError('ENVIRONMENT_NOT_FOUND', explainMissing(environmentsDir, nameOrVersion, installed))
 }
 
