@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { z } from 'zod'
 import { ErgonError } from '../errors/ergon-error.ts'
-import type { DatabasePool } from './database.ts'
+import { type Database, type DatabasePool, queryRows } from './database.ts'
 import { fromOurSql } from './database-error.ts'
 import { type Migration, readAdoption, readMigrations, SQL_FOLDER, splitOnline } from './migration-files.ts'
 
@@ -42,12 +42,28 @@ export async function migrate(pool: DatabasePool, options: MigrateOptions = {}):
   }
 }
 
-async function refuseOldServer(client: pg.PoolClient, description: string): Promise<void> {
-  const { rows } = await client.query<{ number: string; name: string }>(
-    `select current_setting('server_version_num') as number, current_setting('server_version') as name`,
+/** Throws DATABASE_TOO_OLD, MIGRATION_PENDING, MIGRATION_FROM_NEWER_VERSION or MIGRATION_CHANGED unless the schema is exactly this build's. */
+export async function requireCurrentSchema(pool: DatabasePool, options: MigrateOptions = {}): Promise<void> {
+  await refuseOldServer(pool, pool.description)
+  const { isOurs } = await inspect(pool)
+  const applied = isOurs ? await readApplied(pool) : []
+  const migrations = await readMigrations(options.folder)
+  refuseForeignHistory(applied, migrations)
+  if (applied.length === migrations.length) return
+  throw new ErgonError(
+    'MIGRATION_PENDING',
+    `the database at ${pool.description} has ${applied.length} of ${migrations.length} migrations: run ergon migrate`,
   )
-  const server = rows[0]
-  if (server !== undefined && Number(server.number) >= OLDEST_SERVER) return
+}
+
+async function refuseOldServer(db: Database, description: string): Promise<void> {
+  const [server] = await queryRows(
+    db,
+    z.object({ number: z.coerce.number(), name: z.string() }),
+    `select current_setting('server_version_num') as number, current_setting('server_version') as name`,
+    [],
+  )
+  if (server !== undefined && server.number >= OLDEST_SERVER) return
   throw new ErgonError('DATABASE_TOO_OLD', `PostgreSQL at ${description} is version ${server?.name ?? 'unknown'}; Ergon needs 15 or newer`)
 }
 
@@ -73,16 +89,18 @@ async function applyMissing(client: pg.PoolClient, migrations: Migration[], fold
   return { applied: missing.map(({ version }) => version), adopted }
 }
 
-async function inspect(client: pg.PoolClient): Promise<{ isOurs: boolean; hasJobs: boolean }> {
-  const { rows } = await client.query<{ is_ours: boolean; has_jobs: boolean }>(
-    `select to_regclass('jobs.tb_schema_migration') is not null as is_ours, to_regclass('jobs.tb_job_run') is not null as has_jobs`,
+async function inspect(db: Database): Promise<{ isOurs: boolean; hasJobs: boolean }> {
+  const [found] = await queryRows(
+    db,
+    z.object({ isOurs: z.boolean(), hasJobs: z.boolean() }),
+    `select to_regclass('jobs.tb_schema_migration') is not null as "isOurs", to_regclass('jobs.tb_job_run') is not null as "hasJobs"`,
+    [],
   )
-  return { isOurs: rows[0]?.is_ours === true, hasJobs: rows[0]?.has_jobs === true }
+  return found ?? { isOurs: false, hasJobs: false }
 }
 
-async function readApplied(client: pg.PoolClient): Promise<Applied[]> {
-  const { rows } = await client.query('select version, name, checksum from jobs.tb_schema_migration order by version')
-  return rows.map((row) => appliedSchema.parse(row))
+function readApplied(db: Database): Promise<Applied[]> {
+  return queryRows(db, appliedSchema, 'select version, name, checksum from jobs.tb_schema_migration order by version', [])
 }
 
 function refuseForeignHistory(applied: Applied[], migrations: Migration[]): void {

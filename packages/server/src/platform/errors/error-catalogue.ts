@@ -117,6 +117,7 @@ export const ERROR_CATALOGUE = {
   DATABASE_SOCKET_PATH_TOO_LONG: { exitCode: 2, httpStatus: 503, summary: 'ERGON_HOME is so deep that a unix socket below it would exceed the 107 bytes the kernel allows.' },
   MIGRATION_FROM_NEWER_VERSION: { exitCode: 3, httpStatus: 503, summary: 'The database was migrated by a newer Ergon than this one.' },
   MIGRATION_CHANGED: { exitCode: 4, httpStatus: 503, summary: 'The file of an applied migration is not the one that was applied.' },
+  MIGRATION_PENDING: { exitCode: 3, httpStatus: 503, summary: 'The database lacks migrations of this version; `ergon migrate` applies them.' },
   MIGRATION_FAILED: { exitCode: 3, httpStatus: 503, summary: 'A migration failed and was rolled back.' },
   ADOPTION_INCOMPATIBLE: { exitCode: 3, httpStatus: 503, summary: 'An existing jobs.tb_job_run has columns of types that Ergon cannot take over.' },
   INPUT_TOO_LARGE: { exitCode: 2, httpStatus: 422, summary: 'A value of a job is larger than its column allows.' },
