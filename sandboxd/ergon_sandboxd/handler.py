@@ -105,17 +105,16 @@ class Sandbox:
         runtime = find_runtime(request.runtime)
         rootfs = find_rootfs(service.config.environments, request.environment)
         self._place = take_place(service.state.folder / "places", service.config.max_sandboxes)
-        job_uid = self._first_uid + JOB_UID
         self._bundle.create()
         leaf = self._make_leaf()
-        workspace = self._workspace = Workspace(request.limits, job_uid)
+        workspace = self._workspace = Workspace(request.limits, self._first_uid + JOB_UID)
         self._connection.send({"type": "accepted"})
         try:
             receive_inputs(self._connection, request, workspace.inputs)
         except Cancelled:
             self._connection.send(Evidence(describe_exit(None), "client").as_message())
             return
-        evidence = self._supervise(runtime, rootfs, leaf, workspace, job_uid)
+        evidence = self._supervise(runtime, rootfs, leaf, workspace)
         self._connection.send(evidence.as_message())
         if evidence.killed_by != "client":
             Collection(workspace.files.fd, request.limits, self._connection.send).run()
@@ -133,13 +132,13 @@ class Sandbox:
         leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + _RUNTIME_PIDS, limits.cpu_percent))
         return leaf
 
-    def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace, job_uid: int) -> Evidence:
+    def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace) -> Evidence:
         request = self._request
         # Our mounts must be visible to our runtime alone, and must go when this process goes.
         syscalls.unshare(syscalls.CLONE_NEWNS)
         self._bundle.attach(rootfs, workspace)
         self._bundle.write_spec(build_spec(request, self._bundle.paths, self._first_uid, max_open_files()))
-        process = start_runtime(runtime, request.id, self._bundle.folder, leaf, job_uid)
+        process = start_runtime(runtime, request.id, self._bundle.folder, leaf)
         try:
             return Supervisor(self._connection, process, leaf, workspace, request.limits, request.on_output_limit).run()
         finally:

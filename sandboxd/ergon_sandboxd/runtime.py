@@ -76,13 +76,10 @@ def _log_messages(text: str) -> str:
     return "; ".join(messages) or "no log"
 
 
-def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf, job_host_uid: int) -> RuntimeProcess:
+def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
     """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when not even a fork is possible."""
     log = bundle / "log"
     reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
-    # A pipe belongs to its maker: without this a job could write to fd 1 but not open /dev/stdout.
-    for fd in writing[:2]:
-        os.fchown(fd, job_host_uid, job_host_uid)
     arguments = [path, "--cgroup-manager=disabled", f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json"]
     arguments += ["run", f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
     try:
@@ -110,8 +107,10 @@ def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        # crun gives its stdio to the container's uid: with /dev/null for stdin that would be the host's own device.
+        no_input, _ = os.pipe()
         # Two steps: a source may sit on a number that is about to be overwritten.
-        sources = [os.open("/dev/null", os.O_RDONLY), *writing]
+        sources = [no_input, *writing]
         moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
         for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
             os.dup2(fd, target)

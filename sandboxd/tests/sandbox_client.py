@@ -75,6 +75,7 @@ class Client:
         self.sock.settimeout(timeout)
         self.sock.connect(str(path))
         self._file = self.sock.makefile("rb")
+        self.streams = {"stdout": b"", "stderr": b""}
 
     def __enter__(self) -> "Client":
         return self
@@ -98,6 +99,9 @@ class Client:
         payload = self._file.read(message.get("bytes", 0))
         if message["type"] == "error":
             raise Refused(message["code"], message["message"])
+        if message["type"] == "output":
+            assert message["offset"] == len(self.streams[message["stream"]])
+            self.streams[message["stream"]] += payload
         return message, payload
 
     def expect(self, kind: str) -> dict[str, Any]:
@@ -125,15 +129,11 @@ class Client:
     def finish(self) -> Outcome:
         """Read to `done` and check order and offsets on the way."""
         outcome, began = Outcome(), time.monotonic()
-        streams = {"stdout": b"", "stderr": b""}
         while True:
-            message, payload = self.receive()
+            message, _ = self.receive()
             kind = message["type"]
             outcome.order.append(kind)
-            if kind == "output":
-                assert message["offset"] == len(streams[message["stream"]])
-                streams[message["stream"]] += payload
-            elif kind == "exit":
+            if kind == "exit":
                 outcome.evidence = message["evidence"]
                 outcome.exit_after_seconds = time.monotonic() - began
             elif kind == "result":
@@ -146,10 +146,10 @@ class Client:
                 outcome.limits.append(message)
             elif kind == "done":
                 assert not self._file.read(1), "something follows done"
-                outcome.stdout, outcome.stderr = streams["stdout"], streams["stderr"]
+                outcome.stdout, outcome.stderr = self.streams["stdout"], self.streams["stderr"]
                 return outcome
             else:
-                assert kind == "started", message
+                assert kind in ("started", "output"), message
 
     def _data(self, size: int) -> bytes:
         found = b""

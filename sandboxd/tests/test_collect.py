@@ -96,7 +96,12 @@ def test_output_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make,code", [("link", "SYMLINK"), ("folder", "NOT_REGULAR"), ("fifo", "NOT_REGULAR")])
 def test_result_replaced(root: Path, make: str, code: str) -> None:
     path = root / "result.json"
-    {"link": lambda: path.symlink_to("/etc/passwd"), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}[make]()
+    if make == "link":
+        path.symlink_to("/etc/passwd")
+    elif make == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
     assert collect(root) == [("violation", "result.json", code)]
 
 

@@ -73,7 +73,7 @@ def test_a_forged_or_oversized_report_is_dropped(sandboxd: Path, environment: st
     for forged in ('b"[" * 20000', 'b"x" * 40000', "b'{\"kind\":1}'", "b'{}'"):
         outcome = ok(run(sandboxd, environment, f"import os\nos.write(4, {forged})"))
         assert outcome.evidence["report"] is None
-    outcome = run(sandboxd, environment, "raise ValueError('\\ud800' * 100000)")
+    outcome = run(sandboxd, environment, "raise ValueError('\\ud800' * 100000)", limits={"stderr_bytes": MIB})
     assert outcome.exit == ("exited", 1) and outcome.evidence["report"]["type"] == "ValueError"
 
 
@@ -203,8 +203,9 @@ def test_threads_atexit_and_multiprocessing(sandboxd: Path, environment: str) ->
     source = """
 import atexit, threading, time, multiprocessing
 def square(x): return x * x
-atexit.register(lambda: print("atexit"))
-threading.Thread(target=lambda: (time.sleep(.2), print("thread"))).start()
+if __name__ == "__main__":
+    atexit.register(lambda: print("atexit"))
+    threading.Thread(target=lambda: (time.sleep(2), print("thread"))).start()
 if __name__ == "__main__":
     for method in ("fork", "spawn"):
         with multiprocessing.get_context(method).Pool(2) as pool: print(pool.map(square, [1, 2, 3]))

@@ -267,6 +267,13 @@ def test_the_host_mount_table_shows_nothing(sandboxd: Path, environment: str) ->
         client.finish()
 
 
+def test_the_hosts_devices_stay_roots(sandboxd: Path, environment: str) -> None:
+    run(sandboxd, environment, "pass")
+    for name in ("null", "zero", "urandom", "tty"):
+        found = Path("/dev", name).stat()
+        assert (found.st_uid, found.st_mode & 0o777) == (0, 0o666), name
+
+
 def test_sandboxd_is_small(sandboxd: Path, daemon: LiveSandboxd) -> None:
     assert daemon.process is not None
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
