@@ -29,7 +29,7 @@ const checks: Step[] = [
   { name: 'lint', argv: [bin('oxlint'), '--type-aware', '--deny-warnings'] },
   { name: 'deadcode', argv: [bin('knip')] },
   // Debian's Python by its path: another one earlier on the PATH has other modules.
-  { name: 'mypy', argv: ['sh', '-c', 'cd sandboxd && exec /usr/bin/python3 -m mypy --strict .'] },
+  { name: 'mypy', argv: ['sh', '-c', 'cd sandboxd && exec /usr/bin/python3 -m mypy'] },
   { name: 'flake8', argv: ['sh', '-c', 'cd sandboxd && exec /usr/bin/python3 -m flake8 .'] },
 ]
 
