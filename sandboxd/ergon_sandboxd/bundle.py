@@ -2,12 +2,14 @@
 
 import json
 import os
+import py_compile
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 from . import syscalls
-from .oci_spec import BundlePaths
+from .oci_spec import SHIM_MOUNT, BundlePaths
 from .workspace import Workspace
 
 SHIM_SOURCE: Final = Path(__file__).resolve().parent.parent / "in_sandbox"
@@ -21,6 +23,11 @@ def install_shim(folder: Path) -> None:
         target = folder / source.name
         shutil.copyfile(source, target)
         target.chmod(0o444)
+        # Compiled once: an environment whose Python has the same tag starts each job some milliseconds sooner.
+        compiled = folder / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(source), str(compiled), f"{SHIM_MOUNT}/{source.name}", True, invalidation_mode=mode)
+        compiled.chmod(0o444)
 
 
 class Bundle:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import socket
-import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from .errors import Disconnected, SandboxError
 from .evidence import Evidence, describe_exit
 from .inputs import IDLE_SECONDS, Cancelled, receive_inputs
 from .instance import STOP_PATIENCE_SECONDS, State, host_uid
+from .log import log
 from .messages import ProbeRequest, RunRequest, parse_request
 from .oci_spec import JOB_UID, build_spec
 from .probe import probe
@@ -59,7 +59,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
         except Disconnected:
             raise
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            log(traceback.format_exc())
             connection.send({"type": "error", "code": "INTERNAL", "message": f"sandboxd failed: {type(error).__name__}"})
     except Disconnected:
         pass

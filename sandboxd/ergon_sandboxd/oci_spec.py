@@ -12,6 +12,7 @@ from .messages import ExecEntry, RunRequest
 JOB_UID: Final = 1000
 STATUS_FD: Final = 3
 REPORT_FD: Final = 4
+SHIM_MOUNT: Final = "/usr/lib/ergon"
 PASSED_DESCRIPTORS: Final = 2
 
 _NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "network", "user", "cgroup")
@@ -51,7 +52,7 @@ def _mounts(paths: BundlePaths) -> list[dict[str, Any]]:
         _bind(paths.workspace, "/workspace"),
         _bind(paths.inputs / "code", "/workspace/code", "ro"),
         _bind(paths.inputs / "input", "/workspace/input", "ro"),
-        _bind(paths.shim, "/usr/lib/ergon", "ro"),
+        _bind(paths.shim, SHIM_MOUNT, "ro"),
     ]
 
 
@@ -61,7 +62,7 @@ def init_arguments(request: RunRequest) -> list[str]:
     entry = request.entry
     words = ["exec", *entry.argv] if isinstance(entry, ExecEntry) else ["python", f"/workspace/{entry.file}"]
     # -s and no -I: isolation would also ignore PYTHONHASHSEED, and init's whole environment is ours anyway.
-    return ["/usr/bin/python3", "-s", "-B", "/usr/lib/ergon/init.py", str(len(added)), *added, *words]
+    return ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/init.py", str(len(added)), *added, *words]
 
 
 def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 from typing import Final
 
 from .bundle import install_shim
@@ -16,14 +15,18 @@ from .cgroup.detect import CgroupMounts
 from .config import Config
 from .handler import Service, handle
 from .instance import State, clean_slot, instance_name, sweep, take_lock
+from .log import log
 
 # Beyond the sandboxes, so that a probe and a polite BUSY are possible while all run.
 _SPARE_CONNECTIONS: Final = 16
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
-def _refuse_to_die(number: int, frame: object) -> None:
-    """Handled by the wake-up descriptor."""
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def _wake_up_only(number: int, frame: object) -> None:
+    """The wake-up descriptor carries the signal to the loop."""
 
 
 class Server:
@@ -39,10 +42,10 @@ class Server:
     def run(self) -> None:
         """Serve, then kill what runs and remove everything."""
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _refuse_to_die)
+        for number in (signal.SIGCHLD, *_STOP_SIGNALS):
+            signal.signal(number, _wake_up_only)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        print(json.dumps({"ready": True, "socket": str(self._service.config.socket)}), flush=True)
+        self._announce()
         while not self._stopping:
             poller = select.poll()
             poller.register(reading, select.POLLIN)
@@ -56,8 +59,14 @@ class Server:
                     self._accept()
         self._stop()
 
+    def _announce(self) -> None:
+        try:
+            print(json.dumps({"ready": True, "socket": str(self._service.config.socket)}), flush=True)
+        except OSError:
+            log("nobody reads the ready line")
+
     def _on_signals(self, numbers: bytes) -> None:
-        self._stopping = signal.SIGTERM in numbers or signal.SIGINT in numbers
+        self._stopping = any(number in numbers for number in _STOP_SIGNALS)
         self._reap()
 
     def _reap(self) -> None:
@@ -74,12 +83,12 @@ class Server:
 
     def _release(self, slot: int, status: int) -> None:
         if status != 0:
-            print(f"sandboxd: a handler ended with wait status {status}", file=sys.stderr, flush=True)
+            log(f"a handler ended with wait status {status}")
         try:
             clean_slot(self._service.state, self._service.hierarchy, slot)
         except OSError as error:
             # The slot stays taken: its uid range may still be in use.
-            print(f"sandboxd: cannot clean up slot {slot}: {error}", file=sys.stderr, flush=True)
+            log(f"cannot clean up slot {slot}: {error}")
             return
         self._free.append(slot)
 
@@ -96,7 +105,7 @@ class Server:
             try:
                 pid = os.fork()
             except OSError as error:
-                print(f"sandboxd: fork: {error}", file=sys.stderr, flush=True)
+                log(f"fork: {error}")
                 self._free.append(slot)
                 return
             if pid == 0:
@@ -107,13 +116,13 @@ class Server:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGCHLD, *_STOP_SIGNALS):
                 signal.signal(number, signal.SIG_DFL)
             self._listener.close()
             handle(client, slot, self._service)
             code = 0
         except Exception as error:
-            print(f"sandboxd: handler: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            log(f"handler: {type(error).__name__}: {error}")
         finally:
             os._exit(code)
 
@@ -142,7 +151,7 @@ def serve(config: Config, mounts: CgroupMounts) -> int:
     try:
         lock = take_lock(config, instance)
     except BlockingIOError:
-        print(f"sandboxd: another sandboxd serves {config.socket}", file=sys.stderr)
+        log(f"another sandboxd serves {config.socket}")
         return 75
     hierarchy = detect_hierarchy(instance, mounts)
     sweep(hierarchy)

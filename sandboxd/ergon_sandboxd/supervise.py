@@ -56,6 +56,7 @@ class Supervisor:
         self._killed_by: KilledBy | None = None
         self._began = time.monotonic()
         self._started_at: float | None = None
+        self._runtime_cpu_ms = 0
         self._next_sample = self._began + SAMPLE_SECONDS
         self._client_reads = True
         self._ended = False
@@ -145,6 +146,8 @@ class Supervisor:
         self._status += data
         if self._started_at is None and b"started\n" in self._status:
             self._started_at = time.monotonic()
+            # What the runtime needed to start (some 50 ms) is not the job's.
+            self._runtime_cpu_ms = self._leaf.cpu_ms()
             self._queue({"type": "started"})
         if b"exit " in self._status and self._status.endswith(b"\n"):
             # PID 1 is ending: whatever it orphaned dies with it, and nobody waits for a pipe it left open.
@@ -179,8 +182,11 @@ class Supervisor:
     def _wall_ms(self, now: float) -> int:
         return 0 if self._started_at is None else int((now - self._started_at) * 1000)
 
+    def _cpu_ms(self) -> int:
+        return 0 if self._started_at is None else self._leaf.cpu_ms() - self._runtime_cpu_ms
+
     def _sample(self, now: float) -> None:
-        limits, wall_ms, cpu_ms = self._limits, self._wall_ms(now), self._leaf.cpu_ms()
+        limits, wall_ms, cpu_ms = self._limits, self._wall_ms(now), self._cpu_ms()
         self._sample_volumes()
         self._leaf.memory_peak_bytes()
         if self._started_at is None and now - self._began > START_SECONDS:
@@ -218,7 +224,7 @@ class Supervisor:
     def _evidence(self, ended_at: float) -> Evidence:
         counters = self._counters
         counters.wall_ms = self._wall_ms(ended_at)
-        counters.cpu_ms = self._leaf.cpu_ms()
+        counters.cpu_ms = self._cpu_ms()
         counters.memory_peak_bytes = self._leaf.memory_peak_bytes()
         counters.oom_kills = self._leaf.oom_kills()
         if counters.oom_kills > 0:

@@ -66,10 +66,12 @@ def _exit_code(error: SystemExit) -> int:
 
 def _finish(code: int) -> int:
     import atexit
-    import threading
 
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        # As CPython does: a job that never imported threading has no threads to wait for.
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
         atexit._run_exitfuncs()
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)

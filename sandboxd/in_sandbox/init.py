@@ -1,37 +1,7 @@
-"""PID 1 of a sandbox: forks the job, reaps, and reports how the job ended on a descriptor the job never has.
+"""Start PID 1 of a sandbox: a script is compiled at every start, a module is not, so the script is two lines."""
 
-It runs as the namespace's uid 0 with only the right to change uid; the job is another uid without any, so it can
-neither signal this process nor reach its memory or descriptors. Only modules of python3-minimal may be used here.
-"""
-
-import os
-import signal
 import sys
 
-STATUS_FD = 3
-REPORT_FD = 4
-
-
-def main(arguments: list[str]) -> None:
-    """Arguments: count of variables, NAME=value …, then `python FILE` or `exec ARGV…`."""
-    os.write(STATUS_FD, b"started\n")
-    job = os.fork()
-    if job == 0:
-        os.close(STATUS_FD)
-        from ergon_job import become_job
-
-        become_job(arguments, REPORT_FD)
-    # Python makes itself a handler for SIGINT; without one, PID 1 cannot be interrupted.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.closerange(0, STATUS_FD)
-    os.close(REPORT_FD)
-    while True:
-        pid, status = os.wait()
-        if pid == job:
-            break
-    os.write(STATUS_FD, b"exit %d\n" % status)
-    # At once: the kernel ends every orphan with PID 1.
-    os._exit(0)
-
+from ergon_init import main
 
 main(sys.argv[1:])
