@@ -121,7 +121,7 @@ export const ERROR_CATALOGUE = {
   MIGRATION_FAILED: { exitCode: 3, httpStatus: 503, summary: 'A migration failed and was rolled back.' },
   ADOPTION_INCOMPATIBLE: { exitCode: 3, httpStatus: 503, summary: 'An existing jobs.tb_job_run has columns of types that Ergon cannot take over.' },
   INPUT_TOO_LARGE: { exitCode: 2, httpStatus: 422, summary: 'A value of a job is larger than its column allows.' },
-  INVALID_LIMIT: { exitCode: 2, httpStatus: 422, summary: 'max_attempts or timeout_seconds of a job is out of its range.' },
+  INVALID_LIMIT: { exitCode: 2, httpStatus: 422, summary: 'The max_attempts or timeout_seconds of a job is out of its range.' },
   IDENTIFIER_TAKEN: { exitCode: 2, httpStatus: 409, summary: 'A job of another tenant has the same identifier.' },
   ILLEGAL_TRANSITION: { exitCode: 2, httpStatus: 409, summary: 'A job cannot go from its status to the one asked for.' },
   IMMUTABLE_COLUMN: { exitCode: 2, httpStatus: 409, summary: 'A column of a job was changed that cannot be changed in its status.' },
