@@ -20,7 +20,7 @@ const spine: Benchmark = {
   description: 'a Python job that does nothing, from claim to verdict, against fork+exec and crun run /bin/true',
   async run({ isQuick, progress }) {
     const { settings } = loadSettings(process.env)
-    const paths = homePaths(settings.home)
+    const paths = homePaths(settings)
     const environment = await resolveEnvironment(paths.environments, ENVIRONMENT)
     const rounds = isQuick ? 10 : 60
 

@@ -1,5 +1,6 @@
 import os from 'node:os'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
+import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { MaintenanceLoop } from '../maintenance/maintenance-loop.ts'
 import { createPool } from '../platform/db/database.ts'
@@ -29,11 +30,12 @@ export interface RunningWorker {
 
 /** Wires one worker: its database connections, runners, store, loops. */
 export function createWorker(config: WorkerProcessConfig): RunningWorker {
-  const paths = homePaths(config.home)
+  const paths = homePaths(config)
   const logger = createLogger('ergon-worker', config.logLevel)
   const db = createPool(config.databaseUrl, { maxConnections: 1, applicationName: 'ergon-worker' })
   const doorbell = new Doorbell({ url: config.databaseUrl, logger })
   const store = new FilesystemArtifactStore(paths.artifacts)
+  const spoolFolder = workerSpool(paths.spool)
   const storageGuard = new StorageGuard(store, paths.spool)
   const sandbox = new SandboxdClient(paths.sandboxdSocket)
 
@@ -44,7 +46,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const recorder = createOutcomeRecorder(db, logger)
   const execution = { services: BUILT_IN_SERVICES, runners, store, storageGuard, recorder, logger, random: Math.random }
   const worker = new Worker(
-    { ...config, spoolFolder: paths.spool },
+    { ...config, spoolFolder },
     {
       db,
       doorbell,
@@ -63,6 +65,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   return {
     logger,
     async start() {
+      await sweepSpool(paths.spool)
       await doorbell.start()
       await worker.start()
       maintenance.start()
@@ -72,6 +75,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await maintenance.stop()
       await doorbell.stop()
       await db.end()
+      await sweepSpool(paths.spool, { own: spoolFolder })
     },
   }
 }

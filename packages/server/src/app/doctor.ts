@@ -84,7 +84,7 @@ const probeSchema = z.object({
 async function examineIsolation(settings: Settings): Promise<Finding[]> {
   if (process.getuid?.() !== 0) return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
   const { sandboxd } = findInstallLocation()
-  const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings.home).environments]).then(
+  const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings).environments]).then(
     ({ stdout }) => stdout,
     (error: { stdout?: string; message: string }) => error.stdout || JSON.stringify({ missing: [{ capability: 'sandboxd', detail: error.message, remedy: 'run bin/setup' }] }),
   )
@@ -108,7 +108,7 @@ function describeValue(value: unknown): string {
 }
 
 async function examineEnvironments(settings: Settings): Promise<Finding> {
-  const installed = await listEnvironments(homePaths(settings.home).environments)
+  const installed = await listEnvironments(homePaths(settings).environments)
   const detail = installed.length === 0 ? 'none is built' : [...new Set(installed.map(({ name }) => name))].join(', ')
   return finding('environments', installed.length > 0, detail, 'ergon env build python-sci')
 }

@@ -7,6 +7,7 @@ import { migrate } from '../platform/db/migrate.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
 import { EmbeddedPostgres } from '../platform/postgres/embedded-postgres.ts'
+import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import { SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
@@ -41,7 +42,7 @@ export type Provision = DatabaseUrls | { databaseUrl: null; workerDatabaseUrl: n
 /** Database, sandboxd and worker of one ERGON_HOME on this machine, each started when first needed and kept alive. */
 export class LocalStack {
   readonly #options: LocalStackOptions
-  #postgres: EmbeddedPostgres | null = null
+  #postgres: SupervisedPostgres | null = null
   readonly #processes: SupervisedProcess[] = []
   #user: OsUser | null = null
   #database: Promise<DatabaseUrls> | null = null
@@ -105,7 +106,9 @@ export class LocalStack {
     const { settings, paths, logger, port } = this.#options
     let databaseUrl = settings.databaseUrl
     if (databaseUrl === null) {
-      this.#postgres = new EmbeddedPostgres({ home: settings.home, cache: settings.cache, osUser: DATABASE_USER, logger, port: port ?? null })
+      const createServer = () =>
+        new EmbeddedPostgres({ home: settings.home, cache: settings.cache, osUser: DATABASE_USER, logger, port: port ?? null })
+      this.#postgres = new SupervisedPostgres(createServer, logger)
       databaseUrl = await this.#postgres.start()
     }
     const pool = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-setup' })
@@ -131,6 +134,7 @@ export class LocalStack {
       name: hostname(),
       version: VERSION,
       home: settings.home,
+      environments: settings.environments,
       databaseUrl: url,
       slots: slots ?? 32,
       sandboxSlots: sandboxSlots ?? availableParallelism(),

@@ -5,6 +5,7 @@ export const workerProcessConfigSchema = z.object({
   name: z.string(),
   version: z.string(),
   home: z.string(),
+  environments: z.string(),
   databaseUrl: z.string(),
   slots: z.number().int().positive(),
   sandboxSlots: z.number().int().nonnegative(),

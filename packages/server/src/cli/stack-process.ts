@@ -11,7 +11,7 @@ const FIRST_USER_MS = 20_000
 /** A stack that lives as long as some command uses it: the first line says ready or why not. */
 async function main(): Promise<void> {
   const { settings } = loadSettings(process.env)
-  const paths = homePaths(settings.home)
+  const paths = homePaths(settings)
   const logger = createLogger('ergon-stack', settings.logLevel)
   const stack = new LocalStack({ settings, paths, logger })
   await stack.prepare()

@@ -8,6 +8,7 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.profile]: settings.profile,
     [SETTING_VARIABLES.home]: settings.home,
     [SETTING_VARIABLES.cache]: settings.cache,
+    [SETTING_VARIABLES.environments]: settings.environments,
     [SETTING_VARIABLES.logLevel]: settings.logLevel,
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
   }

@@ -1,6 +1,6 @@
 import path from 'node:path'
 
-/** Every folder and file below ERGON_HOME, in one place. */
+/** Every folder and file that Ergon has for itself, in one place. */
 export interface HomePaths {
   home: string
   /** Sockets and pid files of running processes. */
@@ -16,7 +16,7 @@ export interface HomePaths {
   code: string
 }
 
-export function homePaths(home: string): HomePaths {
+export function homePaths({ home, environments }: { home: string; environments: string }): HomePaths {
   const run = path.join(home, 'run')
   return {
     home,
@@ -25,7 +25,7 @@ export function homePaths(home: string): HomePaths {
     stackSocket: path.join(run, 'stack.sock'),
     artifacts: path.join(home, 'artifacts'),
     spool: path.join(home, 'spool'),
-    environments: path.join(home, 'environments'),
+    environments,
     credentials: path.join(home, 'credentials'),
     code: path.join(run, 'code'),
   }

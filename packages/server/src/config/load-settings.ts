@@ -11,6 +11,8 @@ const settingsSchema = z.object({
   home: z.string().refine(path.isAbsolute, 'expected an absolute path'),
   /** Cache folder: everything in it can be made again. */
   cache: z.string().refine(path.isAbsolute, 'expected an absolute path'),
+  /** Where environments are; `<home>/environments` unless several data folders share them. */
+  environments: z.string().refine(path.isAbsolute, 'expected an absolute path'),
   /** The application's database, or null for the embedded one. */
   databaseUrl: z
     .string()
@@ -33,6 +35,7 @@ export const SETTING_VARIABLES = {
   profile: 'ERGON_PROFILE',
   home: 'ERGON_HOME',
   cache: 'ERGON_CACHE',
+  environments: 'ERGON_ENVIRONMENTS',
   databaseUrl: 'DATABASE_URL',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
@@ -40,9 +43,12 @@ export const SETTING_VARIABLES = {
 /** Settings from the command line, else the environment, else defaults; throws CONFIG_INVALID naming the variable. */
 export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {
   const profile = env[SETTING_VARIABLES.profile] ?? 'development'
+  const home = flags.home ?? env[SETTING_VARIABLES.home]
+  const defaultHome = defaultFolder(env, 'XDG_DATA_HOME', '.local/share', '/var/lib/ergon')
   const defaults: Settings = {
     profile: 'development',
-    home: defaultFolder(env, 'XDG_DATA_HOME', '.local/share', '/var/lib/ergon'),
+    home: defaultHome,
+    environments: path.join(home === undefined || home === '' ? defaultHome : home, 'environments'),
     cache: defaultFolder(env, 'XDG_CACHE_HOME', '.cache', '/var/cache/ergon'),
     databaseUrl: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

@@ -23,7 +23,7 @@ export class Attempt {
   constructor(job: ClaimedJob, spoolRoot: string, append: AppendOutput) {
     this.job = job
     this.output = new OutputRecorder(append)
-    this.spoolFolder = path.join(spoolRoot, job.fence, job.id)
+    this.spoolFolder = path.join(spoolRoot, `${job.id}-${job.attempt}`)
   }
 
   get signal(): AbortSignal {

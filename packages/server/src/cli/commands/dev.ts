@@ -26,7 +26,7 @@ export function addDevCommand(program: Command): void {
     .action(async (options: DevOptions) => {
       const flags = options.data === undefined ? {} : { home: path.resolve(options.data) }
       const { settings } = loadSettings(process.env, flags)
-      const paths = homePaths(settings.home)
+      const paths = homePaths(settings)
       const logger = createLogger('ergon', settings.logLevel)
       const stack = new LocalStack({ settings, paths, logger, ...options })
       await stack.prepare()

@@ -25,7 +25,7 @@ export function addEnvCommand(program: Command): void {
     .addHelpText('after', '\nExamples:\n  ergon env build python-sci\n  ergon env build ./mine.yaml')
     .action(async (name: string, options: { locked?: string; refresh: boolean; json: boolean }) => {
       const { settings } = loadSettings(process.env)
-      const paths = homePaths(settings.home)
+      const paths = homePaths(settings)
       await prepareHome(paths, workerUser())
       const built = await buildEnvironment({
         definitionFile: await findDefinition(name),
@@ -45,7 +45,7 @@ export function addEnvCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  ergon env list')
     .action(async (options: { json: boolean }) => {
       const { settings } = loadSettings(process.env)
-      const installed = await listEnvironments(homePaths(settings.home).environments)
+      const installed = await listEnvironments(homePaths(settings).environments)
       const rows = installed.map(({ name, envVersion, language, isDefault, lock }) => ({ name, env_version: envVersion, language, is_default: isDefault, built_at: lock.built_at }))
       if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
       else if (rows.length === 0) process.stdout.write('no environment is built yet; `ergon env build python-sci` builds one\n')

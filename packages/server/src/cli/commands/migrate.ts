@@ -13,7 +13,7 @@ export function addMigrateCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  DATABASE_URL=postgresql://owner@db.example/app ergon migrate')
     .action(async (options: { json: boolean }) => {
       const { settings } = loadSettings(process.env)
-      const use = settings.databaseUrl === null ? await useStack(settings, homePaths(settings.home), 'database') : null
+      const use = settings.databaseUrl === null ? await useStack(settings, homePaths(settings), 'database') : null
       const db = createPool(settings.databaseUrl ?? use?.databaseUrl ?? '', { maxConnections: 1, applicationName: 'ergon-migrate' })
       try {
         const report = await migrate(db)

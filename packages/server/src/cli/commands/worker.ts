@@ -35,7 +35,7 @@ export function addWorkerCommand(program: Command): void {
     .action(async (options: WorkerOptions) => {
       const lanes = parseLanes(options.lanes)
       const { settings } = loadSettings(process.env)
-      const paths = homePaths(settings.home)
+      const paths = homePaths(settings)
       const user = workerUser()
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
@@ -45,6 +45,7 @@ export function addWorkerCommand(program: Command): void {
           name: hostname(),
           version: VERSION,
           home: settings.home,
+          environments: settings.environments,
           databaseUrl: settings.databaseUrl ?? database?.workerDatabaseUrl ?? '',
           slots: options.slots ?? 32,
           sandboxSlots: options.sandboxSlots ?? availableParallelism(),

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobResult } from '@ergon/contract'
+import type pg from 'pg'
+import { readJob } from '../../src/control/read-job.ts'
+import type { ErgonHome } from './ergon.ts'
+import { findLeftovers } from './leftovers.ts'
+
+const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
+const PATIENCE_MS = 60_000
+
+/** What a payload of these tests may differ in; `datasets` becomes the object's dependencies. */
+export type PayloadChange = Record<string, unknown> & { datasets?: unknown[] }
+
+/** An application that puts jobs into its own database by plain INSERTs, as users do. */
+export class Application {
+  readonly db: pg.Client
+
+  constructor(db: pg.Client) {
+    this.db = db
+  }
+
+  async insert(change: PayloadChange, program: string): Promise<string> {
+    const { datasets = [], ...rest } = change
+    const id = randomUUID()
+    const payload = {
+      schema_version: '1.0',
+      job_id: id,
+      job_type: 'object_execute',
+      environment: { language: 'python', env_version: 'python-sci' },
+      inputs: { object: { type: 'code', content: { format: 'text', value: program }, dependencies: datasets, runtime: { language: 'python' } } },
+      ...rest,
+    }
+    await this.db.query(
+      `insert into jobs.tb_job_run (id, identifier, service_name, operation, execution_type, input_data)
+       values ($1, $2, 'executor', $3, 'sandbox', $4)`,
+      [id, `test_${id}`, payload.job_type, JSON.stringify(payload)],
+    )
+    return id
+  }
+
+  async insertAndRollBack(program: string): Promise<string> {
+    await this.db.query('begin')
+    const id = await this.insert({}, program)
+    await this.db.query('rollback')
+    return id
+  }
+
+  async runPayload(change: PayloadChange, program: string): Promise<JobResult> {
+    return this.untilEnded(await this.insert(change, program))
+  }
+
+  async read(id: string): Promise<JobResult> {
+    const result = await readJob(this.db, id)
+    if (result === null) throw new Error(`no job ${id}`)
+    return result
+  }
+
+  async untilEnded(id: string): Promise<JobResult> {
+    await this.until(async () => FINAL.has((await this.read(id)).status))
+    return this.read(id)
+  }
+
+  untilStatus(id: string, statuses: readonly string[]): Promise<void> {
+    return this.until(async () => {
+      const { rows } = await this.db.query('select status from jobs.tb_job_run where id = $1', [id])
+      return statuses.includes((rows[0] as { status: string }).status)
+    })
+  }
+
+  untilNoSandbox(home: ErgonHome): Promise<void> {
+    return this.until(async () => findLeftovers(home).every((each) => !each.startsWith('cgroup')))
+  }
+
+  async until(isTrue: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS
+    while (!(await isTrue())) {
+      if (performance.now() > deadline) throw new Error(`still not so after ${PATIENCE_MS} ms`)
+      await sleep(25)
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { jobResultSchema } from '@ergon/contract'
+import pg from 'pg'
+import { homePaths } from '../../src/config/home-paths.ts'
+import { loadSettings } from '../../src/config/load-settings.ts'
+
+const CLI = path.join(import.meta.dirname, '../../dist/cli/main.js')
+
+export interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** A data folder of its own, with the environments that set-up built, and the built command line on it. */
+export class ErgonHome {
+  /** Short, for the sockets in it. */
+  readonly folder = mkdtempSync(path.join(tmpdir(), 'ergon-e2e-'))
+  readonly env: Record<string, string>
+  readonly #children: ChildProcess[] = []
+  #clients: pg.Client[] = []
+
+  constructor(extra: Record<string, string> = {}) {
+    chmodSync(this.folder, 0o711)
+    const { settings } = loadSettings(process.env)
+    this.env = {
+      PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+      ERGON_HOME: this.folder,
+      ERGON_CACHE: settings.cache,
+      ERGON_ENVIRONMENTS: settings.environments,
+      ...extra,
+    }
+  }
+
+  get paths() {
+    return homePaths({ home: this.folder, environments: this.env['ERGON_ENVIRONMENTS'] ?? '' })
+  }
+
+  /** Runs a command to its end. */
+  async run(...args: string[]): Promise<Ended> {
+    const child = this.spawn(args)
+    const output = { stdout: '', stderr: '' }
+    child.stdout?.on('data', (chunk: Buffer) => (output.stdout += chunk.toString('utf8')))
+    child.stderr?.on('data', (chunk: Buffer) => (output.stderr += chunk.toString('utf8')))
+    await once(child, 'close')
+    return { code: child.exitCode, ...output }
+  }
+
+  /** Runs `ergon run` on a program given as text and reads the envelope it prints. */
+  async runProgram(program: string, ...options: string[]) {
+    const { code, stdout, stderr } = await this.run('run', this.file('program.py', program), '--json', ...options)
+    try {
+      return { code, result: jobResultSchema.parse(JSON.parse(stdout)) }
+    } catch (error) {
+      throw new Error(`no result envelope: ${String(error)}\nstdout ${stdout}\nstderr ${stderr}`)
+    }
+  }
+
+  spawn(args: string[], env: Record<string, string> = {}): ChildProcess {
+    const child = spawn(process.execPath, [CLI, ...args], { env: { ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#children.push(child)
+    return child
+  }
+
+  /** Starts `ergon dev` or `ergon worker` and waits for its line of JSON. */
+  async start(...args: string[]): Promise<{ child: ChildProcess; line: unknown }> {
+    const child = this.spawn([...args, '--json'])
+    let said = ''
+    child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4000)))
+    const lines = createInterface({ input: child.stdout ?? process.stdin })
+    const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`${args.join(' ')} ended with ${String(code)}: ${said}`)))
+    const [text] = await Promise.race([once(lines, 'line'), ended])
+    ended.catch(() => {})
+    return { child, line: JSON.parse(String(text)) }
+  }
+
+  async connect(url: string): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: url })
+    client.on('error', () => {})
+    await client.connect()
+    this.#clients.push(client)
+    return client
+  }
+
+  file(name: string, text: string): string {
+    const file = path.join(this.folder, name)
+    writeFileSync(file, text)
+    return file
+  }
+
+  /** Ends what is still running, and the folder. */
+  async remove(): Promise<void> {
+    for (const client of this.#clients.splice(0)) await client.end().catch(() => {})
+    for (const child of this.#children) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    }
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** The URL in the line that `ergon dev --json` prints. */
+export function databaseUrlOf(line: unknown): string {
+  if (typeof line === 'object' && line !== null && 'databaseUrl' in line) return String(line.databaseUrl)
+  throw new Error(`no databaseUrl in ${JSON.stringify(line)}`)
+}
