@@ -129,7 +129,7 @@ class Sandbox:
         self._leaf = leaf
         # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
         self._bundle.name_leaf(name)
-        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + _RUNTIME_PIDS, limits.cpu_percent))
+        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + _RUNTIME_PIDS))
         return leaf
 
     def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace) -> Evidence:

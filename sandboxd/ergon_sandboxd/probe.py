@@ -57,7 +57,8 @@ def _try_leaf(hierarchy: Hierarchy | OSError) -> None:
         raise hierarchy
     leaf = hierarchy.create(f"probe_{os.getpid()}")
     try:
-        leaf.set_limits(LeafLimits(memory_bytes=64 << 20, pids=16, cpu_percent=100))
+        leaf.set_limits(LeafLimits(memory_bytes=64 << 20, pids=16))
+        leaf.limit_cpu(100)
     finally:
         remove_leaf(leaf, timeout_seconds=1)
 

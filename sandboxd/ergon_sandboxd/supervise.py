@@ -146,7 +146,8 @@ class Supervisor:
         self._status += data
         if self._started_at is None and b"started\n" in self._status:
             self._started_at = time.monotonic()
-            # What the runtime needed to start (some 50 ms) is not the job's.
+            # What the runtime needed to start (some 50 ms) is not the job's, and a small share must not slow it down.
+            self._leaf.limit_cpu(self._limits.cpu_percent)
             self._runtime_cpu_ms = self._leaf.cpu_ms()
             self._queue({"type": "started"})
         if b"exit " in self._status and self._status.endswith(b"\n"):

@@ -4,8 +4,9 @@ It runs as the namespace's uid 0 with only the right to change uid; the job is a
 neither signal this process nor reach its memory or descriptors. Only modules of python3-minimal may be used here.
 """
 
+# Not signal, which imports enum: PID 1 is on every job's way.
+import _signal  # type: ignore[import]
 import os
-import signal
 
 STATUS_FD = 3
 REPORT_FD = 4
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> None:
 
         become_job(arguments, REPORT_FD)
     # Python makes itself a handler for SIGINT; without one, PID 1 cannot be interrupted.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     os.closerange(0, STATUS_FD)
     os.close(REPORT_FD)
     while True:

@@ -1,19 +1,24 @@
 """Runs one Python file as CPython would run it as a script, and reports how it failed."""
 
+from __future__ import annotations
+
 import builtins
 import io
 import os
 import sys
-import types
-from typing import NoReturn
 
 import ergon_report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from typing import NoReturn
 
 
 def run_file(path: str, report_fd: int) -> NoReturn:
     """Run the file as __main__ and end the process with the exit status CPython would give."""
     shim_folder = os.path.dirname(os.path.abspath(__file__))
-    main = types.ModuleType("__main__")
+    main = type(sys)("__main__")
     main.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
     # A real module: pickle and multiprocessing look names up in it.
     shim_main = sys.modules["__main__"]

@@ -1,7 +1,12 @@
 """The report of an uncaught exception: one bounded JSON object on a pipe of its own."""
 
+from __future__ import annotations
+
 import os
-import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
 
 _MAX_MESSAGE = 2000
 _MAX_TRACEBACK = 12000

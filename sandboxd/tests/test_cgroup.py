@@ -7,7 +7,7 @@ from ergon_sandboxd.cgroup import LeafLimits, detect_hierarchy
 from ergon_sandboxd.cgroup.detect import CgroupMounts, read_mounts
 from ergon_sandboxd.cgroup.v2 import V2Hierarchy, V2Leaf
 
-LIMITS = LeafLimits(memory_bytes=1 << 26, pids=10, cpu_percent=150)
+LIMITS = LeafLimits(memory_bytes=1 << 26, pids=10)
 
 V2_LINE = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
 V1_LINES = "\n".join(
@@ -45,6 +45,7 @@ def test_v2_delegates_and_sets_limits(tmp_path: Path) -> None:
     folder = tmp_path / "ergon" / "one" / "job"
     (folder / "memory.swap.max").write_text("max")
     leaf.set_limits(LIMITS)
+    leaf.limit_cpu(150)
     assert (folder / "memory.max").read_text() == str(1 << 26)
     assert (folder / "memory.swap.max").read_text() == "0"
     assert (folder / "pids.max").read_text() == "10"

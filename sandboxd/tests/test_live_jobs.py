@@ -273,3 +273,15 @@ def test_refusals(sandboxd: Path, environment: str) -> None:
     assert refused(limits={"memory_bytes": 1}).code == "LIMIT_OUT_OF_RANGE"
     assert refused(limits={"input_bytes": 3}, files={"input/a": b"1234"}).code == "INPUT_TOO_LARGE"
     assert refused(entry={"kind": "python", "file": "code/other.py"}).code == "PROTOCOL"
+
+
+def test_cpu_share(sandboxd: Path, environment: str) -> None:
+    source = "import time\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass"
+    outcome = ok(run(sandboxd, environment, source, limits={"cpu_percent": 40}))
+    assert outcome.counters["cpu_ms"] < 0.6 * outcome.counters["wall_ms"]
+
+
+def test_two_sandboxes_share_nothing_writable(sandboxd: Path, environment: str) -> None:
+    write = "for f in ('/tmp', '/dev/shm', '/workspace'): open(f + '/trace', 'w').write('x')"
+    ok(run(sandboxd, environment, write))
+    assert ok(run(sandboxd, environment, "import os\nprint([f for f in ('/tmp', '/dev/shm', '/workspace') if os.path.exists(f + '/trace')])")).stdout == b"[]\n"

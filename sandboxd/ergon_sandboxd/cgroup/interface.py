@@ -8,11 +8,10 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class LeafLimits:
-    """What the kernel enforces for one sandbox."""
+    """What the kernel enforces for one sandbox from its first process on."""
 
     memory_bytes: int
     pids: int
-    cpu_percent: int
 
 
 class Leaf(Protocol):
@@ -23,7 +22,10 @@ class Leaf(Protocol):
         """The files a process writes "0" to in order to enter the group."""
 
     def set_limits(self, limits: LeafLimits) -> None:
-        """Enforce memory (without swap), pids and cpu; OSError when the kernel refuses."""
+        """Enforce memory (without swap) and pids; OSError when the kernel refuses."""
+
+    def limit_cpu(self, percent: int) -> None:
+        """Enforce a share of CPU time, 100 being one core; OSError when the kernel refuses."""
 
     def cpu_ms(self) -> int:
         """CPU time used by all processes so far, in milliseconds."""

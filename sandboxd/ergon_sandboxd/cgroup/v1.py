@@ -29,9 +29,11 @@ class V1Leaf:
         if swap.exists():
             swap.write_text(str(limits.memory_bytes))
         (self._folders["pids"] / "pids.max").write_text(str(limits.pids))
+
+    def limit_cpu(self, percent: int) -> None:
         cpu = self._folders["cpu"]
         (cpu / "cpu.cfs_period_us").write_text(str(_PERIOD_MICROSECONDS))
-        (cpu / "cpu.cfs_quota_us").write_text(str(max(1000, limits.cpu_percent * _PERIOD_MICROSECONDS // 100)))
+        (cpu / "cpu.cfs_quota_us").write_text(str(max(1000, percent * _PERIOD_MICROSECONDS // 100)))
 
     def cpu_ms(self) -> int:
         return read_number(self._folders["cpuacct"] / "cpuacct.usage") // 1_000_000

@@ -29,7 +29,9 @@ class V2Leaf:
         if swap.exists():
             swap.write_text("0")
         (self._folder / "pids.max").write_text(str(limits.pids))
-        quota = max(1000, limits.cpu_percent * _PERIOD_MICROSECONDS // 100)
+
+    def limit_cpu(self, percent: int) -> None:
+        quota = max(1000, percent * _PERIOD_MICROSECONDS // 100)
         (self._folder / "cpu.max").write_text(f"{quota} {_PERIOD_MICROSECONDS}")
 
     def cpu_ms(self) -> int:
