@@ -92,6 +92,20 @@ class Connection:
         poller.register(self._socket, events)
         return bool(poller.poll(seconds * 1000))
 
+    def linger(self, seconds: float) -> None:
+        """Take and drop what the client is still sending, until it closes or the time is over.
+
+        A socket closed on unread bytes resets the client, which then might never see the error it was sent.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0 and self._wait(select.POLLIN, left):
+                if not self._socket.recv(_RECEIVE_BYTES):
+                    return
+        except OSError:
+            return
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

@@ -7,6 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from . import syscalls
 from .bundle import Bundle
@@ -28,7 +29,8 @@ from .supervise import Supervisor
 from .workspace import Workspace
 
 # The runtime's own two processes, and one it needs for a moment while it starts.
-_RUNTIME_PIDS = 3
+_RUNTIME_PIDS: Final = 3
+_LINGER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
                 raise SandboxError("PROTOCOL", "the first message must be probe or run")
         except SandboxError as error:
             connection.send({"type": "error", "code": error.code, "message": error.message})
+            connection.linger(_LINGER_SECONDS)
         except Disconnected:
             raise
         except Exception as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from live_sandboxd import LiveSandboxd
-from sandbox_client import Client, Refused, run
+from sandbox_client import DEFAULT_LIMITS, Client, Refused, run
 from test_messages import run_message
 
 SLEEP = "import time, os\nos.fork()\nprint('up')\ntime.sleep(300)"
@@ -159,6 +159,16 @@ def test_fuzz(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
     assert time.monotonic() - began < 120
     assert answers.get("error", 0) > 100
     daemon.wait_until_clean()
+
+
+def test_an_error_reaches_a_client_that_is_still_sending(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.send(run_message(environment=environment, limits={**DEFAULT_LIMITS, "input_bytes": 1000}))
+        client.expect("accepted")
+        client.send_file("code/main.py", bytes(8 << 20))
+        with pytest.raises(Refused) as caught:
+            client.receive()
+    assert caught.value.code == "INPUT_TOO_LARGE"
 
 
 def test_slow_clients_are_dropped(sandboxd: Path) -> None:
