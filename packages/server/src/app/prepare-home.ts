@@ -31,7 +31,7 @@ export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void>
     }
     await mkdir(paths.environments, { recursive: true })
     await chmod(paths.environments, 0o755)
-    await mkdir(paths.credentials, { recursive: true, mode: 0o700 })
+    for (const folder of [paths.credentials, paths.log]) await mkdir(folder, { recursive: true, mode: 0o700 })
     for (const folder of [paths.artifacts, paths.spool]) {
       await mkdir(folder, { recursive: true })
       await chmod(folder, 0o700)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,6 +11,7 @@ import type { Settings } from '../config/load-settings.ts'
 import { ERROR_CATALOGUE, type ErrorCode } from '../platform/errors/error-catalogue.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { findInstallLocation } from './install-location.ts'
+import { prepareHome, workerUser } from './prepare-home.ts'
 import { type StackNeed, stackAnswerSchema } from './stack-protocol.ts'
 
 const START_TIMEOUT_MS = 90_000
@@ -71,8 +72,8 @@ async function ask(socket: Socket, settings: Settings, need: StackNeed): Promise
 
 /** Starts a stack process of its own session; whoever comes first wins the lock, and everybody connects to that one. */
 async function startStack(settings: Settings, paths: HomePaths): Promise<void> {
-  await mkdir(path.join(paths.home, 'log'), { recursive: true, mode: 0o700 })
-  const log = await open(path.join(paths.home, 'log/stack.log'), 'a', 0o600)
+  await prepareHome(paths, workerUser())
+  const log = await open(path.join(paths.log, 'stack.log'), 'a', 0o600)
   try {
     const child = spawn(process.execPath, [path.join(findInstallLocation().cli, 'stack-process.js')], {
       detached: true,

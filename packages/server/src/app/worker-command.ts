@@ -15,7 +15,7 @@ root=$1 code=$2 uid=$3 gid=$4
 shift 4
 mount --bind "$root" "$code"
 mount -o remount,bind,ro,nosuid,nodev "$code"
-exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig TERM "$@"
+exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
 `
 
 /** The command that runs a worker process; started by root it runs as the worker's user without capabilities. */

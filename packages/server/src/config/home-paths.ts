@@ -12,6 +12,7 @@ export interface HomePaths {
   spool: string
   environments: string
   credentials: string
+  log: string
   /** Where the worker sees the program's own files, whatever folder they were installed in. */
   code: string
 }
@@ -27,6 +28,7 @@ export function homePaths({ home, environments }: { home: string; environments: 
     spool: path.join(home, 'spool'),
     environments,
     credentials: path.join(home, 'credentials'),
+    log: path.join(home, 'log'),
     code: path.join(run, 'code'),
   }
 }

@@ -4,7 +4,7 @@ import type { JobResult } from '@ergon/contract'
 import type pg from 'pg'
 import { readJob } from '../../src/control/read-job.ts'
 import type { ErgonHome } from './ergon.ts'
-import { findLeftovers } from './leftovers.ts'
+import { findSandboxes } from './leftovers.ts'
 
 const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
 const PATIENCE_MS = 60_000
@@ -69,13 +69,13 @@ export class Application {
   }
 
   untilNoSandbox(home: ErgonHome): Promise<void> {
-    return this.until(async () => findLeftovers(home).every((each) => !each.startsWith('cgroup')))
+    return this.until(async () => findSandboxes(home).length === 0)
   }
 
-  async until(isTrue: () => Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS
+  async until(isTrue: () => Promise<boolean>, patienceMs = PATIENCE_MS): Promise<void> {
+    const deadline = performance.now() + patienceMs
     while (!(await isTrue())) {
-      if (performance.now() > deadline) throw new Error(`still not so after ${PATIENCE_MS} ms`)
+      if (performance.now() > deadline) throw new Error(`still not so after ${patienceMs} ms`)
       await sleep(25)
     }
   }

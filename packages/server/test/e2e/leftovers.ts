@@ -6,7 +6,7 @@ import type { ErgonHome } from './ergon.ts'
 
 /** What a home's processes have left on the machine: processes, mounts, cgroup leaves. Empty when all is well. */
 export function findLeftovers(home: ErgonHome): string[] {
-  return [...findProcesses(home.folder).map(({ pid, command }) => `process ${pid}: ${command}`), ...findMounts(home.folder), ...findLeaves(home)]
+  return [...findProcesses(home.folder).map(({ pid, command }) => `process ${pid}: ${command}`), ...findMounts(home.folder), ...findSandboxes(home)]
 }
 
 /** Waits until nothing is left, since the kernel takes its moment; gives what is left after `patienceMs`. */
@@ -42,13 +42,22 @@ function findMounts(folder: string): string[] {
     .map((line) => `mount ${line}`)
 }
 
-/** sandboxd names its cgroup folder after its socket; a leaf below it is a sandbox. */
-function findLeaves(home: ErgonHome): string[] {
-  if (!existsSync('/sys/fs/cgroup/memory/ergon') && !existsSync('/sys/fs/cgroup/ergon')) return []
-  const instance = readdirSync(path.dirname(home.paths.sandboxdSocket)).find((name) => /^sandboxd-[0-9a-f]+\.lock$/.test(name))?.slice('sandboxd-'.length, -'.lock'.length)
-  if (instance === undefined) return []
+/** The cgroup leaves of a home's sandboxes; sandboxd names their folder after its socket. */
+export function findSandboxes(home: ErgonHome): string[] {
+  const instance = instanceOf(home)
+  if (instance === null) return []
   const found = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*/ergon/${instance}/*`], { encoding: 'utf8' })
   return found.split('\n').filter((line) => line !== '').map((line) => `cgroup ${line}`)
+}
+
+/** Remembered, since the data folder may be gone when somebody asks what it has left. */
+const instances = new Map<string, string>()
+
+function instanceOf(home: ErgonHome): string | null {
+  const run = path.dirname(home.paths.sandboxdSocket)
+  const lock = existsSync(run) ? readdirSync(run).find((name) => /^sandboxd-[0-9a-f]+\.lock$/.test(name)) : undefined
+  if (lock !== undefined) instances.set(home.folder, lock.slice('sandboxd-'.length, -'.lock'.length))
+  return instances.get(home.folder) ?? null
 }
 
 function read(file: string): string {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Application } from './application.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
-import { leftoversAfter } from './leftovers.ts'
+import { findSandboxes } from './leftovers.ts'
 
 const home = new ErgonHome()
 let application: Application
@@ -170,7 +170,7 @@ test('a job of a rolled-back transaction never runs', async () => {
 
 test('cancelling a running job kills it and says so', async () => {
   const id = await application.insert({}, 'import time\nprint("here")\ntime.sleep(60)\n')
-  await application.untilStatus(id, ['running'])
+  await application.until(async () => findSandboxes(home).length > 0)
   expect(await home.run('jobs', 'cancel', id)).toMatchObject({ code: 0 })
   expect(await application.read(id)).toMatchObject({ status: 'CANCELLED' })
   await application.untilNoSandbox(home)
@@ -193,6 +193,6 @@ test('output can be followed while the job runs', async () => {
 })
 
 test('nothing is left of the sandboxes', async () => {
-  const left = (await leftoversAfter(home, 5_000)).filter((each) => each.startsWith('cgroup'))
-  expect(left).toEqual([])
+  await application.untilNoSandbox(home)
+  expect(findSandboxes(home)).toEqual([])
 })

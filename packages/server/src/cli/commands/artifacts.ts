@@ -1,4 +1,4 @@
-import { createWriteStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
@@ -41,7 +41,7 @@ export function addArtifactsCommand(program: Command): void {
           throw new ErgonError('ARTIFACT_NOT_FOUND', `there is no artifact ${JSON.stringify(id)}; \`ergon artifacts list\` shows the newest`)
         }
         const bytes = await control.openArtifact(artifact?.digest ?? id)
-        if (options.out !== undefined) await pipeline(bytes, createFile(options.out))
+        if (options.out !== undefined) await pipeline(bytes, await createFile(options.out))
         else if (!options.json) await pipeline(bytes, process.stdout, { end: false })
         else bytes.destroy()
         if (options.json) process.stdout.write(`${JSON.stringify(artifact ?? { digest: id })}\n`)
@@ -50,10 +50,10 @@ export function addArtifactsCommand(program: Command): void {
     )
 }
 
-function createFile(file: string) {
-  const stream = createWriteStream(file, { flags: 'wx' })
-  stream.once('error', (error) => {
-    stream.destroy(new ErgonError('FILE_UNREADABLE', `${file} cannot be written: ${error.message}`))
-  })
-  return stream
+async function createFile(file: string) {
+  try {
+    return (await open(file, 'wx')).createWriteStream()
+  } catch (error) {
+    throw new ErgonError('FILE_UNWRITABLE', `${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`)
+  }
 }

@@ -29,6 +29,11 @@ export const ERROR_CATALOGUE = {
     httpStatus: 422,
     summary: 'A file named by the user cannot be read.',
   },
+  FILE_UNWRITABLE: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'A file named by the user cannot be written.',
+  },
   PAYLOAD_INVALID: {
     exitCode: 2,
     httpStatus: 422,
