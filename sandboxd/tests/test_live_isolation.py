@@ -32,15 +32,15 @@ def attempts(sandboxd: Path, environment: str, source: str) -> dict[str, str]:
 
 def test_files(sandboxd: Path, environment: str) -> None:
     source = """
-for path in ("/etc/shadow", "/proc/1/environ", "/proc/1/mem", "/proc/1/maps", "/proc/1/root/etc/passwd", "/proc/1/cwd/x", "/proc/kcore", "/root/x"):
+for path in ("/etc/shadow", "/proc/1/environ", "/proc/1/mem", "/proc/1/maps", "/proc/1/root/etc/passwd", "/proc/1/cwd/x", "/root/x"):
     attempt(path, lambda: open(path, "rb").read(10))
 attempt("init's descriptors", lambda: os.listdir("/proc/1/fd"))
 for fd in range(8): attempt(f"init fd {fd}", lambda: os.open(f"/proc/1/fd/{fd}", os.O_WRONLY))
 for path in ("/bin/x", "/usr/lib/python3/x", "/workspace/code/x", "/workspace/input/x", "/usr/lib/ergon/x", "/x", "/proc/sys/kernel/core_pattern", "/workspace/code/main.py"):
     attempt("write " + path, lambda: open(path, "w"))
 attempt("rename mount point", lambda: os.rename("/workspace/code", "/workspace/other"))
-for name in ("cmdline", "kallsyms", "keys", "timer_list"):
-    try: text = open("/proc/" + name, "rb").read()
+for name in ("cmdline", "kallsyms", "kcore", "keys", "timer_list"):
+    try: text = open("/proc/" + name, "rb").read(10)
     except OSError: text = b""
     found["masked " + name] = "empty" if not text else "readable"
 found["sys"] = str(os.listdir("/sys"))
@@ -93,7 +93,8 @@ attempt("abstract", lambda: connect(socket.AF_UNIX, "\\0anything"))
 """
     found = attempts(sandboxd, environment, source)
     assert found.pop("abstract") == "ECONNREFUSED"
-    assert set(found.values()) == {"ENETUNREACH"}
+    # A kernel without IPv6 says so instead.
+    assert set(found.values()) <= {"ENETUNREACH", "EAFNOSUPPORT"}
 
 
 def test_a_job_cannot_end_its_supervision(sandboxd: Path, environment: str) -> None:

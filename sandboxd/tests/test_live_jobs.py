@@ -205,10 +205,12 @@ import atexit, threading, time, multiprocessing
 def square(x): return x * x
 if __name__ == "__main__":
     atexit.register(lambda: print("atexit"))
-    threading.Thread(target=lambda: (time.sleep(2), print("thread"))).start()
+    go = threading.Event()
+    threading.Thread(target=lambda: (go.wait(), time.sleep(.1), print("thread"))).start()
 if __name__ == "__main__":
     for method in ("fork", "spawn"):
         with multiprocessing.get_context(method).Pool(2) as pool: print(pool.map(square, [1, 2, 3]))
+    go.set()
 """
     assert ok(run(sandboxd, environment, source)).stdout == b"[1, 4, 9]\n[1, 4, 9]\nthread\natexit\n"
 
