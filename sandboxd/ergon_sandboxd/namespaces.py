@@ -14,8 +14,8 @@ _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the process that started it ends."""
-    syscalls.die_with_parent(signal.SIGKILL)
+    """Have the kernel tell this process to stop, cgroups and all, when the process that started it ends."""
+    syscalls.die_with_parent(signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit("sandboxd: the process that started it is gone")
 
