@@ -1,4 +1,5 @@
--- What a worker does. Each call is one transaction; the live row is locked before the wide row; a wide row that an
+-- What a worker does. Rows are found by `= any (array)`: a join may be planned while the table is small, kept, and then
+-- scan a large one. Each call is one transaction; the live row is locked before the wide row; a wide row that an
 -- application changed meanwhile wins, and the live row that no longer fits it goes.
 
 -- Workers ------------------------------------------------------------------------------------------------------------
@@ -20,7 +21,10 @@ end $$;
 
 -- Renews the lease, late or not, and says which jobs the worker still holds; it must abort every other.
 create function jobs.heartbeat(p_worker_id uuid) returns table (job_id uuid, fence uuid)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
 #variable_conflict use_column
 begin
   update jobs.tb_job_worker w
@@ -124,7 +128,7 @@ begin
   end if;
 
   with soonest as materialized (
-    select c.job_id, c.priority, c.seq
+    select c.job_id
     from unnest(p_lanes, p_slots) l (lane, slots)
     cross join lateral (
       select q.job_id, q.priority, q.seq
@@ -151,9 +155,8 @@ begin
         fence = claim_fence,
         -- The grace is what a worker has to notice a time-out itself, end the job and record it.
         deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
-    from soonest
-    where q.job_id = soonest.job_id
-    returning q.job_id, q.retry_when_lost, soonest.priority, soonest.seq
+    where q.job_id = any (array(select s.job_id from soonest s))
+    returning q.job_id, q.retry_when_lost, q.priority, q.seq
   )
   select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into claimed_ids, all_may_run_again
   from taken t;
@@ -162,25 +165,27 @@ begin
   end if;
 
   return query
-  update jobs.tb_job_run j
-  set status = 'running',
-      attempts = q.attempt,
-      started_at = clock_timestamp(),
-      completed_at = null,
-      output_data = null,
-      resource_usage = null,
-      error_message = null,
-      failure = null,
-      failure_category = null,
-      failure_code = null,
-      updated_at = clock_timestamp()
-  from unnest(claimed_ids) c (job_id)
-  join jobs.tb_job_queue q on q.job_id = c.job_id
-  where j.id = c.job_id and j.status = 'pending'
-  returning j.id, claim_fence, q.attempt, q.max_attempts, q.lane, j.service_name, j.operation, j.execution_type,
-            j.input_data::text, j.runner_config::text, j.tenant_id, j.triggered_by, j.correlation_id, j.entity_type, j.entity_pk,
-            q.timeout_seconds, q.deadline, j.security_context::text, j.traceparent, j.execution_key,
-            j.created_at, j.project_id, j.document_id, j.document_revision_id, j.target_object_id;
+  with started as (
+    update jobs.tb_job_run j
+    set status = 'running',
+        attempts = q.attempt,
+        started_at = clock_timestamp(),
+        completed_at = null,
+        output_data = null,
+        resource_usage = null,
+        error_message = null,
+        failure = null,
+        failure_category = null,
+        failure_code = null,
+        updated_at = clock_timestamp()
+    from jobs.tb_job_queue q
+    where j.id = any (claimed_ids) and q.job_id = any (claimed_ids) and q.job_id = j.id and j.status = 'pending'
+    returning j.id, claim_fence, q.attempt, q.max_attempts, q.lane, j.service_name, j.operation, j.execution_type,
+              j.input_data::text, j.runner_config::text, j.tenant_id, j.triggered_by, j.correlation_id, j.entity_type, j.entity_pk,
+              q.timeout_seconds, q.deadline, j.security_context::text, j.traceparent, j.execution_key,
+              j.created_at, j.project_id, j.document_id, j.document_revision_id, j.target_object_id
+  )
+  select s.* from started s order by array_position(claimed_ids, s.id);
   get diagnostics found_count = row_count;
 
   if found_count < cardinality(claimed_ids) then
@@ -307,7 +312,7 @@ begin
       g (job_id, fence, output, resource_usage, env_version, logs)
   ), released as (
     delete from jobs.tb_job_queue q using given g
-    where q.job_id = g.job_id and q.fence = g.fence
+    where q.job_id = any (p_job_ids) and q.job_id = g.job_id and q.fence = g.fence
     returning g.*
   ), completed as (
     update jobs.tb_job_run j
@@ -319,7 +324,7 @@ begin
         completed_at = clock_timestamp(),
         updated_at = clock_timestamp()
     from released r
-    where j.id = r.job_id and j.status = 'running'
+    where j.id = any (p_job_ids) and j.id = r.job_id and j.status = 'running'
     returning j.id, r.fence
   )
   select coalesce(array_agg(c.id), '{}'), coalesce(array_agg(c.fence), '{}') into accepted_ids, accepted_fences from completed c;
@@ -327,7 +332,7 @@ begin
   for recorded in
     select g.job_id, j.attempts, g.stdout, g.stderr, g.artifacts
     from unnest(p_job_ids, p_fences, p_stdouts, p_stderrs, p_artifacts) g (job_id, fence, stdout, stderr, artifacts)
-    join jobs.tb_job_run j on j.id = g.job_id
+    join jobs.tb_job_run j on j.id = g.job_id and j.id = any (accepted_ids)
     where coalesce(g.stdout, g.stderr, g.artifacts) is not null
       and (g.job_id, g.fence) in (select a.id, a.fence from unnest(accepted_ids, accepted_fences) a (id, fence))
   loop
@@ -423,7 +428,7 @@ declare
 begin
   for live in
     select q.* from unnest(p_job_ids, p_fences) g (job_id, fence)
-    join jobs.tb_job_queue q on q.job_id = g.job_id and q.fence = g.fence
+    join jobs.tb_job_queue q on q.job_id = g.job_id and q.fence = g.fence and q.job_id = any (p_job_ids)
     for update of q
   loop
     update jobs.tb_job_run j
@@ -445,7 +450,10 @@ end $$;
 
 -- Maintenance: any worker calls these every second -----------------------------------------------------------------------
 create function jobs.rescue_jobs() returns table (retried_count integer, failed_count integer, removed_worker_count integer)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
 declare
   lost record;
   result text;
@@ -501,7 +509,10 @@ end $$;
 
 -- Returns how many jobs became ready.
 create function jobs.promote_jobs() returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
 declare
   promoted_lanes text[];
   promoted_lane text;

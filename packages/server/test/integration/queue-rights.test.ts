@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import { insertJob } from './queue-fixture.ts'
+
+let db: TestDatabase
+beforeAll(async () => {
+  db = await createTestDatabase()
+  await insertJob(db.admin)
+})
+afterAll(() => db.drop())
+
+async function names(query: string): Promise<string[]> {
+  const { rows } = await db.admin.query(query)
+  const found = rows.map((row) => String(Object(row).name))
+  expect(found.length).toBeGreaterThan(0)
+  return found
+}
+
+describe('nobody in particular', () => {
+  it('may execute no function of ours', async () => {
+    const functions = await names(`select oid::regprocedure::text as name from pg_proc where pronamespace = 'jobs'::regnamespace`)
+    await db.admin.query('create role ergon_test_nobody').catch(() => {})
+    for (const name of functions) {
+      const { rows } = await db.admin.query(`select has_function_privilege('ergon_test_nobody', $1, 'execute') as may`, [name])
+      expect({ name, ...Object(rows[0]) }).toEqual({ name, may: false })
+    }
+  })
+})
+
+describe('every function that runs with its owner’s rights', () => {
+  it('belongs to ergon_owner and fixes its search path', async () => {
+    const { rows } = await db.admin.query(
+      `select oid::regprocedure::text as name from pg_proc where pronamespace = 'jobs'::regnamespace and prosecdef
+         and (pg_get_userbyid(proowner) <> 'ergon_owner' or not coalesce(proconfig, '{}') @> array['search_path=pg_catalog, pg_temp'])`,
+    )
+    expect(rows).toEqual([])
+  })
+})
+
+describe('a worker', () => {
+  it.each([
+    ['r', ['select from', 'insert into', 'delete from']],
+    ['v', ['select from']],
+  ])('may touch no relation of kind %s', async (kind, verbs) => {
+    const relations = await names(`select format('jobs.%I', relname) as name from pg_class where relnamespace = 'jobs'::regnamespace and relkind = '${kind}'`)
+    for (const relation of relations) {
+      for (const verb of verbs) {
+        const statement = `${verb} ${relation}${verb === 'insert into' ? ' default values' : ''}`
+        await expect(db.as('ergon_worker').query(statement), statement).rejects.toMatchObject({ code: '42501' })
+      }
+    }
+  })
+
+  it('may execute exactly the functions of its trade', async () => {
+    const allowed = await names(
+      `select proname as name from pg_proc where pronamespace = 'jobs'::regnamespace and has_function_privilege('ergon_worker', oid, 'execute') order by 1`,
+    )
+    expect(allowed).toEqual([
+      'append_output',
+      'claim_jobs',
+      'complete_jobs',
+      'deregister_worker',
+      'drain_worker',
+      'heartbeat',
+      'lane_doorbell_key',
+      'promote_jobs',
+      'record_failure',
+      'register_artifacts',
+      'register_worker',
+      'release_jobs',
+      'rescue_jobs',
+      'resolve_datasets',
+    ])
+  })
+})
+
+describe('the API', () => {
+  it.each(['tb_job_run', 'tb_job_queue', 'tb_job_worker', 'tb_job_attempt', 'tb_job_output', 'tb_artifact', 'tb_late_result', 'tb_schema_migration', 'v_job_stats'])('reads %s', async (relation) => {
+    await db.as('ergon_api').query(`select * from jobs.${relation}`)
+  })
+
+  it.each([`update jobs.tb_job_run set status = 'cancelled'`, 'delete from jobs.tb_job_run', `select jobs.claim_jobs(gen_random_uuid(), '{}', '{}', '{}')`])('may not: %s', async (statement) => {
+    await expect(db.as('ergon_api').query(statement)).rejects.toMatchObject({ code: '42501' })
+  })
+})
+
+describe('an application', () => {
+  it.each(['select * from jobs.tb_job_queue', 'update jobs.tb_artifact set name = name', 'truncate jobs.tb_job_run', `select jobs.rescue_jobs()`])('may not: %s', async (statement) => {
+    await expect(db.as('ergon_enqueue').query(statement)).rejects.toMatchObject({ code: '42501' })
+  })
+})

@@ -1,0 +1,26 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+// Tests run the sources, so that they need no build first.
+const contract = fileURLToPath(new URL('packages/contract/src/index.ts', import.meta.url))
+const resolve = { alias: { '@ergon/contract': contract } }
+
+export default defineConfig({
+  test: {
+    projects: [
+      { resolve, test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'bench/**/*.test.ts'] } },
+      { resolve, test: { name: 'architecture', include: ['packages/*/test/architecture/**/*.test.ts'] } },
+      {
+        resolve,
+        test: {
+          name: 'integration',
+          include: ['packages/*/test/integration/**/*.test.ts'],
+          globalSetup: ['packages/server/src/testing/start-test-server.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      { resolve, test: { name: 'e2e', include: ['packages/*/test/e2e/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 } },
+    ],
+  },
+})
