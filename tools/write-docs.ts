@@ -1,6 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { renderCommandsDoc } from './render-commands-doc.ts'
 import { renderErrorsDoc } from './render-errors-doc.ts'
+import { renderSettingsDoc } from './render-settings-doc.ts'
 
 /** Writes the documents that are generated from code. */
-await writeFile(path.join(import.meta.dirname, '../docs/errors.md'), renderErrorsDoc())
+const docs = path.join(import.meta.dirname, '../docs')
+await writeFile(path.join(docs, 'errors.md'), renderErrorsDoc())
+await writeFile(path.join(docs, 'settings.md'), renderSettingsDoc())
+await writeFile(path.join(docs, 'commands.md'), renderCommandsDoc())

@@ -41,7 +41,10 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
 
   const runners = new RunnerRegistry()
   const adapters = [createPythonAdapter(sandbox, cpuPercentPerSandbox(config.sandboxSlots))]
-  runners.register('sandbox', new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }))
+  runners.register(
+    'sandbox',
+    new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),
+  )
 
   const recorder = createOutcomeRecorder(db, logger)
   const execution = { services: BUILT_IN_SERVICES, runners, store, storageGuard, recorder, logger, random: Math.random }
@@ -56,7 +59,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       execute: (attempt) =>
         executeJob(attempt, {
           ...execution,
-          resolveDatasets: async ({ job }, digests) => new Set(await resolveDatasets(db, { id: job.id, fence: job.fence, digests: [...digests] })),
+          resolveDatasets: async ({ job }, digests) =>
+            new Set(await resolveDatasets(db, { id: job.id, fence: job.fence, digests: [...digests] })),
         }),
     },
   )

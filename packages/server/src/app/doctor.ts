@@ -4,7 +4,8 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { z } from 'zod'
 import { homePaths } from '../config/home-paths.ts'
-import { type LoadedSettings, SETTING_VARIABLES, type Settings } from '../config/load-settings.ts'
+import type { LoadedSettings, Settings } from '../config/load-settings.ts'
+import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import { createPool } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
@@ -44,7 +45,12 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
 
 function examineNode(): Finding {
   const isNew = Number(process.versions.node.split('.')[0]) >= MIN_NODE_MAJOR
-  return finding('node', isNew, `Node ${process.versions.node}`, `Ergon needs Node ${MIN_NODE_MAJOR} or newer: bin/setup installs it`)
+  return finding(
+    'node',
+    isNew,
+    `Node ${process.versions.node}`,
+    `Ergon needs Node ${MIN_NODE_MAJOR} or newer: bin/setup installs it`,
+  )
 }
 
 function examineUsers(): Finding {
@@ -60,10 +66,20 @@ function examineUsers(): Finding {
 
 function examineHome({ home }: Settings): Finding {
   if (home.length > MAX_HOME_LENGTH) {
-    return finding('data folder', false, `${home} is ${home.length} characters long, too long for the sockets in it`, `choose an ERGON_HOME of at most ${MAX_HOME_LENGTH} characters`)
+    return finding(
+      'data folder',
+      false,
+      `${home} is ${home.length} characters long, too long for the sockets in it`,
+      `choose an ERGON_HOME of at most ${MAX_HOME_LENGTH} characters`,
+    )
   }
   const closed = process.getuid?.() === 0 ? findClosedParent(home) : null
-  return finding('data folder', closed === null, closed === null ? home : `other users cannot pass through ${closed}`, `chmod o+x ${closed}, or choose another ERGON_HOME`)
+  return finding(
+    'data folder',
+    closed === null,
+    closed === null ? home : `other users cannot pass through ${closed}`,
+    `chmod o+x ${closed}, or choose another ERGON_HOME`,
+  )
 }
 
 /** The topmost existing folder on the way that the users of database, worker and sandboxes cannot enter, or null. */
@@ -82,23 +98,32 @@ const probeSchema = z.object({
 
 /** Asks sandboxd itself, which really tries each thing. */
 async function examineIsolation(settings: Settings): Promise<Finding[]> {
-  if (process.getuid?.() !== 0) return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
+  if (process.getuid?.() !== 0)
+    return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
   const { sandboxd } = findInstallLocation()
   const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings).environments]).then(
     ({ stdout }) => stdout,
-    (error: { stdout?: string; message: string }) => error.stdout || JSON.stringify({ missing: [{ capability: 'sandboxd', detail: error.message, remedy: 'run bin/setup' }] }),
+    (error: { stdout?: string; message: string }) =>
+      error.stdout ||
+      JSON.stringify({ missing: [{ capability: 'sandboxd', detail: error.message, remedy: 'run bin/setup' }] }),
   )
   const parsed = probeSchema.safeParse(JSON.parse(output))
-  if (!parsed.success) return [finding('sandbox', false, 'sandboxd gave no usable answer', `run ${sandboxd} --probe and report what it prints`)]
+  if (!parsed.success)
+    return [
+      finding('sandbox', false, 'sandboxd gave no usable answer', `run ${sandboxd} --probe and report what it prints`),
+    ]
   if (parsed.data.missing.length === 0) return [finding('sandbox', true, describeProbe(output), null)]
-  return parsed.data.missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
+  return parsed.data.missing.map(({ capability, detail, remedy }) =>
+    finding(`sandbox: ${capability}`, false, detail, remedy),
+  )
 }
 
 function describeProbe(output: string): string {
   const probe: unknown = JSON.parse(output)
   const words: string[] = []
   for (const key of ['kernel', 'cgroup', 'crun', 'python']) {
-    if (typeof probe === 'object' && probe !== null && key in probe) words.push(`${key} ${describeValue(Reflect.get(probe, key))}`)
+    if (typeof probe === 'object' && probe !== null && key in probe)
+      words.push(`${key} ${describeValue(Reflect.get(probe, key))}`)
   }
   return words.join(', ')
 }
@@ -120,7 +145,12 @@ async function examineDatabase({ databaseUrl }: Settings): Promise<Finding> {
     await requireCurrentSchema(db, databaseUrl)
     return finding('database', true, describeDatabase(databaseUrl), null)
   } catch (error) {
-    return finding('database', false, error instanceof Error ? error.message : String(error), 'see the message; `ergon migrate` brings the schema up to date')
+    return finding(
+      'database',
+      false,
+      error instanceof Error ? error.message : String(error),
+      'see the message; `ergon migrate` brings the schema up to date',
+    )
   } finally {
     await db.end()
   }
@@ -129,7 +159,13 @@ async function examineDatabase({ databaseUrl }: Settings): Promise<Finding> {
 function examineSettings(settings: Settings, sources: LoadedSettings['sources']): Finding[] {
   return (Object.keys(SETTING_VARIABLES) as (keyof Settings)[]).map((key) => {
     const shown = key === 'databaseUrl' ? (settings.databaseUrl === null ? 'embedded' : '(set)') : settings[key]
-    return { check: `setting ${SETTING_VARIABLES[key]}`, ok: true, detail: `${shown} (${sources[key]})`, remedy: null, isEssential: false }
+    return {
+      check: `setting ${SETTING_VARIABLES[key]}`,
+      ok: true,
+      detail: `${shown} (${sources[key]})`,
+      remedy: null,
+      isEssential: false,
+    }
   })
 }
 

@@ -107,7 +107,13 @@ export class LocalStack {
     let databaseUrl = settings.databaseUrl
     if (databaseUrl === null) {
       const createServer = () =>
-        new EmbeddedPostgres({ home: settings.home, cache: settings.cache, osUser: DATABASE_USER, logger, port: port ?? null })
+        new EmbeddedPostgres({
+          home: settings.home,
+          cache: settings.cache,
+          osUser: DATABASE_USER,
+          logger,
+          port: port ?? null,
+        })
       this.#postgres = new SupervisedPostgres(createServer, logger)
       databaseUrl = await this.#postgres.start()
     }
@@ -122,7 +128,10 @@ export class LocalStack {
 
   async #startSandboxd(): Promise<void> {
     if (process.getuid?.() !== 0) {
-      throw new ErgonError('HOST_CANNOT_ISOLATE', 'sandboxes need root here: their helper mounts and owns cgroups. Run the command with sudo; `ergon doctor` lists what the host lacks')
+      throw new ErgonError(
+        'HOST_CANNOT_ISOLATE',
+        'sandboxes need root here: their helper mounts and owns cgroups. Run the command with sudo; `ergon doctor` lists what the host lacks',
+      )
     }
     const { paths, logger } = this.#options
     await this.#run('sandboxd', sandboxdCommand(paths, this.#workerUser()), logger, 5_000)
@@ -145,7 +154,12 @@ export class LocalStack {
     await this.#run('worker', workerCommand(config, paths, this.#workerUser()), logger, drainMs + 10_000)
   }
 
-  async #run(name: string, command: ReturnType<typeof workerCommand>, logger: Logger, stopTimeoutMs: number): Promise<void> {
+  async #run(
+    name: string,
+    command: ReturnType<typeof workerCommand>,
+    logger: Logger,
+    stopTimeoutMs: number,
+  ): Promise<void> {
     const child = new SupervisedProcess({ name, command, readyTimeoutMs: READY_TIMEOUT_MS, stopTimeoutMs, logger })
     this.#processes.push(child)
     await child.start()

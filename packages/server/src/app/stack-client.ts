@@ -34,7 +34,11 @@ export async function useStack(settings: Settings, paths: HomePaths, need: Stack
       const use = await ask(socket, settings, need)
       if (use !== null) return use
     } else await startStack(settings, paths)
-    if (performance.now() > deadline) throw new ErgonError('PROCESS_FAILED', `the stack of ${paths.home} did not come up within ${START_TIMEOUT_MS / 1000} s`)
+    if (performance.now() > deadline)
+      throw new ErgonError(
+        'PROCESS_FAILED',
+        `the stack of ${paths.home} did not come up within ${START_TIMEOUT_MS / 1000} s`,
+      )
     await sleep(50)
   }
 }
@@ -83,7 +87,9 @@ async function startStack(settings: Settings, paths: HomePaths): Promise<void> {
     })
     if (child.stdout === null) throw new Error('a pipe was asked for and not made')
     child.unref()
-    const ended = once(child, 'exit').then(() => '{"error":{"code":"PROCESS_FAILED","message":"the stack process ended; see log/stack.log"}}')
+    const ended = once(child, 'exit').then(
+      () => '{"error":{"code":"PROCESS_FAILED","message":"the stack process ended; see log/stack.log"}}',
+    )
     const said = once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text))
     const line = await Promise.race([said, ended])
     child.stdout.destroy()

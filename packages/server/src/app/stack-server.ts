@@ -32,7 +32,10 @@ export class StackServer {
   async start(): Promise<void> {
     this.#lock = await tryFileLock(this.#lockPath)
     if (this.#lock === null) {
-      throw new ErgonError('ALREADY_RUNNING', `another process runs the stack of this ERGON_HOME (lock ${this.#lockPath}): use it, stop it, or choose another ERGON_HOME`)
+      throw new ErgonError(
+        'ALREADY_RUNNING',
+        `another process runs the stack of this ERGON_HOME (lock ${this.#lockPath}): use it, stop it, or choose another ERGON_HOME`,
+      )
     }
     await unlink(this.#socketPath).catch(() => {})
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket))

@@ -31,7 +31,18 @@ export function workerCommand(config: WorkerProcessConfig, paths: HomePaths, use
   return {
     command: 'unshare',
     args: [
-      ...['--mount', '--propagation', 'private', '--', 'sh', '-c', DROP_PRIVILEGES, 'worker', location.root, paths.code],
+      ...[
+        '--mount',
+        '--propagation',
+        'private',
+        '--',
+        'sh',
+        '-c',
+        DROP_PRIVILEGES,
+        'worker',
+        location.root,
+        paths.code,
+      ],
       ...identity,
       ...[seenByWorker(process.execPath), seenByWorker(entry)],
     ],

@@ -18,14 +18,29 @@ export function printResult(result: JobResult, control: Pick<ControlPlane, 'arti
   if (result.error !== undefined) {
     const { category, code, message, evidence } = result.error
     lines.push(`${paint('bold', `${category} ${code}`)}: ${message}`)
-    if (evidence !== null) lines.push(`evidence     ${evidence.counter}: limit ${evidence.limit ?? '–'}, observed ${evidence.observed ?? '–'}`)
+    if (evidence !== null)
+      lines.push(
+        `evidence     ${evidence.counter}: limit ${evidence.limit ?? '–'}, observed ${evidence.observed ?? '–'}`,
+      )
   }
-  if (result.outputs.result_json !== null) lines.push('', paint('bold', 'result'), JSON.stringify(result.outputs.result_json, null, 2))
+  if (result.outputs.result_json !== null)
+    lines.push('', paint('bold', 'result'), JSON.stringify(result.outputs.result_json, null, 2))
   for (const { metadata, format, size_bytes: size, digest, artifact_id: id } of result.artifacts) {
     const pixels = metadata.width === null ? '' : `, ${metadata.width} × ${metadata.height}`
-    lines.push('', `${paint('bold', metadata.name)}  (${format}${pixels}, ${formatBytes(size)})`, `  id      ${id}`, `  digest  ${digest}`, `  path    ${control.artifactPath(digest)}`)
+    lines.push(
+      '',
+      `${paint('bold', metadata.name)}  (${format}${pixels}, ${formatBytes(size)})`,
+      `  id      ${id}`,
+      `  digest  ${digest}`,
+      `  path    ${control.artifactPath(digest)}`,
+    )
   }
   for (const { level, message } of result.logs) lines.push(`${level}: ${message}`)
-  lines.push('', `environment  ${result.env_version ?? '–'}`, `row          jobs.tb_job_run where id = '${result.job_id}'   (ergon jobs show ${result.job_id})`, '')
+  lines.push(
+    '',
+    `environment  ${result.env_version ?? '–'}`,
+    `row          jobs.tb_job_run where id = '${result.job_id}'   (ergon jobs show ${result.job_id})`,
+    '',
+  )
   process.stdout.write(lines.join('\n'))
 }

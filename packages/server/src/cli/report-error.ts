@@ -20,7 +20,11 @@ function describe(error: unknown): { code: string; message: string; exitCode: nu
   if (error instanceof ErgonError) return { code: error.code, message: error.message, exitCode: error.exitCode }
   if (error instanceof CommanderError) {
     const message = error.message.replace(/^error: /, '')
-    return { code: 'USAGE', message: error.code === 'commander.help' ? 'a command is missing; ergon --help shows them' : message, exitCode: USAGE_EXIT_CODE }
+    return {
+      code: 'USAGE',
+      message: error.code === 'commander.help' ? 'a command is missing; ergon --help shows them' : message,
+      exitCode: USAGE_EXIT_CODE,
+    }
   }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { code: 'INTERNAL', message, exitCode: INTERNAL_EXIT_CODE }

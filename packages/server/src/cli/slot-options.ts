@@ -10,5 +10,9 @@ export interface SlotOptions {
 export function addSlotOptions(command: Command): Command {
   return command
     .option('--slots <n>', 'jobs at once (default 32)', parseNumber('--slots', 1, 10_000))
-    .option('--sandbox-slots <n>', 'of these in sandboxes (default: the number of cores)', parseNumber('--sandbox-slots', 0, 1_000))
+    .option(
+      '--sandbox-slots <n>',
+      'of these in sandboxes (default: the number of cores)',
+      parseNumber('--sandbox-slots', 0, 1_000),
+    )
 }

@@ -11,7 +11,7 @@ const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '
 
 /** One line on standard error that shows that something goes on; nothing at all where that is no terminal. */
 export class Spinner {
-  readonly #isShown = process.stderr.isTTY === true
+  readonly #isShown = process.stderr.isTTY
   #timer: NodeJS.Timeout | null = null
   #frame = 0
   #text = ''
@@ -37,7 +37,12 @@ export class Spinner {
 /** Rows as aligned columns, the first row being the heading. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
   return `${lines.join('\n')}\n`
 }
 

@@ -13,11 +13,15 @@ export interface CommandContext {
 }
 
 /** Runs a command's work with a database (and a worker, if it needs one) of this ERGON_HOME, and lets go of them after. */
-export async function withDatabase<T>(need: StackNeed & ('database' | 'worker'), work: (context: CommandContext) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(
+  need: StackNeed & ('database' | 'worker'),
+  work: (context: CommandContext) => Promise<T>,
+): Promise<T> {
   const { settings } = loadSettings(process.env)
   const paths = homePaths(settings)
   // The user's own database needs no process of ours for a command that only reads and writes rows.
-  const use: StackUse | null = need === 'database' && settings.databaseUrl !== null ? null : await useStack(settings, paths, need)
+  const use: StackUse | null =
+    need === 'database' && settings.databaseUrl !== null ? null : await useStack(settings, paths, need)
   const url = use?.databaseUrl ?? settings.databaseUrl ?? ''
   const db = createPool(url, { maxConnections: 2, applicationName: 'ergon-cli' })
   try {

@@ -1,5 +1,5 @@
 import type { Settings } from './load-settings.ts'
-import { SETTING_VARIABLES } from './load-settings.ts'
+import { SETTING_VARIABLES } from './setting-catalogue.ts'
 
 /** The environment of a child that is the same user's own process: ours, with the settings spelt out. */
 export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {

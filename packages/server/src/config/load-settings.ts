@@ -2,6 +2,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { SETTING_VARIABLES } from './setting-catalogue.ts'
 
 const PROFILES = ['development', 'staging', 'production'] as const
 
@@ -29,16 +30,6 @@ export interface LoadedSettings {
   settings: Settings
   sources: Record<keyof Settings, SettingSource>
 }
-
-/** The environment variable of each setting. */
-export const SETTING_VARIABLES = {
-  profile: 'ERGON_PROFILE',
-  home: 'ERGON_HOME',
-  cache: 'ERGON_CACHE',
-  environments: 'ERGON_ENVIRONMENTS',
-  databaseUrl: 'DATABASE_URL',
-  logLevel: 'ERGON_LOG_LEVEL',
-} as const satisfies Record<keyof Settings, string>
 
 /** Settings from the command line, else the environment, else defaults; throws CONFIG_INVALID naming the variable. */
 export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {

@@ -1,4 +1,11 @@
-import { type Artifact, artifactUri, failureSchema, type JobResult, SCHEMA_VERSION, toContractStatus } from '@ergon/contract'
+import {
+  type Artifact,
+  artifactUri,
+  failureSchema,
+  type JobResult,
+  SCHEMA_VERSION,
+  toContractStatus,
+} from '@ergon/contract'
 import { z } from 'zod'
 import type { Database } from '../platform/db/database.ts'
 import { parseLossless } from '../platform/text/lossless-json.ts'
@@ -12,7 +19,13 @@ const rowSchema = z.object({
   env_version: z.string().nullable(),
   started_at: z.date().nullable(),
   completed_at: z.date().nullable(),
-  resource_usage: z.object({ cpu_ms: z.number().optional(), peak_memory_mb: z.number().optional(), duration_seconds: z.number().optional() }).nullable(),
+  resource_usage: z
+    .object({
+      cpu_ms: z.number().optional(),
+      peak_memory_mb: z.number().optional(),
+      duration_seconds: z.number().optional(),
+    })
+    .nullable(),
   output_text: z.string().nullable(),
   logs: z.array(z.object({ level: z.string(), message: z.string(), timestamp: z.string() })).nullable(),
   project_id: z.string().nullable(),
@@ -47,7 +60,10 @@ export async function readJob(db: Database, id: string): Promise<JobResult | nul
     env_version: row.env_version,
     started_at: row.started_at?.toISOString() ?? null,
     finished_at: row.completed_at?.toISOString() ?? null,
-    duration_ms: usage?.duration_seconds === undefined ? durationOf(row.started_at, row.completed_at) : Math.round(usage.duration_seconds * 1000),
+    duration_ms:
+      usage?.duration_seconds === undefined
+        ? durationOf(row.started_at, row.completed_at)
+        : Math.round(usage.duration_seconds * 1000),
     resource_usage: { cpu_ms: usage?.cpu_ms ?? null, memory_mb_peak: usage?.peak_memory_mb ?? null },
     outputs: {
       result_json: output.data?.result_json ?? null,
@@ -98,7 +114,11 @@ export async function findArtifact(db: Database, artifactId: string): Promise<Ar
 
 function toArtifact(row: z.infer<typeof artifactRowSchema>): Artifact {
   const { metadata, name, ...rest } = row
-  return { ...rest, uri: artifactUri(row.digest), metadata: { name, width: metadata.width ?? null, height: metadata.height ?? null } }
+  return {
+    ...rest,
+    uri: artifactUri(row.digest),
+    metadata: { name, width: metadata.width ?? null, height: metadata.height ?? null },
+  }
 }
 
 function durationOf(startedAt: Date | null, finishedAt: Date | null): number | null {

@@ -22,7 +22,11 @@ export const OUTPUT_START: OutputPosition = { attempt: 0, stdout: 0, stderr: 0 }
  * Output of the job's newest attempt beyond a position, and the position after it. Live chunks may have been replaced
  * by the final text in between, so a chunk is cut at what the reader already has.
  */
-export async function readOutput(db: Database, jobId: string, from: OutputPosition): Promise<{ chunks: OutputChunk[]; position: OutputPosition }> {
+export async function readOutput(
+  db: Database,
+  jobId: string,
+  from: OutputPosition,
+): Promise<{ chunks: OutputChunk[]; position: OutputPosition }> {
   const { rows } = await db.query(
     `select attempt, stream, "offset", bytes from jobs.tb_job_output
      where job_id = $1 and attempt = (select max(attempt) from jobs.tb_job_output where job_id = $1)

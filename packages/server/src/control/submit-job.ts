@@ -28,11 +28,18 @@ export async function submitPayload(db: Database, payload: JobPayloadInput): Pro
 }
 
 /** Stores a file as a dataset that jobs of the tenant may name by the digest this returns. */
-export async function uploadDataset(db: Database, store: ArtifactStore, file: string, tenantId: string | null): Promise<string> {
+export async function uploadDataset(
+  db: Database,
+  store: ArtifactStore,
+  file: string,
+  tenantId: string | null,
+): Promise<string> {
   const digest = await digestFile(file)
   await store.put(file, digest)
   const extension = path.extname(file).slice(1).toLowerCase()
-  const known = Object.hasOwn(ARTIFACT_FORMATS, extension) ? ARTIFACT_FORMATS[extension as keyof typeof ARTIFACT_FORMATS] : null
+  const known = Object.hasOwn(ARTIFACT_FORMATS, extension)
+    ? ARTIFACT_FORMATS[extension as keyof typeof ARTIFACT_FORMATS]
+    : null
   await registerDataset(db, {
     tenantId,
     name: path.basename(file),
@@ -47,7 +54,8 @@ export async function uploadDataset(db: Database, store: ArtifactStore, file: st
 async function digestFile(file: string): Promise<string> {
   const hash = createHash('sha256')
   try {
-    for await (const chunk of createReadStream(file)) hash.update(chunk)
+    const stream: AsyncIterable<Buffer> = createReadStream(file)
+    for await (const chunk of stream) hash.update(chunk)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new ErgonError('FILE_UNREADABLE', `${file} cannot be read: ${reason}`, { cause: error })

@@ -14,7 +14,7 @@ const RETRIED = {
 } as const satisfies Record<FailureCategory, 'never' | 'upstream' | 'always'>
 
 /** True when the category's rule allows another attempt at all. */
-export function isRetryable(failure: Pick<Failure, 'category' | 'code'>): boolean {
+function isRetryable(failure: Pick<Failure, 'category' | 'code'>): boolean {
   const rule = RETRIED[failure.category]
   return rule === 'always' || (rule === 'upstream' && failure.code.startsWith('UPSTREAM_'))
 }

@@ -14,7 +14,7 @@ export interface Frame {
 /** Reads frames from a socket one at a time; ends when the peer closes, throws on anything that is not the protocol. */
 export async function* readFrames(socket: Socket): AsyncGenerator<Frame> {
   let buffered: Buffer = Buffer.alloc(0)
-  const chunks = socket[Symbol.asyncIterator]()
+  const chunks: AsyncIterator<Buffer> = socket[Symbol.asyncIterator]()
   const more = async (): Promise<boolean> => {
     const next = await chunks.next()
     if (next.done) return false

@@ -82,24 +82,6 @@ export class SandboxdClient implements Sandbox {
   }
 }
 
-/** Asks sandboxd what this host offers; the answer's keys are documented in sandboxd's probe module. */
-export async function probeSandboxd(socketPath: string): Promise<Record<string, unknown>> {
-  const socket = await connectTo(socketPath)
-  try {
-    await writeFrame(socket, { type: 'probe' })
-    for await (const { message } of readFrames(socket)) {
-      if (message.type === 'probe_result') return message
-      throw new SandboxError(
-        String(message.code ?? 'PROTOCOL'),
-        String(message.message ?? 'unexpected answer to a probe'),
-      )
-    }
-    throw new SandboxError('LOST', 'sandboxd closed without an answer')
-  } finally {
-    socket.destroy()
-  }
-}
-
 async function connectTo(socketPath: string): Promise<Socket> {
   const socket = connect(socketPath)
   try {

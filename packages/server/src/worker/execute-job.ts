@@ -30,7 +30,10 @@ export async function executeJob(attempt: Attempt, dependencies: ExecuteJobDepen
     const outcome = await runToOutcome(attempt, dependencies)
     await recordOutcome(attempt, outcome, dependencies)
   } catch (error) {
-    dependencies.logger.error({ err: error, jobId: attempt.job.id }, 'an outcome could not be recorded; the job will be rescued')
+    dependencies.logger.error(
+      { err: error, jobId: attempt.job.id },
+      'an outcome could not be recorded; the job will be rescued',
+    )
   } finally {
     await cleanUp(attempt)
   }
@@ -60,13 +63,21 @@ function resolveService(attempt: Attempt, { services }: ExecuteJobDependencies):
 }
 
 /** Step 2: the runner of the service's execution type, with its configuration checked. */
-function selectRunner(service: ResolvedService, { runners }: ExecuteJobDependencies): { runner: Runner; config: unknown } {
+function selectRunner(
+  service: ResolvedService,
+  { runners }: ExecuteJobDependencies,
+): { runner: Runner; config: unknown } {
   const runner = runners.get(service.executionType)
   return { runner, config: runner.validateConfig(service.runnerConfig) }
 }
 
 /** Step 3: one attempt, under the attempt's abort signal. */
-function run(attempt: Attempt, runner: Runner, config: unknown, dependencies: ExecuteJobDependencies): Promise<RunnerOutcome> {
+function run(
+  attempt: Attempt,
+  runner: Runner,
+  config: unknown,
+  dependencies: ExecuteJobDependencies,
+): Promise<RunnerOutcome> {
   const { job, output } = attempt
   const context: ExecutionContext = {
     tenantId: job.tenantId,
@@ -82,7 +93,11 @@ function run(attempt: Attempt, runner: Runner, config: unknown, dependencies: Ex
 }
 
 /** Step 4: the decision, then one fenced write. An attempt that is not ours any more is not written at all. */
-async function recordOutcome(attempt: Attempt, { outcome, artifacts }: StoredOutcome, dependencies: ExecuteJobDependencies): Promise<void> {
+async function recordOutcome(
+  attempt: Attempt,
+  { outcome, artifacts }: StoredOutcome,
+  dependencies: ExecuteJobDependencies,
+): Promise<void> {
   const { stdout, stderr } = await attempt.output.finish()
   const reason = attempt.abortReason
   if (reason === 'cancelled' || reason === 'lost') return
@@ -92,7 +107,15 @@ async function recordOutcome(attempt: Attempt, { outcome, artifacts }: StoredOut
   const timestamp = new Date().toISOString()
   const logs = outcome.logs.map((log) => ({ ...log, timestamp }))
   const outputJson = outcome.composeOutput({ stdout, stderr, artifacts })
-  const result = { outputJson, stdout, stderr, artifacts, resourceUsage: outcome.resourceUsage, envVersion: outcome.envVersion, logs }
+  const result = {
+    outputJson,
+    stdout,
+    stderr,
+    artifacts,
+    resourceUsage: outcome.resourceUsage,
+    envVersion: outcome.envVersion,
+    logs,
+  }
   switch (outcome.verdict.kind) {
     case 'succeeded':
       return recorder.complete(attempt, result)
@@ -121,9 +144,17 @@ function describeFault(error: unknown, { storageGuard, logger }: ExecuteJobDepen
   const failure: Failure = {
     category: isConfiguration ? 'VALIDATION_ERROR' : 'INTERNAL_ERROR',
     code,
-    message: error instanceof ErgonError ? error.message : 'The worker failed while it held the job; its log says more.',
+    message:
+      error instanceof ErgonError ? error.message : 'The worker failed while it held the job; its log says more.',
     evidence: null,
     details: null,
   }
-  return { verdict: { kind: 'failed', failure }, composeOutput: () => null, artifacts: [], resourceUsage: null, envVersion: null, logs: [] }
+  return {
+    verdict: { kind: 'failed', failure },
+    composeOutput: () => null,
+    artifacts: [],
+    resourceUsage: null,
+    envVersion: null,
+    logs: [],
+  }
 }

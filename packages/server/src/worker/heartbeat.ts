@@ -4,7 +4,7 @@ import type { Logger } from '../platform/logger.ts'
 import { heartbeat } from '../queue/heartbeat.ts'
 import type { Attempt } from './attempt.ts'
 
-export const HEARTBEAT_INTERVAL_MS = 2_000
+const HEARTBEAT_INTERVAL_MS = 2_000
 /** Silence after which a worker gives its own jobs up: before the database does (15 s), so that none runs twice at once. */
 const GIVE_UP_AFTER_MS = 10_000
 

@@ -32,7 +32,10 @@ export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeReco
   const fail: OutcomeRecorder['fail'] = async ({ job, ...attempt }, failure, retryDelayMs, result) => {
     void attempt
     const outcome = await failJob(db, { id: job.id, fence: job.fence, failure, retryDelayMs, ...result })
-    logger.info({ jobId: job.id, attempt: job.attempt, category: failure.category, code: failure.code, outcome }, 'job failed')
+    logger.info(
+      { jobId: job.id, attempt: job.attempt, category: failure.category, code: failure.code, outcome },
+      'job failed',
+    )
   }
   return {
     complete: (attempt, result) =>
@@ -46,8 +49,10 @@ export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeReco
           await fail(attempt, notStorable(error), null, { ...result, outputJson: null })
         }
       }),
-    fail: (attempt, failure, retryDelayMs, result) => persistently(attempt, logger, () => fail(attempt, failure, retryDelayMs, result)),
-    release: (attempt) => persistently(attempt, logger, () => releaseJobs(db, [{ id: attempt.job.id, fence: attempt.job.fence }])),
+    fail: (attempt, failure, retryDelayMs, result) =>
+      persistently(attempt, logger, () => fail(attempt, failure, retryDelayMs, result)),
+    release: (attempt) =>
+      persistently(attempt, logger, () => releaseJobs(db, [{ id: attempt.job.id, fence: attempt.job.fence }])),
   }
 }
 

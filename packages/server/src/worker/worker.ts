@@ -54,7 +54,12 @@ export class Worker {
     this.#options = options
     this.#dependencies = dependencies
     this.#slots = new Slots(options.slots, new Map([['sandbox', options.sandboxSlots]]))
-    this.#heartbeat = new Heartbeat({ ...dependencies, workerId: this.#id, attempts: this.#attempts, register: () => this.#register() })
+    this.#heartbeat = new Heartbeat({
+      ...dependencies,
+      workerId: this.#id,
+      attempts: this.#attempts,
+      register: () => this.#register(),
+    })
   }
 
   async start(): Promise<void> {
@@ -105,7 +110,11 @@ export class Worker {
     }
     const jobs = await claimJobs(db, { workerId: this.#id, lanes, services: services.serviceNames() })
     for (const job of jobs) this.#begin(job)
-    if (jobs.length === 0) await doorbell.sleepUntilWork(lanes.map(({ lane }) => lane), signal)
+    if (jobs.length === 0)
+      await doorbell.sleepUntilWork(
+        lanes.map(({ lane }) => lane),
+        signal,
+      )
   }
 
   #begin(job: ClaimedJob): void {
@@ -127,6 +136,13 @@ export class Worker {
 
   #register(): Promise<void> {
     const { name, version, lanes, slots } = this.#options
-    return registerWorker(this.#dependencies.db, { id: this.#id, name, pid: process.pid, lanes: [...lanes], slots, version })
+    return registerWorker(this.#dependencies.db, {
+      id: this.#id,
+      name,
+      pid: process.pid,
+      lanes: [...lanes],
+      slots,
+      version,
+    })
   }
 }

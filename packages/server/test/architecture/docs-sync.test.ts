@@ -1,13 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { renderCommandsDoc } from '../../../../tools/render-commands-doc.ts'
 import { renderErrorsDoc } from '../../../../tools/render-errors-doc.ts'
+import { renderSettingsDoc } from '../../../../tools/render-settings-doc.ts'
 import { ERROR_CATALOGUE } from '../../src/platform/errors/error-catalogue.ts'
 
 const docs = path.join(import.meta.dirname, '../../../../docs')
 
-test('docs/errors.md tells the catalogue; `npm run docs` writes it', async () => {
-  expect(await readFile(path.join(docs, 'errors.md'), 'utf8')).toBe(renderErrorsDoc())
+test.each([
+  ['errors.md', renderErrorsDoc],
+  ['settings.md', renderSettingsDoc],
+  ['commands.md', renderCommandsDoc],
+])('docs/%s tells what the code does; `npm run docs` writes it', async (name, render) => {
+  expect(await readFile(path.join(docs, name), 'utf8')).toBe(render())
 })
 
 test.each(Object.entries(ERROR_CATALOGUE))('%s has a summary that is a sentence', (_code, entry) => {

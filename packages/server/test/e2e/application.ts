@@ -28,7 +28,14 @@ export class Application {
       job_id: id,
       job_type: 'object_execute',
       environment: { language: 'python', env_version: 'python-sci' },
-      inputs: { object: { type: 'code', content: { format: 'text', value: program }, dependencies: datasets, runtime: { language: 'python' } } },
+      inputs: {
+        object: {
+          type: 'code',
+          content: { format: 'text', value: program },
+          dependencies: datasets,
+          runtime: { language: 'python' },
+        },
+      },
       ...rest,
     }
     await this.db.query(

@@ -57,12 +57,15 @@ export class ErgonHome {
     try {
       return { code, result: jobResultSchema.parse(JSON.parse(stdout)) }
     } catch (error) {
-      throw new Error(`no result envelope: ${String(error)}\nstdout ${stdout}\nstderr ${stderr}`)
+      throw new Error(`no result envelope: ${String(error)}\nstdout ${stdout}\nstderr ${stderr}`, { cause: error })
     }
   }
 
   spawn(args: string[], env: Record<string, string> = {}): ChildProcess {
-    const child = spawn(process.execPath, [CLI, ...args], { env: { ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [CLI, ...args], {
+      env: { ...this.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.#children.push(child)
     return child
   }
@@ -73,7 +76,9 @@ export class ErgonHome {
     let said = ''
     child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4000)))
     const lines = createInterface({ input: child.stdout ?? process.stdin })
-    const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`${args.join(' ')} ended with ${String(code)}: ${said}`)))
+    const ended = once(child, 'exit').then(([code]) =>
+      Promise.reject(new Error(`${args.join(' ')} ended with ${String(code)}: ${said}`)),
+    )
     const [text] = await Promise.race([once(lines, 'line'), ended])
     ended.catch(() => {})
     return { child, line: JSON.parse(String(text)) }

@@ -5,8 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ErgonHome } from './ergon.ts'
 
 /** What a home's processes have left on the machine: processes, mounts, cgroup leaves. Empty when all is well. */
-export function findLeftovers(home: ErgonHome): string[] {
-  return [...findProcesses(home.folder).map(({ pid, command }) => `process ${pid}: ${command}`), ...findMounts(home.folder), ...findSandboxes(home)]
+function findLeftovers(home: ErgonHome): string[] {
+  return [
+    ...findProcesses(home.folder).map(({ pid, command }) => `process ${pid}: ${command}`),
+    ...findMounts(home.folder),
+    ...findSandboxes(home),
+  ]
 }
 
 /** Waits until nothing is left, since the kernel takes its moment; gives what is left after `patienceMs`. */
@@ -30,7 +34,10 @@ export function findProcesses(folder: string, pattern = /(?:)/): FoundProcess[] 
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap((pid) => {
       const command = read(`/proc/${pid}/cmdline`).replaceAll('\u0000', ' ')
-      const names = command.includes(folder) || read(`/proc/${pid}/environ`).includes(folder) || workingFolder(pid).startsWith(folder)
+      const names =
+        command.includes(folder) ||
+        read(`/proc/${pid}/environ`).includes(folder) ||
+        workingFolder(pid).startsWith(folder)
       return names && pattern.test(command) ? [{ pid: Number(pid), command }] : []
     })
 }
@@ -46,8 +53,13 @@ function findMounts(folder: string): string[] {
 export function findSandboxes(home: ErgonHome): string[] {
   const instance = instanceOf(home)
   if (instance === null) return []
-  const found = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*/ergon/${instance}/*`], { encoding: 'utf8' })
-  return found.split('\n').filter((line) => line !== '').map((line) => `cgroup ${line}`)
+  const found = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*/ergon/${instance}/*`], {
+    encoding: 'utf8',
+  })
+  return found
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => `cgroup ${line}`)
 }
 
 /** Remembered, since the data folder may be gone when somebody asks what it has left. */

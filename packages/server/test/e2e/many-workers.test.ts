@@ -20,7 +20,12 @@ afterAll(async () => {
 test('200 quick jobs on four workers: every one has exactly one recorded result', { timeout: 420_000 }, async () => {
   const ids: string[] = []
   for (let i = 0; i < JOBS; i++) {
-    ids.push(await application.insert({}, `import json, os\njson.dump(${i}, open(os.environ["ERGON_RESULT"], "w"))\nprint("job ${i}")\n`))
+    ids.push(
+      await application.insert(
+        {},
+        `import json, os\njson.dump(${i}, open(os.environ["ERGON_RESULT"], "w"))\nprint("job ${i}")\n`,
+      ),
+    )
   }
   await application.until(async () => (await count(`status in ('completed', 'failed', 'cancelled')`)) === JOBS, 400_000)
 
@@ -31,7 +36,8 @@ test('200 quick jobs on four workers: every one has exactly one recorded result'
   )
   const found = new Map((rows as { id: string }[]).map(({ id, ...rest }) => [id, rest]))
   expect(found.size).toBe(JOBS)
-  for (const [i, id] of ids.entries()) expect(found.get(id)).toEqual({ result: i, attempts: 1, status: 'completed', outputs: 1 })
+  for (const [i, id] of ids.entries())
+    expect(found.get(id)).toEqual({ result: i, attempts: 1, status: 'completed', outputs: 1 })
 
   expect(await count('true', 'jobs.tb_job_queue')).toBe(0)
   expect(await count('true', 'jobs.tb_job_attempt')).toBe(0)

@@ -43,7 +43,12 @@ plt.plot(x); plt.savefig(os.environ["PRAXIS_OUTPUT_DIR"] + "/plot.png")
     expect(result.env_version).toMatch(/^python-sci@[0-9a-f]{64}$/)
     expect(result.resource_usage.cpu_ms).toBeGreaterThan(0)
     expect(result.artifacts).toHaveLength(1)
-    expect(result.artifacts[0]).toMatchObject({ kind: 'plot', format: 'png', content_type: 'image/png', metadata: { name: 'plot.png', width: 640, height: 480 } })
+    expect(result.artifacts[0]).toMatchObject({
+      kind: 'plot',
+      format: 'png',
+      content_type: 'image/png',
+      metadata: { name: 'plot.png', width: 640, height: 480 },
+    })
 
     const artifact = result.artifacts[0]
     const out = `${home.folder}/${randomUUID()}.png`
@@ -71,21 +76,99 @@ plt.plot([1, 3, 2]); plt.savefig(os.environ["ERGON_OUTPUT_DIR"] + "/a.svg", meta
 })
 
 /** The plain cases of contracts: each with its category, its code, and the counter that the verdict rests on. */
-const FAILURES: [name: string, program: string, options: string[], expected: { category: string; code: string }, counter: string | null][] = [
-  ['an exception', 'x = 1\nraise ValueError("no")\n', [], { category: 'USER_CODE_ERROR', code: 'PYTHON_EXCEPTION' }, null],
+const FAILURES: [
+  name: string,
+  program: string,
+  options: string[],
+  expected: { category: string; code: string },
+  counter: string | null,
+][] = [
+  [
+    'an exception',
+    'x = 1\nraise ValueError("no")\n',
+    [],
+    { category: 'USER_CODE_ERROR', code: 'PYTHON_EXCEPTION' },
+    null,
+  ],
   ['a syntax error', 'x = 1\ny = (\n', [], { category: 'USER_CODE_ERROR', code: 'PYTHON_SYNTAX_ERROR' }, null],
   ['a missing module', 'import not_there\n', [], { category: 'DEPENDENCY_ERROR', code: 'MODULE_NOT_FOUND' }, null],
-  ['sys.exit with text', 'import sys; sys.exit("x")\n', [], { category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' }, null],
-  ['a program that claims an exit by signal', 'import os; os._exit(137)\n', [], { category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' }, null],
-  ['a program that kills itself', 'import os; os.kill(os.getpid(), 9)\n', [], { category: 'USER_CODE_ERROR', code: 'KILLED_BY_SIGNAL' }, null],
-  ['a printed MemoryError', 'print("MemoryError: out of memory")\nraise SystemExit(3)\n', [], { category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' }, null],
-  ['too much wall time', 'import time; time.sleep(60)\n', ['--timeout', '1'], { category: 'RESOURCE_LIMIT', code: 'WALL_TIME' }, 'wall_ms'],
-  ['too much memory', 'a = []\nwhile True: a.append(bytearray(1 << 20))\n', ['--memory', '64'], { category: 'RESOURCE_LIMIT', code: 'MEMORY' }, 'memory_bytes'],
-  ['too much output', 'while True: print("x" * 1000)\n', [], { category: 'RESOURCE_LIMIT', code: 'OUTPUT' }, 'stdout_bytes'],
-  ['too large a file', 'open("/workspace/big", "wb").write(b"x" * (600 << 20))\n', ['--memory', '1024'], { category: 'RESOURCE_LIMIT', code: 'FILE_SIZE' }, 'file_size_bytes'],
-  ['a result with NaN', 'open("/workspace/result.json", "w").write("{\\"a\\": NaN}")\n', [], { category: 'USER_CODE_ERROR', code: 'RESULT_NOT_JSON' }, null],
-  ['a linked artifact', 'import os; os.symlink("/etc/passwd", "/workspace/output/a.txt")\n', [], { category: 'SANDBOX_VIOLATION', code: 'ARTIFACT_SYMLINK' }, 'collection_violations'],
-  ['a picture that is none', 'open("/workspace/output/a.png", "w").write("<html>")\n', [], { category: 'SANDBOX_VIOLATION', code: 'ARTIFACT_CONTENT_MISMATCH' }, 'collection_violations'],
+  [
+    'sys.exit with text',
+    'import sys; sys.exit("x")\n',
+    [],
+    { category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
+    null,
+  ],
+  [
+    'a program that claims an exit by signal',
+    'import os; os._exit(137)\n',
+    [],
+    { category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
+    null,
+  ],
+  [
+    'a program that kills itself',
+    'import os; os.kill(os.getpid(), 9)\n',
+    [],
+    { category: 'USER_CODE_ERROR', code: 'KILLED_BY_SIGNAL' },
+    null,
+  ],
+  [
+    'a printed MemoryError',
+    'print("MemoryError: out of memory")\nraise SystemExit(3)\n',
+    [],
+    { category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
+    null,
+  ],
+  [
+    'too much wall time',
+    'import time; time.sleep(60)\n',
+    ['--timeout', '1'],
+    { category: 'RESOURCE_LIMIT', code: 'WALL_TIME' },
+    'wall_ms',
+  ],
+  [
+    'too much memory',
+    'a = []\nwhile True: a.append(bytearray(1 << 20))\n',
+    ['--memory', '64'],
+    { category: 'RESOURCE_LIMIT', code: 'MEMORY' },
+    'memory_bytes',
+  ],
+  [
+    'too much output',
+    'while True: print("x" * 1000)\n',
+    [],
+    { category: 'RESOURCE_LIMIT', code: 'OUTPUT' },
+    'stdout_bytes',
+  ],
+  [
+    'too large a file',
+    'open("/workspace/big", "wb").write(b"x" * (600 << 20))\n',
+    ['--memory', '1024'],
+    { category: 'RESOURCE_LIMIT', code: 'FILE_SIZE' },
+    'file_size_bytes',
+  ],
+  [
+    'a result with NaN',
+    'open("/workspace/result.json", "w").write("{\\"a\\": NaN}")\n',
+    [],
+    { category: 'USER_CODE_ERROR', code: 'RESULT_NOT_JSON' },
+    null,
+  ],
+  [
+    'a linked artifact',
+    'import os; os.symlink("/etc/passwd", "/workspace/output/a.txt")\n',
+    [],
+    { category: 'SANDBOX_VIOLATION', code: 'ARTIFACT_SYMLINK' },
+    'collection_violations',
+  ],
+  [
+    'a picture that is none',
+    'open("/workspace/output/a.png", "w").write("<html>")\n',
+    [],
+    { category: 'SANDBOX_VIOLATION', code: 'ARTIFACT_CONTENT_MISMATCH' },
+    'collection_violations',
+  ],
 ]
 
 describe('a program that fails', () => {
@@ -98,8 +181,14 @@ describe('a program that fails', () => {
   })
 
   test('too much CPU time, of the whole tree', async () => {
-    const result = await application.runPayload({ limits: { cpu_ms: 500, timeout_ms: 20_000 } }, 'import os\nif os.fork() == 0:\n    while True: pass\nos.wait()\n')
-    expect(result).toMatchObject({ status: 'FAILED', error: { category: 'RESOURCE_LIMIT', code: 'CPU_TIME', evidence: { counter: 'cpu_ms', limit: 500 } } })
+    const result = await application.runPayload(
+      { limits: { cpu_ms: 500, timeout_ms: 20_000 } },
+      'import os\nif os.fork() == 0:\n    while True: pass\nos.wait()\n',
+    )
+    expect(result).toMatchObject({
+      status: 'FAILED',
+      error: { category: 'RESOURCE_LIMIT', code: 'CPU_TIME', evidence: { counter: 'cpu_ms', limit: 500 } },
+    })
     expect(result.error?.evidence?.observed).toBeGreaterThanOrEqual(500)
   })
 
@@ -112,7 +201,9 @@ describe('a program that fails', () => {
   })
 
   test('output before a failure is kept, and terminal escapes are made visible', async () => {
-    const { result } = await home.runProgram('import sys\nsys.stdout.buffer.write(b"\\x1b[31mred\\x00\\xff")\nraise SystemExit(1)\n')
+    const { result } = await home.runProgram(
+      'import sys\nsys.stdout.buffer.write(b"\\x1b[31mred\\x00\\xff")\nraise SystemExit(1)\n',
+    )
     expect(result.outputs.stdout).toBe('␛[31mred␀\uFFFD')
   })
 })
@@ -125,7 +216,11 @@ describe('a payload that cannot run', () => {
     ['an absurd limit', { limits: { memory_mb: 1e9 } }, 'PAYLOAD_INVALID'],
     ['a limit above the policy', { limits: { memory_mb: 60_000 } }, 'LIMIT_ABOVE_POLICY'],
     ['an unknown language', { environment: { language: 'cobol', env_version: 'python-sci' } }, 'RUNTIME_UNKNOWN'],
-    ['an unknown environment', { environment: { language: 'python', env_version: 'python-scy' } }, 'ENVIRONMENT_NOT_FOUND'],
+    [
+      'an unknown environment',
+      { environment: { language: 'python', env_version: 'python-scy' } },
+      'ENVIRONMENT_NOT_FOUND',
+    ],
   ])('%s', async (_name, change, code) => {
     const result = await application.runPayload(change, 'pass\n')
     expect(result).toMatchObject({ status: 'FAILED', error: { category: 'VALIDATION_ERROR', code } })
@@ -144,11 +239,19 @@ describe('a payload that cannot run', () => {
   })
 
   test("another tenant's dataset is as good as missing", async () => {
-    const mine = await home.runProgram('import os; open(os.environ["ERGON_OUTPUT_DIR"] + "/a.csv", "w").write("secret")')
+    const mine = await home.runProgram(
+      'import os; open(os.environ["ERGON_OUTPUT_DIR"] + "/a.csv", "w").write("secret")',
+    )
     const digest = mine.result.artifacts[0]?.digest
-    const theirs = await application.runPayload({ workspace_id: randomUUID(), datasets: [{ kind: 'dataset', digest }] }, 'pass\n')
+    const theirs = await application.runPayload(
+      { workspace_id: randomUUID(), datasets: [{ kind: 'dataset', digest }] },
+      'pass\n',
+    )
     expect(theirs.error).toMatchObject({ code: 'DATASET_MISSING' })
-    const again = await application.runPayload({ datasets: [{ kind: 'dataset', digest, name: 'a.csv' }] }, 'print(open("/workspace/input/a.csv").read())\n')
+    const again = await application.runPayload(
+      { datasets: [{ kind: 'dataset', digest, name: 'a.csv' }] },
+      'print(open("/workspace/input/a.csv").read())\n',
+    )
     expect(again.outputs.stdout).toBe('secret\n')
   })
 
@@ -158,8 +261,17 @@ describe('a payload that cannot run', () => {
 })
 
 test('traceability fields come back on the result', async () => {
-  const result = await application.runPayload({ project_id: 'p1', document_id: 'd1', document_revision_id: 'r1', target: { object_id: 'o1' } }, 'pass\n')
-  expect(result).toMatchObject({ status: 'SUCCEEDED', project_id: 'p1', document_id: 'd1', document_revision_id: 'r1', target: { object_id: 'o1' } })
+  const result = await application.runPayload(
+    { project_id: 'p1', document_id: 'd1', document_revision_id: 'r1', target: { object_id: 'o1' } },
+    'pass\n',
+  )
+  expect(result).toMatchObject({
+    status: 'SUCCEEDED',
+    project_id: 'p1',
+    document_id: 'd1',
+    document_revision_id: 'r1',
+    target: { object_id: 'o1' },
+  })
 })
 
 test('a job of a rolled-back transaction never runs', async () => {

@@ -28,7 +28,11 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
   [['rnu', program], 'USAGE', ['rnu', 'Did you mean run']],
   [['jobs', 'list', '--status', 'complete'], 'USAGE', ['did you mean "completed"']],
   [['jobs', 'show', 'nonsense'], 'JOB_NOT_FOUND', ['nonsense', 'ergon jobs list']],
-  [['jobs', 'cancel', '00000000-0000-4000-8000-000000000000'], 'JOB_NOT_FOUND', ['00000000-0000-4000-8000-000000000000']],
+  [
+    ['jobs', 'cancel', '00000000-0000-4000-8000-000000000000'],
+    'JOB_NOT_FOUND',
+    ['00000000-0000-4000-8000-000000000000'],
+  ],
   [['artifacts', 'get', 'nonsense'], 'ARTIFACT_NOT_FOUND', ['ergon artifacts list']],
   [['env', 'build', 'python-sy'], 'ENVIRONMENT_NOT_FOUND', ['did you mean "python-sci"']],
   [['worker', '--lanes', 'quantum'], 'USAGE', ['quantum', 'sandbox']],
@@ -66,7 +70,10 @@ test('a database that is not there is named without its password', async () => {
 
 test('settings that cannot be used are named', async () => {
   const wrong = new ErgonHome({ ERGON_LOG_LEVEL: 'loud' })
-  expect(await wrong.run('jobs', 'list')).toMatchObject({ code: 2, stderr: expect.stringContaining('ERGON_LOG_LEVEL (it is "loud")') })
+  expect(await wrong.run('jobs', 'list')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('ERGON_LOG_LEVEL (it is "loud")'),
+  })
   await wrong.remove()
 })
 

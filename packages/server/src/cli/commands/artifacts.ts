@@ -22,7 +22,13 @@ export function addArtifactsCommand(program: Command): void {
       if (options.json) process.stdout.write(`${JSON.stringify(found)}\n`)
       else if (found.length === 0) process.stdout.write('no artifacts yet\n')
       else {
-        const cells = found.map((each) => [each.artifact_id, each.kind, each.metadata.name, formatBytes(each.size_bytes), each.digest])
+        const cells = found.map((each) => [
+          each.artifact_id,
+          each.kind,
+          each.metadata.name,
+          formatBytes(each.size_bytes),
+          each.digest,
+        ])
         process.stdout.write(formatTable([['ID', 'KIND', 'NAME', 'SIZE', 'DIGEST'], ...cells]))
       }
     })
@@ -32,13 +38,16 @@ export function addArtifactsCommand(program: Command): void {
     .description("write an artifact's bytes to a file or to standard output")
     .argument('<id>', 'artifact id, or its digest')
     .option('--out <file>', 'the file; an existing one is not overwritten')
-    .option('--json', "describe it as one JSON object instead of its bytes (with --out: beside them)", false)
+    .option('--json', 'describe it as one JSON object instead of its bytes (with --out: beside them)', false)
     .addHelpText('after', '\nExample:\n  ergon artifacts get 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --out plot.png')
     .action((id: string, options: { out?: string; json: boolean }) =>
       withDatabase('database', async ({ control }) => {
         const artifact = UUID.test(id) ? await control.findArtifact(id) : null
         if (artifact === null && !id.startsWith('sha256:')) {
-          throw new ErgonError('ARTIFACT_NOT_FOUND', `there is no artifact ${JSON.stringify(id)}; \`ergon artifacts list\` shows the newest`)
+          throw new ErgonError(
+            'ARTIFACT_NOT_FOUND',
+            `there is no artifact ${JSON.stringify(id)}; \`ergon artifacts list\` shows the newest`,
+          )
         }
         const bytes = await control.openArtifact(artifact?.digest ?? id)
         if (options.out !== undefined) await pipeline(bytes, await createFile(options.out))
@@ -54,6 +63,9 @@ async function createFile(file: string) {
   try {
     return (await open(file, 'wx')).createWriteStream()
   } catch (error) {
-    throw new ErgonError('FILE_UNWRITABLE', `${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`)
+    throw new ErgonError(
+      'FILE_UNWRITABLE',
+      `${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
 }

@@ -38,7 +38,9 @@ export function addDevCommand(program: Command): void {
       })
       try {
         const { databaseUrl } = await stack.ensure('worker')
-        process.stdout.write(options.json ? `${JSON.stringify({ databaseUrl })}\n` : describe(settings.home, databaseUrl))
+        process.stdout.write(
+          options.json ? `${JSON.stringify({ databaseUrl })}\n` : describe(settings.home, databaseUrl),
+        )
         await stopped
         if (!options.json) process.stderr.write('stopping: the worker drains first\n')
       } finally {

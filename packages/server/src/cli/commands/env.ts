@@ -35,7 +35,11 @@ export function addEnvCommand(program: Command): void {
         ...(options.refresh ? { refresh: true } : {}),
         onProgress: (line) => process.stderr.write(`${line}\n`),
       })
-      process.stdout.write(options.json ? `${JSON.stringify({ env_version: built.envVersion, source: built.source })}\n` : `${built.envVersion}\n`)
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify({ env_version: built.envVersion, source: built.source })}\n`
+          : `${built.envVersion}\n`,
+      )
     })
 
   env
@@ -46,10 +50,23 @@ export function addEnvCommand(program: Command): void {
     .action(async (options: { json: boolean }) => {
       const { settings } = loadSettings(process.env)
       const installed = await listEnvironments(homePaths(settings).environments)
-      const rows = installed.map(({ name, envVersion, language, isDefault, lock }) => ({ name, env_version: envVersion, language, is_default: isDefault, built_at: lock.built_at }))
+      const rows = installed.map(({ name, envVersion, language, isDefault, lock }) => ({
+        name,
+        env_version: envVersion,
+        language,
+        is_default: isDefault,
+        built_at: lock.built_at,
+      }))
       if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
-      else if (rows.length === 0) process.stdout.write('no environment is built yet; `ergon env build python-sci` builds one\n')
-      else process.stdout.write(formatTable([['VERSION', 'LANGUAGE', 'DEFAULT', 'BUILT'], ...rows.map((row) => [row.env_version, row.language, row.is_default ? 'yes' : '', row.built_at])]))
+      else if (rows.length === 0)
+        process.stdout.write('no environment is built yet; `ergon env build python-sci` builds one\n')
+      else
+        process.stdout.write(
+          formatTable([
+            ['VERSION', 'LANGUAGE', 'DEFAULT', 'BUILT'],
+            ...rows.map((row) => [row.env_version, row.language, row.is_default ? 'yes' : '', row.built_at]),
+          ]),
+        )
     })
 }
 
@@ -60,5 +77,8 @@ async function findDefinition(name: string): Promise<string> {
   if (/^[a-z][a-z0-9-]*$/.test(name) && existsSync(file)) return file
   const known = (await readdir(folder)).filter((each) => each.endsWith('.yaml')).map((each) => each.slice(0, -5))
   const similar = closestMatch(name, known)
-  throw new ErgonError('ENVIRONMENT_NOT_FOUND', `there is no definition of an environment ${JSON.stringify(name)}${similar === undefined ? '' : `; did you mean "${similar}"?`} Definitions: ${known.join(', ')}`)
+  throw new ErgonError(
+    'ENVIRONMENT_NOT_FOUND',
+    `there is no definition of an environment ${JSON.stringify(name)}${similar === undefined ? '' : `; did you mean "${similar}"?`} Definitions: ${known.join(', ')}`,
+  )
 }

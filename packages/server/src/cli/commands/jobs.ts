@@ -64,8 +64,11 @@ export function addJobsCommand(program: Command): void {
     .action((id: string, options: { json: boolean }) =>
       withDatabase('database', async ({ control }) => {
         await requireJob(control, id)
-        if ((await control.cancelJob(id)) !== 'cancelled') throw new ErgonError('JOB_FINISHED', `job ${id} has ended already; \`ergon jobs show ${id}\` shows how`)
-        process.stdout.write(options.json ? `${JSON.stringify({ job_id: id, status: 'CANCELLED' })}\n` : `job ${id} is cancelled\n`)
+        if ((await control.cancelJob(id)) !== 'cancelled')
+          throw new ErgonError('JOB_FINISHED', `job ${id} has ended already; \`ergon jobs show ${id}\` shows how`)
+        process.stdout.write(
+          options.json ? `${JSON.stringify({ job_id: id, status: 'CANCELLED' })}\n` : `job ${id} is cancelled\n`,
+        )
       }),
     )
 
@@ -83,7 +86,8 @@ export function addJobsCommand(program: Command): void {
           for (const chunk of chunks) process[chunk.stream].write(chunk.bytes)
           return
         }
-        const text = (stream: string) => Buffer.concat(chunks.filter((chunk) => chunk.stream === stream).map(({ bytes }) => bytes)).toString('utf8')
+        const text = (stream: string) =>
+          Buffer.concat(chunks.filter((chunk) => chunk.stream === stream).map(({ bytes }) => bytes)).toString('utf8')
         process.stdout.write(`${JSON.stringify({ stdout: text('stdout'), stderr: text('stderr') })}\n`)
       }),
     )
@@ -91,7 +95,8 @@ export function addJobsCommand(program: Command): void {
 
 async function requireJob(control: ControlPlane, id: string) {
   const result = UUID.test(id) ? await control.readJob(id) : null
-  if (result === null) throw new ErgonError('JOB_NOT_FOUND', `there is no job ${JSON.stringify(id)}; \`ergon jobs list\` shows the newest`)
+  if (result === null)
+    throw new ErgonError('JOB_NOT_FOUND', `there is no job ${JSON.stringify(id)}; \`ergon jobs list\` shows the newest`)
   return result
 }
 
@@ -99,5 +104,8 @@ function checkStatus(status: string | undefined): string | null {
   if (status === undefined) return null
   if ((JOB_STATUSES as readonly string[]).includes(status)) return status
   const similar = closestMatch(status, JOB_STATUSES)
-  throw new ErgonError('USAGE', `--status is ${JSON.stringify(status)}${similar === undefined ? '' : `; did you mean "${similar}"?`} Statuses: ${JOB_STATUSES.join(', ')}`)
+  throw new ErgonError(
+    'USAGE',
+    `--status is ${JSON.stringify(status)}${similar === undefined ? '' : `; did you mean "${similar}"?`} Statuses: ${JOB_STATUSES.join(', ')}`,
+  )
 }

@@ -14,10 +14,15 @@ export function addMigrateCommand(program: Command): void {
     .action(async (options: { json: boolean }) => {
       const { settings } = loadSettings(process.env)
       const use = settings.databaseUrl === null ? await useStack(settings, homePaths(settings), 'database') : null
-      const db = createPool(settings.databaseUrl ?? use?.databaseUrl ?? '', { maxConnections: 1, applicationName: 'ergon-migrate' })
+      const db = createPool(settings.databaseUrl ?? use?.databaseUrl ?? '', {
+        maxConnections: 1,
+        applicationName: 'ergon-migrate',
+      })
       try {
         const report = await migrate(db)
-        process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : `the schema is up to date (${JSON.stringify(report)})\n`)
+        process.stdout.write(
+          options.json ? `${JSON.stringify(report)}\n` : `the schema is up to date (${JSON.stringify(report)})\n`,
+        )
       } finally {
         await db.end()
         await use?.release()

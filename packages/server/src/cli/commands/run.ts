@@ -36,14 +36,20 @@ export function addRunCommand(program: Command): void {
     .command('run')
     .description('run a program in a sandbox, follow it, and show its result')
     .argument('<file>', 'the program')
-    .option('--runtime <name>', `the language (${Object.keys(RUNTIMES).join(', ')}); by default from the file's extension`)
+    .option(
+      '--runtime <name>',
+      `the language (${Object.keys(RUNTIMES).join(', ')}); by default from the file's extension`,
+    )
     .option('--env <name>', 'the environment, NAME or NAME@DIGEST')
     .option('--param <name=json>', 'a parameter for the program, repeatable', repeat, [])
     .option('--dataset <name=file>', 'a file the program finds in its input folder, repeatable', repeat, [])
     .option('--timeout <seconds>', 'wall-clock and CPU limit', parseNumber('--timeout', 0.1, 3_600, false), 30)
     .option('--memory <MB>', 'memory limit', parseNumber('--memory', 32, 8_192), 512)
     .option('--json', 'print exactly the result envelope', false)
-    .addHelpText('after', "\nExamples:\n  ergon run hello.py\n  ergon run fit.py --param degree=3 --dataset data.csv=./measured.csv --timeout 60\n\nExit status: 0 succeeded, 1 the job failed, 2 a wrong call.")
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ergon run hello.py\n  ergon run fit.py --param degree=3 --dataset data.csv=./measured.csv --timeout 60\n\nExit status: 0 succeeded, 1 the job failed, 2 a wrong call.',
+    )
     .action(async (file: string, options: RunOptions) => {
       const code = await readProgram(file)
       const { language, environment } = chooseRuntime(file, options)
@@ -53,9 +59,21 @@ export function addRunCommand(program: Command): void {
         const installed = await resolveEnvironment(context.paths.environments, environment)
         const dependencies = []
         for (const { name, file: source } of datasets) {
-          dependencies.push({ kind: 'dataset' as const, name, digest: await context.control.uploadDataset(source, null) })
+          dependencies.push({
+            kind: 'dataset' as const,
+            name,
+            digest: await context.control.uploadDataset(source, null),
+          })
         }
-        const payload = composePayload({ code, language, entrypoint: safeEntrypoint(file), parameters, dependencies, envVersion: installed.envVersion, options })
+        const payload = composePayload({
+          code,
+          language,
+          entrypoint: safeEntrypoint(file),
+          parameters,
+          dependencies,
+          envVersion: installed.envVersion,
+          options,
+        })
         const id = await context.control.submitPayload(payload)
         const ended = await follow(context, id, options.json)
         if (options.json) process.stdout.write(`${JSON.stringify(ended)}\n`)
@@ -71,7 +89,10 @@ async function readProgram(file: string): Promise<string> {
   try {
     bytes = await readFile(file)
   } catch (error) {
-    throw new ErgonError('FILE_UNREADABLE', `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+    throw new ErgonError(
+      'FILE_UNREADABLE',
+      `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
   const text = bytes.toString('utf8')
   if (!Buffer.from(text, 'utf8').equals(bytes) || text.includes('\u0000')) {
@@ -84,12 +105,19 @@ function chooseRuntime(file: string, options: RunOptions): { language: string; e
   const names = Object.keys(RUNTIMES)
   const language = options.runtime ?? names.find((name) => RUNTIMES[name]?.extension === path.extname(file))
   const runtime = language === undefined ? undefined : RUNTIMES[language]
-  if (language !== undefined && runtime !== undefined) return { language, environment: options.env ?? runtime.environment }
+  if (language !== undefined && runtime !== undefined)
+    return { language, environment: options.env ?? runtime.environment }
   if (options.runtime === undefined) {
-    throw new ErgonError('RUNTIME_UNKNOWN', `the runtime of ${file} cannot be told from its name; say --runtime (${names.join(', ')})`)
+    throw new ErgonError(
+      'RUNTIME_UNKNOWN',
+      `the runtime of ${file} cannot be told from its name; say --runtime (${names.join(', ')})`,
+    )
   }
   const similar = closestMatch(options.runtime, names)
-  throw new ErgonError('RUNTIME_UNKNOWN', `there is no runtime "${options.runtime}"${similar === undefined ? '' : `; did you mean "${similar}"?`} Runtimes: ${names.join(', ')}`)
+  throw new ErgonError(
+    'RUNTIME_UNKNOWN',
+    `there is no runtime "${options.runtime}"${similar === undefined ? '' : `; did you mean "${similar}"?`} Runtimes: ${names.join(', ')}`,
+  )
 }
 
 /** The file's own name where the sandbox takes it, so that tracebacks show it. */

@@ -24,7 +24,10 @@ export function addWorkerCommand(program: Command): void {
   const worker = program
     .command('worker')
     .description('run one worker until SIGTERM, which drains it')
-    .option('--lanes <list>', `execution classes to serve, with queue names behind a colon (default ${KNOWN_LANES.join(',')})`)
+    .option(
+      '--lanes <list>',
+      `execution classes to serve, with queue names behind a colon (default ${KNOWN_LANES.join(',')})`,
+    )
     .option('--drain <seconds>', 'how long a stopping worker waits for its jobs', parseNumber('--drain', 0, 86_400), 30)
     .option('--json', 'one JSON line when ready', false)
   addSlotOptions(worker)
@@ -54,10 +57,15 @@ export function addWorkerCommand(program: Command): void {
           logLevel: settings.logLevel,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user)
-        const child = spawn(command, args, { env, cwd: '/', stdio: ['pipe', options.json ? 'inherit' : 'ignore', 'inherit'] })
+        const child = spawn(command, args, {
+          env,
+          cwd: '/',
+          stdio: ['pipe', options.json ? 'inherit' : 'ignore', 'inherit'],
+        })
         child.stdin?.end(stdin)
         for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill('SIGTERM'))
-        const [code, signal] = await once(child, 'exit')
+        await once(child, 'exit')
+        const { exitCode: code, signalCode: signal } = child
         if (code !== 0) throw new ErgonError('PROCESS_FAILED', `the worker ended with ${signal ?? `status ${code}`}`)
       } finally {
         await machine.release()
@@ -70,7 +78,10 @@ function parseLanes(text: string | undefined): string[] {
   const lanes = text?.split(',') ?? KNOWN_LANES
   for (const lane of lanes) {
     if (!KNOWN_LANES.includes(lane.split(':', 1)[0] ?? '')) {
-      throw new ErgonError('USAGE', `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${KNOWN_LANES.join(', ')}, each with an optional :queue`)
+      throw new ErgonError(
+        'USAGE',
+        `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${KNOWN_LANES.join(', ')}, each with an optional :queue`,
+      )
     }
   }
   return lanes

@@ -66,7 +66,10 @@ export class SupervisedProcess {
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
       if (this.#stopping) return
       const { name, logger } = this.#options
-      logger.warn({ process: name, exitCode: child.exitCode, signal: child.signalCode }, 'a process ended unasked and is started again')
+      logger.warn(
+        { process: name, exitCode: child.exitCode, signal: child.signalCode },
+        'a process ended unasked and is started again',
+      )
       if (performance.now() - startedAt > MAX_RESTART_DELAY_MS) delayMs = MIN_RESTART_DELAY_MS
       for (;;) {
         await sleep(delayMs)
@@ -94,11 +97,16 @@ export class SupervisedProcess {
     })
     child.stdin.on('error', () => {})
     child.stdin.end(command.stdin)
-    const failed = (why: string) => new ErgonError('PROCESS_FAILED', `${name} ${why}${said === '' ? '' : `: ${said.trim()}`}`)
+    const failed = (why: string) =>
+      new ErgonError('PROCESS_FAILED', `${name} ${why}${said === '' ? '' : `: ${said.trim()}`}`)
     const ready = new Promise<void>((resolve, reject) => {
       child.once('error', (error) => reject(failed(`could not be started (${error.message})`)))
-      child.once('exit', (code, signal) => reject(failed(`ended before it was ready (${signal ?? `exit status ${code}`})`)))
-      createInterface({ input: child.stdout }).once('line', (line) => (line.includes('"ready"') ? resolve() : reject(failed(`said ${line.slice(0, 200)}`))))
+      child.once('exit', (code, signal) =>
+        reject(failed(`ended before it was ready (${signal ?? `exit status ${code}`})`)),
+      )
+      createInterface({ input: child.stdout }).once('line', (line) =>
+        line.includes('"ready"') ? resolve() : reject(failed(`said ${line.slice(0, 200)}`)),
+      )
     })
     const timer = setTimeout(() => child.kill('SIGKILL'), readyTimeoutMs)
     try {

@@ -60,11 +60,12 @@ export class SandboxRunner implements Runner<null> {
     const reading = readPayload(job.inputJson, job.operation)
     if (!reading.ok) return refused(reading.failure)
     const { payload, parametersJson } = reading.read
-    if (payload.workspace_id != null && payload.workspace_id !== context.tenantId) {
+    const workspace = payload.workspace_id ?? null
+    if (workspace !== null && workspace !== context.tenantId) {
       return refused(
         validationFailure(
           'TENANT_MISMATCH',
-          `workspace_id is ${payload.workspace_id}, the row's tenant_id is ${context.tenantId}; they must agree`,
+          `workspace_id is ${workspace}, the row's tenant_id is ${context.tenantId}; they must agree`,
         ),
       )
     }

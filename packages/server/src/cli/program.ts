@@ -1,0 +1,43 @@
+import { Command } from 'commander'
+import { VERSION } from '../app/version.ts'
+import { addArtifactsCommand } from './commands/artifacts.ts'
+import { addDevCommand } from './commands/dev.ts'
+import { addDoctorCommand } from './commands/doctor.ts'
+import { addEnvCommand } from './commands/env.ts'
+import { addJobsCommand } from './commands/jobs.ts'
+import { addMigrateCommand } from './commands/migrate.ts'
+import { addRunCommand } from './commands/run.ts'
+import { addWorkerCommand } from './commands/worker.ts'
+
+/** The whole command line; parsing throws CommanderError instead of ending the process. */
+export function createProgram(): Command {
+  const program = new Command('ergon')
+    .description(
+      'Runs what an application must not run inside itself: jobs from PostgreSQL, in sandboxes, with verdicts that rest on evidence.',
+    )
+    .version(VERSION)
+    .showHelpAfterError('(ergon --help shows every command)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      '\nSettings: ERGON_HOME (data), ERGON_CACHE, DATABASE_URL (else an embedded PostgreSQL), ERGON_LOG_LEVEL.',
+    )
+  for (const add of [
+    addRunCommand,
+    addJobsCommand,
+    addArtifactsCommand,
+    addDevCommand,
+    addWorkerCommand,
+    addEnvCommand,
+    addMigrateCommand,
+    addDoctorCommand,
+  ]) {
+    add(program)
+  }
+  for (const command of allCommands(program)) command.exitOverride().configureOutput({ writeErr: () => {} })
+  return program
+}
+
+function allCommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(allCommands)]
+}

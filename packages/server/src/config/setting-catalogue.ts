@@ -1,0 +1,24 @@
+import type { Settings } from './load-settings.ts'
+
+/** The environment variable of each setting. */
+export const SETTING_VARIABLES = {
+  profile: 'ERGON_PROFILE',
+  home: 'ERGON_HOME',
+  cache: 'ERGON_CACHE',
+  environments: 'ERGON_ENVIRONMENTS',
+  databaseUrl: 'DATABASE_URL',
+  logLevel: 'ERGON_LOG_LEVEL',
+} as const satisfies Record<keyof Settings, string>
+
+/** One sentence on each setting, for docs/settings.md. */
+export const SETTING_SUMMARIES = {
+  profile:
+    'development, staging or production. The last two need DATABASE_URL and log more; isolation is the same in all.',
+  home: 'Data folder: database, artifacts, credentials. By default /var/lib/ergon for root, else below XDG_DATA_HOME.',
+  cache: 'Cache folder; all in it can be made again. By default /var/cache/ergon for root, else below XDG_CACHE_HOME.',
+  environments: 'Where environments are; by default the folder environments in the data folder.',
+  databaseUrl:
+    "The application's PostgreSQL, version 15 or newer. Without it an embedded server runs in the data folder.",
+  logLevel:
+    'silent, error, warn, info or debug; by default warn in development, info elsewhere. Logs are JSON lines on standard error.',
+} as const satisfies Record<keyof Settings, string>
