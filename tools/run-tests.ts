@@ -23,7 +23,7 @@ interface Step {
 const bin = (name: string): string => path.join(root, 'node_modules', '.bin', name)
 
 const checks: Step[] = [
-  { name: 'format', argv: [bin('biome'), 'format', '.'] },
+  { name: 'format', argv: [bin('biome'), 'format', '--reporter=summary', '.'] },
   { name: 'types', argv: [bin('tsc'), '-b'] },
   { name: 'lint', argv: [bin('oxlint'), '--type-aware', '--deny-warnings'] },
   { name: 'deadcode', argv: [bin('knip')] },
