@@ -53,12 +53,12 @@ export class ErgonHome {
 
   /** Runs `ergon run` on a program given as text and reads the envelope it prints. */
   async runProgram(program: string, ...options: string[]) {
-    const { code, stdout, stderr } = await this.run('run', this.file('program.py', program), '--json', ...options)
-    try {
-      return { code, result: jobResultSchema.parse(JSON.parse(stdout)) }
-    } catch (error) {
-      throw new Error(`no result envelope: ${String(error)}\nstdout ${stdout}\nstderr ${stderr}`, { cause: error })
-    }
+    const file = path.join(mkdtempSync(path.join(this.folder, 'program-')), 'program.py')
+    writeFileSync(file, program)
+    const { code, stdout, stderr } = await this.run('run', file, '--json', ...options)
+    const parsed = jobResultSchema.safeParse(JSON.parse(stdout || 'null'))
+    if (parsed.success) return { code, result: parsed.data }
+    throw new Error(`no result envelope but ${stdout}${stderr}`)
   }
 
   spawn(args: string[], env: Record<string, string> = {}): ChildProcess {
@@ -71,8 +71,12 @@ export class ErgonHome {
   }
 
   /** Starts `ergon dev` or `ergon worker` and waits for its line of JSON. */
-  async start(...args: string[]): Promise<{ child: ChildProcess; line: unknown }> {
-    const child = this.spawn([...args, '--json'])
+  start(...args: string[]): Promise<{ child: ChildProcess; line: unknown }> {
+    return this.startWith({}, ...args)
+  }
+
+  async startWith(env: Record<string, string>, ...args: string[]): Promise<{ child: ChildProcess; line: unknown }> {
+    const child = this.spawn([...args, '--json'], env)
     let said = ''
     child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4000)))
     const lines = createInterface({ input: child.stdout ?? process.stdin })
@@ -100,13 +104,17 @@ export class ErgonHome {
 
   /** Ends what is still running, and the folder. */
   async remove(): Promise<void> {
+    await this.stop()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  async stop(): Promise<void> {
     for (const client of this.#clients.splice(0)) await client.end().catch(() => {})
     for (const child of this.#children) {
       if (child.exitCode !== null || child.signalCode !== null) continue
       child.kill('SIGTERM')
       await once(child, 'exit')
     }
-    rmSync(this.folder, { recursive: true, force: true })
   }
 }
 

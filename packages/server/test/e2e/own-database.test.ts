@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Application } from './application.ts'
+import { databaseUrlOf, ErgonHome } from './ergon.ts'
+import { leftoversAfter } from './leftovers.ts'
+
+/** The server of another data folder plays the user's own PostgreSQL. */
+const theirs = new ErgonHome()
+let databaseUrl: string
+let home: ErgonHome
+
+beforeAll(async () => {
+  const { line } = await theirs.start('dev', '--port', '54329')
+  const url = new URL(databaseUrlOf(line))
+  url.search = ''
+  url.host = '127.0.0.1:54329'
+  const admin = await theirs.connect(url.toString())
+  await admin.query('create database application')
+  url.pathname = '/application'
+  databaseUrl = url.toString()
+  home = new ErgonHome({ DATABASE_URL: databaseUrl })
+})
+
+afterAll(async () => {
+  await home.remove()
+  expect(await leftoversAfter(home, 10_000)).toEqual([])
+  await theirs.remove()
+})
+
+test('a database without our schema is refused with the remedy, then migrated, then runs jobs', async () => {
+  const before = await home.run('jobs', 'list')
+  expect(before).toMatchObject({ code: 3 })
+  expect(before.stderr).toContain('ergon migrate')
+
+  expect(await home.run('migrate')).toMatchObject({ code: 0 })
+  const { code, result } = await home.runProgram('print("in my own database")\n')
+  expect({ code, stdout: result.outputs.stdout }).toEqual({ code: 0, stdout: 'in my own database\n' })
+
+  const application = new Application(await home.connect(databaseUrl))
+  expect((await application.read(result.job_id)).status).toBe('SUCCEEDED')
+})
+
+test('a worker started by itself, as ergon_worker, serves an application of that database', async () => {
+  const admin = await home.connect(databaseUrl)
+  await admin.query(`alter role ergon_worker login password 'for-this-test'`)
+  const url = new URL(databaseUrl)
+  url.username = 'ergon_worker'
+  url.password = 'for-this-test'
+  const worker = await home.startWith({ DATABASE_URL: url.toString() }, 'worker', '--drain', '5')
+  const application = new Application(admin)
+  const result = await application.runPayload({}, 'print("served")\n')
+  expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { stdout: 'served\n' } })
+  worker.child.kill('SIGTERM')
+  await application.until(async () => worker.child.exitCode !== null)
+  expect(worker.child.exitCode).toBe(0)
+})
+
+test('two commands at once share one stack', async () => {
+  const runs = await Promise.all([1, 2, 3].map((n) => home.runProgram(`print(${n})\n`)))
+  expect(runs.map(({ result }) => result.outputs.stdout)).toEqual(['1\n', '2\n', '3\n'])
+})
