@@ -1,6 +1,7 @@
 -- Runs once, as the administrator, after every other migration and in the same transaction as 1_prepare.sql.
 -- Running rows get no live row: they belong to the external workers that took them, and the helper functions go on serving those.
 set local role ergon_owner;
+alter table jobs.tb_job_run alter column execution_type set default 'http';
 update jobs.tb_job_run set execution_type = lower(execution_type)
 where status in ('pending', 'running') and execution_type <> lower(execution_type);
 select jobs.queue_jobs(array_agg(j.id order by j.created_at, j.id)) from jobs.tb_job_run j where j.status = 'pending' having count(*) > 0;

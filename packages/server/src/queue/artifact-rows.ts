@@ -4,15 +4,17 @@ import type { ArtifactRecord } from './types.ts'
 export function artifactRowsJson(artifacts: readonly ArtifactRecord[]): string | null {
   if (artifacts.length === 0) return null
   return JSON.stringify(
-    artifacts.map(({ metadata: { name, ...metadata }, artifact_id, kind, format, digest, size_bytes, content_type }) => ({
-      artifact_id,
-      kind,
-      format,
-      name,
-      digest,
-      size_bytes,
-      content_type,
-      metadata,
-    })),
+    artifacts.map(
+      ({ metadata: { name, ...metadata }, artifact_id, kind, format, digest, size_bytes, content_type }) => ({
+        artifact_id,
+        kind,
+        format,
+        name,
+        digest,
+        size_bytes,
+        content_type,
+        metadata,
+      }),
+    ),
   )
 }

@@ -13,17 +13,22 @@ const recordedSchema = z.object({ id: z.string() })
  */
 export async function completeJobs(db: Database, completions: readonly Completion[]): Promise<Set<string>> {
   const column = <Value>(read: (completion: Completion) => Value) => completions.map(read)
-  const rows = await queryRows(db, recordedSchema, 'select c.id from jobs.complete_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9) c (id)', [
-    column(({ id }) => id),
-    column(({ fence }) => fence),
-    column(({ outputJson }) => outputJson),
-    column(({ resourceUsage }) => toJson(resourceUsage)),
-    column(({ envVersion }) => envVersion),
-    column(({ logs }) => toJson(logs)),
-    column(({ stdout }) => stdout),
-    column(({ stderr }) => stderr),
-    column(({ artifacts }) => artifactRowsJson(artifacts)),
-  ])
+  const rows = await queryRows(
+    db,
+    recordedSchema,
+    'select c.id from jobs.complete_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9) c (id)',
+    [
+      column(({ id }) => id),
+      column(({ fence }) => fence),
+      column(({ outputJson }) => outputJson),
+      column(({ resourceUsage }) => toJson(resourceUsage)),
+      column(({ envVersion }) => envVersion),
+      column(({ logs }) => toJson(logs)),
+      column(({ stdout }) => stdout),
+      column(({ stderr }) => stderr),
+      column(({ artifacts }) => artifactRowsJson(artifacts)),
+    ],
+  )
   return new Set(rows.map(({ id }) => id))
 }
 

@@ -77,7 +77,10 @@ export class Doorbell {
   }
 
   /** Listens from now on, so that a ring during the locking is not missed. */
-  #awaitRing(lanes: readonly string[], signal: AbortSignal): { within(delayMs: number): Promise<boolean>; dispose(): void } {
+  #awaitRing(
+    lanes: readonly string[],
+    signal: AbortSignal,
+  ): { within(delayMs: number): Promise<boolean>; dispose(): void } {
     const { promise, resolve } = Promise.withResolvers<boolean>()
     let timer: NodeJS.Timeout | null = null
     const stop = () => resolve(false)
@@ -122,7 +125,9 @@ export class Doorbell {
     for (const lane of lanes) this.#held.delete(lane)
     if (lanes.length === 0 || !this.#connection.isConnected) return
     await this.#connection
-      .query('select pg_advisory_unlock_shared(jobs.lane_doorbell_key(l.lane)) from unnest($1::text[]) l (lane)', [lanes])
+      .query('select pg_advisory_unlock_shared(jobs.lane_doorbell_key(l.lane)) from unnest($1::text[]) l (lane)', [
+        lanes,
+      ])
       // A broken connection has let go already.
       .catch(() => {})
   }

@@ -19,19 +19,24 @@ const outcomeSchema = z.object({ outcome: z.enum(['retried', 'failed', 'late']) 
 
 /** Records a failed attempt: schedules the next one when a delay is given and attempts are left, else ends the job. */
 export async function failJob(db: Database, record: FailureRecord): Promise<FailureOutcome> {
-  const rows = await queryRows(db, outcomeSchema, 'select jobs.record_failure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as outcome', [
-    record.id,
-    record.fence,
-    JSON.stringify(record.failure),
-    record.retryDelayMs === null ? null : Math.round(record.retryDelayMs),
-    record.deadLetterReason ?? null,
-    record.outputJson,
-    record.resourceUsage === null ? null : JSON.stringify(record.resourceUsage),
-    record.envVersion,
-    record.logs === null ? null : JSON.stringify(record.logs),
-    record.stdout,
-    record.stderr,
-    artifactRowsJson(record.artifacts),
-  ])
+  const rows = await queryRows(
+    db,
+    outcomeSchema,
+    'select jobs.record_failure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as outcome',
+    [
+      record.id,
+      record.fence,
+      JSON.stringify(record.failure),
+      record.retryDelayMs === null ? null : Math.round(record.retryDelayMs),
+      record.deadLetterReason ?? null,
+      record.outputJson,
+      record.resourceUsage === null ? null : JSON.stringify(record.resourceUsage),
+      record.envVersion,
+      record.logs === null ? null : JSON.stringify(record.logs),
+      record.stdout,
+      record.stderr,
+      artifactRowsJson(record.artifacts),
+    ],
+  )
   return rows[0]?.outcome ?? 'late'
 }

@@ -1,7 +1,11 @@
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
 
-const rescuedSchema = z.object({ retried_count: z.number(), failed_count: z.number(), removed_worker_count: z.number() })
+const rescuedSchema = z.object({
+  retried_count: z.number(),
+  failed_count: z.number(),
+  removed_worker_count: z.number(),
+})
 
 export interface RescueCounts {
   retried: number
@@ -14,6 +18,15 @@ export interface RescueCounts {
  * WORKER_LOST. At most 1 000 a call; beside another rescuer it does nothing.
  */
 export async function rescueJobs(db: Database): Promise<RescueCounts> {
-  const rows = await queryRows(db, rescuedSchema, 'select retried_count, failed_count, removed_worker_count from jobs.rescue_jobs()', [])
-  return { retried: rows[0]?.retried_count ?? 0, failed: rows[0]?.failed_count ?? 0, removedWorkers: rows[0]?.removed_worker_count ?? 0 }
+  const rows = await queryRows(
+    db,
+    rescuedSchema,
+    'select retried_count, failed_count, removed_worker_count from jobs.rescue_jobs()',
+    [],
+  )
+  return {
+    retried: rows[0]?.retried_count ?? 0,
+    failed: rows[0]?.failed_count ?? 0,
+    removedWorkers: rows[0]?.removed_worker_count ?? 0,
+  }
 }

@@ -46,7 +46,10 @@ export default async function startTestServer(project: TestProject): Promise<() 
 async function createTemplate(adminUrl: string): Promise<void> {
   const admin = createPool(adminUrl, { maxConnections: 1, applicationName: 'ergon-test' })
   await admin.query(`create database ${TEMPLATE_DATABASE}`)
-  const template = createPool(withDatabase(adminUrl, TEMPLATE_DATABASE), { maxConnections: 1, applicationName: 'ergon-test' })
+  const template = createPool(withDatabase(adminUrl, TEMPLATE_DATABASE), {
+    maxConnections: 1,
+    applicationName: 'ergon-test',
+  })
   await migrate(template)
   await template.end()
   for (const role of TEST_ROLES) await admin.query(`alter role ${role} login password '${role}'`)

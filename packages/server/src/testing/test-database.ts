@@ -20,7 +20,10 @@ export interface TestDatabase {
 export async function createTestDatabase(options: { empty?: boolean } = {}): Promise<TestDatabase> {
   const server = inject('ergonTestServer')
   const name = `test_${randomBytes(6).toString('hex')}`
-  await onServer(server.adminUrl, `create database ${name} template ${options.empty === true ? 'template0' : TEMPLATE_DATABASE}`)
+  await onServer(
+    server.adminUrl,
+    `create database ${name} template ${options.empty === true ? 'template0' : TEMPLATE_DATABASE}`,
+  )
   const adminUrl = withDatabase(server.adminUrl, name)
   const pools = new Map<string, DatabasePool>()
   const pool = (url: string): DatabasePool => {

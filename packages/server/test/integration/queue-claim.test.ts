@@ -30,8 +30,23 @@ describe('claimJobs', () => {
     const worker = await startWorker(db.as('ergon_worker'))
     const before = Date.now()
     const job = await worker.claimOne()
-    expect(job).toMatchObject({ id, attempt: 1, maxAttempts: 5, lane: 'http', serviceName: 'stripe', operation: 'charge', executionType: 'http' })
-    expect(job).toMatchObject({ tenantId: tenant, correlationId: 'order-7', entityType: 'Order', entityPk: '7', timeoutSeconds: 60, traceparent: '00-a-b-01' })
+    expect(job).toMatchObject({
+      id,
+      attempt: 1,
+      maxAttempts: 5,
+      lane: 'http',
+      serviceName: 'stripe',
+      operation: 'charge',
+      executionType: 'http',
+    })
+    expect(job).toMatchObject({
+      tenantId: tenant,
+      correlationId: 'order-7',
+      entityType: 'Order',
+      entityPk: '7',
+      timeoutSeconds: 60,
+      traceparent: '00-a-b-01',
+    })
     expect(job.inputJson).toBe('{"f": 1.0, "n": 12345678901234567890}')
     expect(job.deadline.getTime() - before).toBeGreaterThanOrEqual(89_000)
     expect(job.deadline.getTime() - before).toBeLessThan(120_000)
@@ -53,12 +68,15 @@ describe('claimJobs', () => {
 
   it('keeps the order of one INSERT of many rows', async () => {
     const app = db.as('ergon_enqueue')
-    await app.query(`insert into jobs.tb_job_run (identifier, service_name, operation) select 'n' || g, 'stripe', 'x' from generate_series(1, 50) g`)
+    await app.query(
+      `insert into jobs.tb_job_run (identifier, service_name, operation) select 'n' || g, 'stripe', 'x' from generate_series(1, 50) g`,
+    )
     const worker = await startWorker(db.as('ergon_worker'))
     const claimed = await worker.claim(50)
-    const { rows } = await db.admin.query('select identifier from unnest($1::uuid[]) with ordinality c (id, n) join jobs.tb_job_run j using (id) order by n', [
-      claimed.map(({ id }) => id),
-    ])
+    const { rows } = await db.admin.query(
+      'select identifier from unnest($1::uuid[]) with ordinality c (id, n) join jobs.tb_job_run j using (id) order by n',
+      [claimed.map(({ id }) => id)],
+    )
     expect(rows).toEqual(Array.from({ length: 50 }, (_, index) => ({ identifier: `n${index + 1}` })))
   })
 
@@ -78,7 +96,7 @@ describe('claimJobs', () => {
       ],
       services: ['stripe'],
     })
-    expect(jobs.map(({ lane }) => lane).sort()).toEqual(['http', 'http', 'http:bulk'])
+    expect(jobs.map(({ lane }) => lane).toSorted()).toEqual(['http', 'http', 'http:bulk'])
   })
 
   it('never holds more jobs than it registered slots for', async () => {
@@ -115,9 +133,11 @@ describe('claimJobs', () => {
   })
 
   it('gives each job to one worker only when eight claim at once', async () => {
-    await db.as('ergon_enqueue').query(
-      `insert into jobs.tb_job_run (identifier, service_name, operation) select 'p' || g, 'stripe', 'x' from generate_series(1, 800) g`,
-    )
+    await db
+      .as('ergon_enqueue')
+      .query(
+        `insert into jobs.tb_job_run (identifier, service_name, operation) select 'p' || g, 'stripe', 'x' from generate_series(1, 800) g`,
+      )
     const claimed: string[] = []
     await Promise.all(
       Array.from({ length: 8 }, async () => {
@@ -126,13 +146,18 @@ describe('claimJobs', () => {
           const jobs = await worker.claim(7)
           if (jobs.length === 0) return
           claimed.push(...jobs.map(({ id }) => id))
-          const accepted = await completeJobs(db.as('ergon_worker'), jobs.map((job) => ({ ...emptyRecord, id: job.id, fence: job.fence })))
+          const accepted = await completeJobs(
+            db.as('ergon_worker'),
+            jobs.map((job) => ({ ...emptyRecord, id: job.id, fence: job.fence })),
+          )
           expect(accepted.size).toBe(jobs.length)
         }
       }),
     )
     expect(new Set(claimed).size).toBe(claimed.length)
-    expect(await scalar(db.admin, `select count(*)::int from jobs.tb_job_run where status = 'completed' and attempts = 1`)).toBe(800)
+    expect(
+      await scalar(db.admin, `select count(*)::int from jobs.tb_job_run where status = 'completed' and attempts = 1`),
+    ).toBe(800)
     expect(await scalar(db.admin, 'select count(*)::int from jobs.tb_job_queue')).toBe(0)
   })
 
@@ -161,7 +186,12 @@ describe('claimJobs', () => {
   })
 
   it.each([
-    ['a worker that nobody registered', async () => claimJobs(db.as('ergon_worker'), { workerId: randomUUID(), lanes: [{ lane: 'http', slots: 1 }], services: [] }), 'WORKER_UNKNOWN'],
+    [
+      'a worker that nobody registered',
+      async () =>
+        claimJobs(db.as('ergon_worker'), { workerId: randomUUID(), lanes: [{ lane: 'http', slots: 1 }], services: [] }),
+      'WORKER_UNKNOWN',
+    ],
     [
       'a draining worker',
       async () => {
@@ -171,7 +201,11 @@ describe('claimJobs', () => {
       },
       'WORKER_DRAINING',
     ],
-    ['a lane that was not registered', async () => (await startWorker(db.as('ergon_worker'))).claim(1, ['docker']), 'LANE_NOT_REGISTERED'],
+    [
+      'a lane that was not registered',
+      async () => (await startWorker(db.as('ergon_worker'))).claim(1, ['docker']),
+      'LANE_NOT_REGISTERED',
+    ],
   ])('refuses %s', async (_, claim, code) => {
     await expect(claim()).rejects.toMatchObject({ name: 'ErgonError', code })
   })
@@ -180,7 +214,10 @@ describe('claimJobs', () => {
 /** Resolves once some session of this database waits for a lock. */
 async function waitForLock({ admin }: TestDatabase): Promise<void> {
   for (;;) {
-    const waiting = await scalar(admin, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`)
+    const waiting = await scalar(
+      admin,
+      `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`,
+    )
     if (waiting === true) return
   }
 }

@@ -10,7 +10,10 @@ const warnings: unknown[] = []
 
 beforeAll(async () => {
   db = await createTestDatabase()
-  doorbell = new Doorbell({ url: db.url('ergon_worker'), logger: { warn: (...warning: unknown[]) => void warnings.push(warning) } })
+  doorbell = new Doorbell({
+    url: db.url('ergon_worker'),
+    logger: { warn: (...warning: unknown[]) => void warnings.push(warning) },
+  })
   await doorbell.start()
 })
 afterAll(async () => {
@@ -19,7 +22,11 @@ afterAll(async () => {
 })
 afterEach(() => db.admin.query('truncate jobs.tb_job_run'))
 
-const locksHeld = () => scalar(db.admin, `select count(*)::int from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and database = (select oid from pg_database where datname = current_database())`)
+const locksHeld = () =>
+  scalar(
+    db.admin,
+    `select count(*)::int from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and database = (select oid from pg_database where datname = current_database())`,
+  )
 
 /** A session that hears everything on the lanes' channel. */
 async function eavesdrop(): Promise<{ heard: string[]; settle(): Promise<void>; [Symbol.dispose](): void }> {
@@ -68,7 +75,7 @@ it('wakes a sleeper before its next look', async () => {
     await sleeping
     wakes.push(performance.now() - startedAt)
   }
-  expect(wakes.sort((a, b) => a - b)[4]).toBeLessThan(50)
+  expect(wakes.toSorted((a, b) => a - b)[4]).toBeLessThan(50)
 })
 
 it('lets go of the locks when the worker does not come back to sleep', async () => {
@@ -96,7 +103,9 @@ it('tells of cancelled jobs', async () => {
 
 it('comes back after its connection was cut, and sleeping works meanwhile', async () => {
   await doorbell.sleepUntilWork(['http'], never)
-  await db.admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ergon-doorbell' and datname = current_database()`)
+  await db.admin.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ergon-doorbell' and datname = current_database()`,
+  )
   do await doorbell.sleepUntilWork(['http'], never)
   while ((await locksHeld()) !== 1)
   expect(warnings.length).toBeGreaterThan(0)

@@ -20,8 +20,20 @@ describe('an INSERT', () => {
        values ('Order_7_stripe_charge', null, 'Stripe', 'charge', '{}', null, null, '7', 'Order', '7', 4, 30, 'HTTP', '{"base_url": "x"}', '{}') returning id`,
     )
     const id = String(Object(rows[0]).id)
-    expect(await readRow(db.admin, id)).toMatchObject({ execution_type: 'http', service_name: 'Stripe', status: 'pending', priority: 100 })
-    expect(await readLive(db.admin, id)).toMatchObject({ state: 'ready', lane: 'http', service: 'stripe', attempt: 0, max_attempts: 4, timeout_seconds: 30 })
+    expect(await readRow(db.admin, id)).toMatchObject({
+      execution_type: 'http',
+      service_name: 'Stripe',
+      status: 'pending',
+      priority: 100,
+    })
+    expect(await readLive(db.admin, id)).toMatchObject({
+      state: 'ready',
+      lane: 'http',
+      service: 'stripe',
+      attempt: 0,
+      max_attempts: 4,
+      timeout_seconds: 30,
+    })
   })
 
   it('is gone with its transaction', async () => {
@@ -39,8 +51,14 @@ describe('an INSERT', () => {
     [{ run_at: new Date(Date.now() + 3_600_000) }, { state: 'scheduled' }],
     [{ gate: 'tenant:1' }, { state: 'gated', gate: 'tenant:1' }],
     [{ queue: 'bulk', execution_type: 'docker' }, { lane: 'docker:bulk' }],
-    [{ max_attempts: null, timeout_seconds: null }, { max_attempts: 3, timeout_seconds: 300 }],
-    [{ max_attempts: 0, timeout_seconds: -5 }, { max_attempts: 1, timeout_seconds: 1 }],
+    [
+      { max_attempts: null, timeout_seconds: null },
+      { max_attempts: 3, timeout_seconds: 300 },
+    ],
+    [
+      { max_attempts: 0, timeout_seconds: -5 },
+      { max_attempts: 1, timeout_seconds: 1 },
+    ],
     [{ execution_type: 'sandbox' }, { retry_when_lost: true }],
     [{ execution_type: 'sandbox', on_worker_lost: 'fail' }, { retry_when_lost: false }],
     [{ on_worker_lost: 'retry' }, { retry_when_lost: true }],
@@ -53,7 +71,13 @@ describe('an INSERT', () => {
     expect(await readLive(db.admin, await insertJob(app(), { status }))).toBeNull()
   })
 
-  it.each([{ execution_type: 'not a name' }, { status: 'odd' }, { queue: 'Bulk!' }, { on_worker_lost: 'maybe' }, { failure: {} }])('of %j breaks a CHECK', async (columns) => {
+  it.each([
+    { execution_type: 'not a name' },
+    { status: 'odd' },
+    { queue: 'Bulk!' },
+    { on_worker_lost: 'maybe' },
+    { failure: {} },
+  ])('of %j breaks a CHECK', async (columns) => {
     await expect(insertJob(app(), columns)).rejects.toMatchObject({ code: '23514' })
   })
 })
@@ -88,7 +112,12 @@ describe('a payload of the job contract', () => {
       priority: 50,
       timeout_seconds: 2,
     })
-    expect(await readLive(db.admin, id)).toMatchObject({ lane: 'sandbox', priority: 50, timeout_seconds: 2, retry_when_lost: true })
+    expect(await readLive(db.admin, id)).toMatchObject({
+      lane: 'sandbox',
+      priority: 50,
+      timeout_seconds: 2,
+      retry_when_lost: true,
+    })
   })
 
   it.each([null, [1], { workspace_id: 'x', requested_by: 1, limits: { timeout_ms: 'soon' }, target: 3, priority: {} }])(
@@ -102,33 +131,66 @@ describe('a payload of the job contract', () => {
 
 describe('too much', () => {
   it.each([
-    [{ input_data: JSON.stringify('x'.repeat(1_100_000)) }, /^input_data of job "\S+" is 11000\d\d bytes, the limit is 1048576\. Store/],
+    [
+      { input_data: JSON.stringify('x'.repeat(1_100_000)) },
+      /^input_data of job "\S+" is 11000\d\d bytes, the limit is 1048576\. Store/,
+    ],
     [{ runner_config: JSON.stringify({ a: 'x'.repeat(1_100_000) }) }, /^runner_config/],
     [{ identifier: 'i'.repeat(1_025) }, /^identifier of job "i+" is 1025 bytes, the limit is 1024/],
     [{ correlation_id: 'é'.repeat(600) }, /^correlation_id .* is 1200 bytes/],
   ])('is refused with what, how much and the limit', async (columns, message) => {
-    await expect(insertJob(app(), columns)).rejects.toMatchObject({ code: 'INPUT_TOO_LARGE', message: expect.stringMatching(message) })
+    await expect(insertJob(app(), columns)).rejects.toMatchObject({
+      code: 'INPUT_TOO_LARGE',
+      message: expect.stringMatching(message),
+    })
   })
 
   it('cannot hide by being compressed, nor come in by an update', async () => {
-    await db.admin.query('create table blob as select jsonb_build_object($1::text, repeat($2, 3000000)) as big', ['a', 'x'])
+    await db.admin.query('create table blob as select jsonb_build_object($1::text, repeat($2, 3000000)) as big', [
+      'a',
+      'x',
+    ])
     const smuggled = `insert into jobs.tb_job_run (identifier, service_name, operation, input_data) select 'smuggled', 's', 'o', big from blob`
     await expect(db.admin.query(smuggled)).rejects.toMatchObject({ code: 'INPUT_TOO_LARGE' })
     const id = await insertJob(app())
-    await expect(db.admin.query('update jobs.tb_job_run set input_data = big from blob where id = $1', [id])).rejects.toMatchObject({ code: 'INPUT_TOO_LARGE' })
+    await expect(
+      db.admin.query('update jobs.tb_job_run set input_data = big from blob where id = $1', [id]),
+    ).rejects.toMatchObject({ code: 'INPUT_TOO_LARGE' })
   })
 })
 
 describe('enqueueJob', () => {
-  const job = { serviceName: 'stripe', operation: 'charge', executionType: 'http', inputJson: '{"n": 12345678901234567890}' }
+  const job = {
+    serviceName: 'stripe',
+    operation: 'charge',
+    executionType: 'http',
+    inputJson: '{"n": 12345678901234567890}',
+  }
 
   it('makes a job, and the same identifier of the same tenant is the same job', async () => {
     const tenantId = randomUUID()
-    const id = await enqueueJob(db.as('ergon_api'), { ...job, identifier: 'once', tenantId, maxAttempts: 7, timeoutSeconds: 9, priority: 1, queue: 'bulk', onWorkerLost: 'retry' })
-    expect(await readRow(db.admin, id)).toMatchObject({ identifier: 'once', tenant_id: tenantId, max_attempts: 7, timeout_seconds: 9, priority: 1 })
+    const id = await enqueueJob(db.as('ergon_api'), {
+      ...job,
+      identifier: 'once',
+      tenantId,
+      maxAttempts: 7,
+      timeoutSeconds: 9,
+      priority: 1,
+      queue: 'bulk',
+      onWorkerLost: 'retry',
+    })
+    expect(await readRow(db.admin, id)).toMatchObject({
+      identifier: 'once',
+      tenant_id: tenantId,
+      max_attempts: 7,
+      timeout_seconds: 9,
+      priority: 1,
+    })
     expect(await readLive(db.admin, id)).toMatchObject({ lane: 'http:bulk', retry_when_lost: true })
     expect(await enqueueJob(app(), { ...job, identifier: 'once', tenantId })).toBe(id)
-    await expect(enqueueJob(app(), { ...job, identifier: 'once', tenantId: null })).rejects.toMatchObject({ code: 'IDENTIFIER_TAKEN' })
+    await expect(enqueueJob(app(), { ...job, identifier: 'once', tenantId: null })).rejects.toMatchObject({
+      code: 'IDENTIFIER_TAKEN',
+    })
   })
 
   it('agrees with itself when two callers race', async () => {
@@ -141,7 +203,10 @@ describe('enqueueJob', () => {
     expect(await enqueueJob(app(), { ...job, id })).toBe(id)
   })
 
-  it.each([{ maxAttempts: 0 }, { maxAttempts: 1_001 }, { timeoutSeconds: 0 }, { timeoutSeconds: 700_000 }])('refuses %j', async (limits) => {
-    await expect(enqueueJob(app(), { ...job, ...limits })).rejects.toMatchObject({ code: 'INVALID_LIMIT' })
-  })
+  it.each([{ maxAttempts: 0 }, { maxAttempts: 1_001 }, { timeoutSeconds: 0 }, { timeoutSeconds: 700_000 }])(
+    'refuses %j',
+    async (limits) => {
+      await expect(enqueueJob(app(), { ...job, ...limits })).rejects.toMatchObject({ code: 'INVALID_LIMIT' })
+    },
+  )
 })

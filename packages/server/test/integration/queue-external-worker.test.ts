@@ -13,7 +13,8 @@ afterAll(() => db.drop())
 
 const external = () => db.as('ergon_enqueue')
 const start = (id: string) => external().query('select jobs.mark_job_started($1)', [id])
-const complete = (id: string) => external().query('select jobs.complete_job_successfully($1, $2)', [id, '{"done": true}'])
+const complete = (id: string) =>
+  external().query('select jobs.complete_job_successfully($1, $2)', [id, '{"done": true}'])
 const fail = (id: string) => external().query('select jobs.fail_job($1, $2)', [id, 'it broke'])
 
 it('takes a pending job that ours then leave alone, and completes it', async () => {
@@ -23,7 +24,11 @@ it('takes a pending job that ours then leave alone, and completes it', async () 
   expect(await readRow(db.admin, id)).toMatchObject({ status: 'running', attempts: 1, started_at: expect.any(Date) })
   expect(await worker.claim()).toEqual([])
   await complete(id)
-  expect(await readRow(db.admin, id)).toMatchObject({ status: 'completed', output_data: { done: true }, completed_at: expect.any(Date) })
+  expect(await readRow(db.admin, id)).toMatchObject({
+    status: 'completed',
+    output_data: { done: true },
+    completed_at: expect.any(Date),
+  })
   expect(await readLate(db.admin, id)).toEqual({})
 })
 
@@ -31,7 +36,11 @@ it('fails a job it took', async () => {
   const id = await insertJob(external())
   await start(id)
   await fail(id)
-  expect(await readRow(db.admin, id)).toMatchObject({ status: 'failed', error_message: 'it broke', completed_at: expect.any(Date) })
+  expect(await readRow(db.admin, id)).toMatchObject({
+    status: 'failed',
+    error_message: 'it broke',
+    completed_at: expect.any(Date),
+  })
 })
 
 it('changes nothing on a job that a worker of ours holds, and is counted', async () => {

@@ -23,7 +23,10 @@ export interface TestWorker {
   claimOne(): Promise<ClaimedJob>
 }
 
-export async function startWorker(db: Database, options: { lanes?: string[]; slots?: number; leaseSeconds?: number } = {}): Promise<TestWorker> {
+export async function startWorker(
+  db: Database,
+  options: { lanes?: string[]; slots?: number; leaseSeconds?: number } = {},
+): Promise<TestWorker> {
   const { lanes = ['http'], slots = 1_000, leaseSeconds = 15 } = options
   const id = randomUUID()
   await registerWorker(db, { id, name: 'test', pid: process.pid, lanes, slots, version: '0', leaseSeconds })
@@ -34,7 +37,8 @@ export async function startWorker(db: Database, options: { lanes?: string[]; slo
     claim,
     async claimOne() {
       const [job, ...others] = await claim(1)
-      if (job === undefined || others.length > 0) throw new Error(`expected one job, claimed ${others.length + (job ? 1 : 0)}`)
+      if (job === undefined || others.length > 0)
+        throw new Error(`expected one job, claimed ${others.length + (job ? 1 : 0)}`)
       return job
     },
   }
@@ -54,7 +58,10 @@ export async function readLive(db: Database, id: string): Promise<Record<string,
 
 /** How often work of this job came too late, by operation. */
 export async function readLate(db: Database, id: string): Promise<Record<string, number>> {
-  const { rows } = await db.query('select operation, late_count::int as count from jobs.tb_late_result where job_id = $1', [id])
+  const { rows } = await db.query(
+    'select operation, late_count::int as count from jobs.tb_late_result where job_id = $1',
+    [id],
+  )
   return Object.fromEntries(rows.map((row) => [String(Object(row).operation), Number(Object(row).count)]))
 }
 
@@ -63,6 +70,20 @@ export async function scalar(db: Database, text: string, values: readonly unknow
   return Object.values(Object(rows[0]))[0]
 }
 
-export const emptyRecord: AttemptRecord = { outputJson: '{}', resourceUsage: null, envVersion: null, logs: null, stdout: null, stderr: null, artifacts: [] }
+export const emptyRecord: AttemptRecord = {
+  outputJson: '{}',
+  resourceUsage: null,
+  envVersion: null,
+  logs: null,
+  stdout: null,
+  stderr: null,
+  artifacts: [],
+}
 
-export const someFailure: Failure = { category: 'DEPENDENCY_ERROR', code: 'UPSTREAM_TIMEOUT', message: 'no answer', evidence: null, details: null }
+export const someFailure: Failure = {
+  category: 'DEPENDENCY_ERROR',
+  code: 'UPSTREAM_TIMEOUT',
+  message: 'no answer',
+  evidence: null,
+  details: null,
+}

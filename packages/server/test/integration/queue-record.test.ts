@@ -11,7 +11,17 @@ import { releaseJobs } from '../../src/queue/release.ts'
 import { resolveDatasets } from '../../src/queue/resolve-datasets.ts'
 import type { ArtifactRecord } from '../../src/queue/types.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
-import { emptyRecord, insertJob, readLate, readLive, readRow, scalar, someFailure, startWorker, type TestWorker } from './queue-fixture.ts'
+import {
+  emptyRecord,
+  insertJob,
+  readLate,
+  readLive,
+  readRow,
+  scalar,
+  someFailure,
+  startWorker,
+  type TestWorker,
+} from './queue-fixture.ts'
 
 let db: TestDatabase
 let worker: TestWorker
@@ -53,8 +63,12 @@ describe('completeJob', () => {
     const job = await claimNew()
     const made = artifact(digestOf('a'))
     const as = db.as('ergon_worker')
-    expect(await appendOutput(as, { id: job.id, fence: job.fence, stream: 'stdout', offset: 0, text: 'hal' })).toBe(true)
-    expect(await appendOutput(as, { id: job.id, fence: job.fence, stream: 'stdout', offset: 0, text: 'hal' })).toBe(true)
+    expect(await appendOutput(as, { id: job.id, fence: job.fence, stream: 'stdout', offset: 0, text: 'hal' })).toBe(
+      true,
+    )
+    expect(await appendOutput(as, { id: job.id, fence: job.fence, stream: 'stdout', offset: 0, text: 'hal' })).toBe(
+      true,
+    )
     expect(await appendOutput(as, { id: job.id, fence: job.fence, stream: 'stdout', offset: 3, text: 'lö' })).toBe(true)
     expect(await outputOf(job.id)).toEqual(['stdout@1+0:hal', 'stdout@1+3:lö'])
     const accepted = await completeJob(as, {
@@ -78,10 +92,17 @@ describe('completeJob', () => {
       failure: null,
       completed_at: expect.any(Date),
     })
-    expect(await scalar(db.admin, 'select output_data::text from jobs.tb_job_run where id = $1', [job.id])).toBe('{"big": 12345678901234567890, "one": 1.0}')
+    expect(await scalar(db.admin, 'select output_data::text from jobs.tb_job_run where id = $1', [job.id])).toBe(
+      '{"big": 12345678901234567890, "one": 1.0}',
+    )
     expect(await outputOf(job.id)).toEqual(['stdout@1+0:hallö'])
-    const { rows } = await db.admin.query('select artifact_id, name, attempt, metadata from jobs.tb_artifact where job_id = $1', [job.id])
-    expect(rows).toEqual([{ artifact_id: made.artifact_id, name: 'plot.png', attempt: 1, metadata: { width: 4, height: 3 } }])
+    const { rows } = await db.admin.query(
+      'select artifact_id, name, attempt, metadata from jobs.tb_artifact where job_id = $1',
+      [job.id],
+    )
+    expect(rows).toEqual([
+      { artifact_id: made.artifact_id, name: 'plot.png', attempt: 1, metadata: { width: 4, height: 3 } },
+    ])
   })
 
   it('takes the good of a batch and counts the late', async () => {
@@ -113,8 +134,12 @@ describe('a fence that is gone', () => {
     expect(await cancelJob(db.as('ergon_api'), job.id)).toBe('cancelled')
     const before = await readRow(db.admin, job.id)
     const as = db.as('ergon_worker')
-    expect(await completeJob(as, { ...emptyRecord, id: job.id, fence: job.fence, artifacts: [artifact(digestOf('b'))] })).toBe(false)
-    expect(await failJob(as, { ...emptyRecord, id: job.id, fence: job.fence, failure: someFailure, retryDelayMs: 0 })).toBe('late')
+    expect(
+      await completeJob(as, { ...emptyRecord, id: job.id, fence: job.fence, artifacts: [artifact(digestOf('b'))] }),
+    ).toBe(false)
+    expect(
+      await failJob(as, { ...emptyRecord, id: job.id, fence: job.fence, failure: someFailure, retryDelayMs: 0 }),
+    ).toBe('late')
     expect(await appendOutput(as, { id: job.id, fence: job.fence, stream: 'stderr', offset: 0, text: 'x' })).toBe(false)
     expect(await registerArtifacts(as, job, [artifact(digestOf('c'))])).toBe(false)
     expect(await releaseJobs(as, [job])).toBe(0)
@@ -128,14 +153,36 @@ describe('a fence that is gone', () => {
 
 describe('failJob', () => {
   const fail = (job: { id: string; fence: string }, retryDelayMs: number | null) =>
-    failJob(db.as('ergon_worker'), { ...emptyRecord, id: job.id, fence: job.fence, failure: someFailure, retryDelayMs, stdout: 'last words' })
+    failJob(db.as('ergon_worker'), {
+      ...emptyRecord,
+      id: job.id,
+      fence: job.fence,
+      failure: someFailure,
+      retryDelayMs,
+      stdout: 'last words',
+    })
 
   it('schedules the next attempt, keeps a row of the failed one, and ends when none is left', async () => {
     const first = await claimNew({ max_attempts: 2 })
     expect(await fail(first, 60_000)).toBe('retried')
-    expect(await readRow(db.admin, first.id)).toMatchObject({ status: 'pending', failure_code: 'UPSTREAM_TIMEOUT', error_message: 'no answer', started_at: null, dead_letter_reason: null })
-    expect(await readLive(db.admin, first.id)).toMatchObject({ state: 'scheduled', attempt: 1, worker_id: null, fence: null })
-    const waitMs = await scalar(db.admin, 'select (extract(epoch from run_at - updated_at) * 1000)::float8 from jobs.tb_job_run where id = $1', [first.id])
+    expect(await readRow(db.admin, first.id)).toMatchObject({
+      status: 'pending',
+      failure_code: 'UPSTREAM_TIMEOUT',
+      error_message: 'no answer',
+      started_at: null,
+      dead_letter_reason: null,
+    })
+    expect(await readLive(db.admin, first.id)).toMatchObject({
+      state: 'scheduled',
+      attempt: 1,
+      worker_id: null,
+      fence: null,
+    })
+    const waitMs = await scalar(
+      db.admin,
+      'select (extract(epoch from run_at - updated_at) * 1000)::float8 from jobs.tb_job_run where id = $1',
+      [first.id],
+    )
     expect(waitMs).toBeCloseTo(60_000, -2)
     expect(await promoteJobs(db.as('ergon_worker'))).toBe(0)
     await db.admin.query(`update jobs.tb_job_queue set run_at = now() where job_id = $1`, [first.id])
@@ -146,16 +193,31 @@ describe('failJob', () => {
     expect(second.fence).not.toBe(first.fence)
     expect(await readRow(db.admin, first.id)).toMatchObject({ status: 'running', failure: null, error_message: null })
     expect(await fail(second, 60_000)).toBe('failed')
-    expect(await readRow(db.admin, first.id)).toMatchObject({ status: 'failed', attempts: 2, failure: someFailure, dead_letter_reason: 'ATTEMPTS_EXHAUSTED', dead_lettered_at: expect.any(Date) })
-    const { rows } = await db.admin.query('select attempt, outcome, failure, worker_id from jobs.tb_job_attempt where job_id = $1 order by attempt', [first.id])
-    expect(rows).toEqual([1, 2].map((attempt) => ({ attempt, outcome: 'failed', failure: someFailure, worker_id: worker.id })))
+    expect(await readRow(db.admin, first.id)).toMatchObject({
+      status: 'failed',
+      attempts: 2,
+      failure: someFailure,
+      dead_letter_reason: 'ATTEMPTS_EXHAUSTED',
+      dead_lettered_at: expect.any(Date),
+    })
+    const { rows } = await db.admin.query(
+      'select attempt, outcome, failure, worker_id from jobs.tb_job_attempt where job_id = $1 order by attempt',
+      [first.id],
+    )
+    expect(rows).toEqual(
+      [1, 2].map((attempt) => ({ attempt, outcome: 'failed', failure: someFailure, worker_id: worker.id })),
+    )
     expect(await outputOf(first.id)).toEqual(['stdout@1+0:last words', 'stdout@2+0:last words'])
   })
 
   it('ends at once when the failure is not to be retried', async () => {
     const job = await claimNew({ max_attempts: 9 })
     expect(await fail(job, null)).toBe('failed')
-    expect(await readRow(db.admin, job.id)).toMatchObject({ status: 'failed', attempts: 1, dead_letter_reason: 'NOT_RETRYABLE' })
+    expect(await readRow(db.admin, job.id)).toMatchObject({
+      status: 'failed',
+      attempts: 1,
+      dead_letter_reason: 'NOT_RETRYABLE',
+    })
     expect(await readLive(db.admin, job.id)).toBeNull()
   })
 
@@ -184,18 +246,31 @@ describe('datasets', () => {
     const [tenant, stranger] = [randomUUID(), randomUUID()]
     const [uploaded, made, foreign] = [digestOf('1'), digestOf('2'), digestOf('3')]
     const upload = (tenantId: string, digest: string) =>
-      registerDataset(db.as('ergon_api'), { tenantId, digest, name: 'd.csv', format: 'csv', sizeBytes: 1, contentType: 'text/csv' })
+      registerDataset(db.as('ergon_api'), {
+        tenantId,
+        digest,
+        name: 'd.csv',
+        format: 'csv',
+        sizeBytes: 1,
+        contentType: 'text/csv',
+      })
     const first = await upload(tenant, uploaded)
     expect(await upload(tenant, uploaded)).toBe(first)
     await upload(stranger, foreign)
     const maker = await claimNew({ tenant_id: tenant })
     expect(await registerArtifacts(db.as('ergon_worker'), maker, [artifact(made)])).toBe(true)
     const job = await claimNew({ tenant_id: tenant })
-    const resolved = await resolveDatasets(db.as('ergon_worker'), { id: job.id, fence: job.fence, digests: [uploaded, made, foreign, digestOf('4')] })
-    expect(resolved.sort()).toEqual([uploaded, made])
+    const resolved = await resolveDatasets(db.as('ergon_worker'), {
+      id: job.id,
+      fence: job.fence,
+      digests: [uploaded, made, foreign, digestOf('4')],
+    })
+    expect(resolved.toSorted()).toEqual([uploaded, made])
   })
 
   it('are immutable, even to a superuser', async () => {
-    await expect(db.admin.query(`update jobs.tb_artifact set name = 'other'`)).rejects.toMatchObject({ code: 'ARTIFACT_IMMUTABLE' })
+    await expect(db.admin.query(`update jobs.tb_artifact set name = 'other'`)).rejects.toMatchObject({
+      code: 'ARTIFACT_IMMUTABLE',
+    })
   })
 })

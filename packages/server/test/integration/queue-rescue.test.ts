@@ -14,7 +14,10 @@ afterAll(() => db.drop())
 
 const rescue = () => rescueJobs(db.as('ergon_worker'))
 /** Lets the database's clock pass for one worker. */
-const silence = (worker: TestWorker) => db.admin.query(`update jobs.tb_job_worker set heartbeat_at = heartbeat_at - interval '1 h' where worker_id = $1`, [worker.id])
+const silence = (worker: TestWorker) =>
+  db.admin.query(`update jobs.tb_job_worker set heartbeat_at = heartbeat_at - interval '1 h' where worker_id = $1`, [
+    worker.id,
+  ])
 
 async function claimed(columns: Readonly<Record<string, unknown>>) {
   const id = await insertJob(db.as('ergon_enqueue'), columns)
@@ -29,9 +32,18 @@ describe('a worker that fell silent', () => {
     expect(await rescue()).toEqual({ retried: 0, failed: 0, removedWorkers: 0 })
     await silence(worker)
     expect(await rescue()).toEqual({ retried: 1, failed: 0, removedWorkers: 1 })
-    expect(await readRow(db.admin, id)).toMatchObject({ status: 'pending', failure_category: 'INTERNAL_ERROR', failure_code: 'WORKER_LOST', attempts: 1 })
+    expect(await readRow(db.admin, id)).toMatchObject({
+      status: 'pending',
+      failure_category: 'INTERNAL_ERROR',
+      failure_code: 'WORKER_LOST',
+      attempts: 1,
+    })
     expect(await readLive(db.admin, id)).toMatchObject({ state: 'scheduled' })
-    const delayMs = await scalar(db.admin, 'select extract(epoch from run_at - updated_at)::float8 * 1000 from jobs.tb_job_run where id = $1', [id])
+    const delayMs = await scalar(
+      db.admin,
+      'select extract(epoch from run_at - updated_at)::float8 * 1000 from jobs.tb_job_run where id = $1',
+      [id],
+    )
     expect(delayMs).toBeGreaterThanOrEqual(490)
     expect(delayMs).toBeLessThanOrEqual(1_001)
     expect(await scalar(db.admin, 'select outcome from jobs.tb_job_attempt where job_id = $1', [id])).toBe('lost')
@@ -43,7 +55,11 @@ describe('a worker that fell silent', () => {
     const { id, worker } = await claimed({})
     await silence(worker)
     expect(await rescue()).toMatchObject({ retried: 0, failed: 1 })
-    expect(await readRow(db.admin, id)).toMatchObject({ status: 'failed', failure_code: 'WORKER_LOST', dead_letter_reason: 'WORKER_LOST' })
+    expect(await readRow(db.admin, id)).toMatchObject({
+      status: 'failed',
+      failure_code: 'WORKER_LOST',
+      dead_letter_reason: 'WORKER_LOST',
+    })
     expect(await readLive(db.admin, id)).toBeNull()
   })
 

@@ -4,7 +4,17 @@ import { completeJob } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import { retryJob } from '../../src/queue/retry.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
-import { emptyRecord, insertJob, readLate, readLive, readRow, scalar, someFailure, startWorker, type TestWorker } from './queue-fixture.ts'
+import {
+  emptyRecord,
+  insertJob,
+  readLate,
+  readLive,
+  readRow,
+  scalar,
+  someFailure,
+  startWorker,
+  type TestWorker,
+} from './queue-fixture.ts'
 
 let db: TestDatabase
 let worker: TestWorker
@@ -16,7 +26,8 @@ afterAll(() => db.drop())
 afterEach(() => db.admin.query('truncate jobs.tb_job_run'))
 
 const app = () => db.as('ergon_enqueue')
-const setStatus = (id: string, status: string) => app().query('update jobs.tb_job_run set status = $2 where id = $1', [id, status])
+const setStatus = (id: string, status: string) =>
+  app().query('update jobs.tb_job_run set status = $2 where id = $1', [id, status])
 
 /** Listens in a session of its own and gives the payloads that arrived once `work` and a marker of ours have passed. */
 async function notificationsOf(channel: string, work: () => Promise<unknown>): Promise<string[]> {
@@ -70,7 +81,13 @@ describe('a failed job set to pending', () => {
   async function failed(maxAttempts: number): Promise<string> {
     const id = await insertJob(app(), { max_attempts: maxAttempts })
     const job = await worker.claimOne()
-    await failJob(db.as('ergon_worker'), { ...emptyRecord, id, fence: job.fence, failure: someFailure, retryDelayMs: null })
+    await failJob(db.as('ergon_worker'), {
+      ...emptyRecord,
+      id,
+      fence: job.fence,
+      failure: someFailure,
+      retryDelayMs: null,
+    })
     return id
   }
 
@@ -80,13 +97,23 @@ describe('a failed job set to pending', () => {
   ])('by %s runs again as the next attempt, with at least one left', async (_, retry) => {
     const id = await failed(1)
     await retry(id)
-    expect(await readRow(db.admin, id)).toMatchObject({ status: 'pending', failure: null, failure_code: null, dead_letter_reason: null, completed_at: null, max_attempts: 2 })
+    expect(await readRow(db.admin, id)).toMatchObject({
+      status: 'pending',
+      failure: null,
+      failure_code: null,
+      dead_letter_reason: null,
+      completed_at: null,
+      max_attempts: 2,
+    })
     expect(await worker.claimOne()).toMatchObject({ id, attempt: 2, maxAttempts: 2 })
   })
 
   it('gets its whole budget again when the counter is reset, and its attempts go on counting', async () => {
     const id = await failed(3)
-    await app().query(`update jobs.tb_job_run set status = 'pending', attempts = 0, run_at = now() - interval '1 s' where id = $1`, [id])
+    await app().query(
+      `update jobs.tb_job_run set status = 'pending', attempts = 0, run_at = now() - interval '1 s' where id = $1`,
+      [id],
+    )
     expect(await worker.claimOne()).toMatchObject({ id, attempt: 2, maxAttempts: 4 })
   })
 
@@ -107,7 +134,10 @@ describe('other updates', () => {
     ['failed', 'completed'],
   ])('from %s to %s are refused', async (from, to) => {
     const id = await insertJob(app(), { status: from })
-    await expect(setStatus(id, to)).rejects.toMatchObject({ code: 'ILLEGAL_TRANSITION', message: expect.stringContaining(`is ${from} and cannot be set to ${to}`) })
+    await expect(setStatus(id, to)).rejects.toMatchObject({
+      code: 'ILLEGAL_TRANSITION',
+      message: expect.stringContaining(`is ${from} and cannot be set to ${to}`),
+    })
     expect(await readRow(db.admin, id)).toMatchObject({ status: from })
   })
 
@@ -120,12 +150,17 @@ describe('other updates', () => {
     ['running', `input_data = '{}'`],
   ])('of a %s row that set %s are refused', async (status, assignment) => {
     const id = await insertJob(app(), { status })
-    await expect(app().query(`update jobs.tb_job_run set ${assignment} where id = $1`, [id])).rejects.toMatchObject({ code: 'IMMUTABLE_COLUMN' })
+    await expect(app().query(`update jobs.tb_job_run set ${assignment} where id = $1`, [id])).rejects.toMatchObject({
+      code: 'IMMUTABLE_COLUMN',
+    })
   })
 
   it('of what is not the queue’s business pass', async () => {
     const id = await insertJob(app())
-    await app().query(`update jobs.tb_job_run set entity_pk = '9', input_data = '{"a": 1}', execution_type = 'HTTP' where id = $1`, [id])
+    await app().query(
+      `update jobs.tb_job_run set entity_pk = '9', input_data = '{"a": 1}', execution_type = 'HTTP' where id = $1`,
+      [id],
+    )
     expect(await readRow(db.admin, id)).toMatchObject({ entity_pk: '9', input_data: { a: 1 }, execution_type: 'http' })
   })
 })
@@ -135,7 +170,11 @@ describe('DELETE', () => {
     const pending = await insertJob(app(), { priority: 200 })
     const running = await insertJob(app())
     const job = await worker.claimOne()
-    expect(await notificationsOf('ergon_cancel', () => app().query('delete from jobs.tb_job_run where id = any ($1)', [[pending, running]]))).toEqual([running])
+    expect(
+      await notificationsOf('ergon_cancel', () =>
+        app().query('delete from jobs.tb_job_run where id = any ($1)', [[pending, running]]),
+      ),
+    ).toEqual([running])
     expect(await scalar(db.admin, 'select count(*)::int from jobs.tb_job_queue')).toBe(0)
     expect(await completeJob(db.as('ergon_worker'), { ...emptyRecord, id: running, fence: job.fence })).toBe(false)
     expect(await readLate(db.admin, running)).toEqual({})

@@ -1,7 +1,18 @@
 import { ERROR_CATALOGUE, type ErrorCode } from '../errors/error-catalogue.ts'
 import { ErgonError } from '../errors/ergon-error.ts'
 
-const UNREACHABLE = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EACCES', 'EPIPE'])
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EACCES',
+  'EPIPE',
+])
 /** Wrong password, no such role, no such database, no right to connect. */
 const REFUSED = new Set(['28000', '28P01', '3D000', '42501'])
 /** Shutting down, starting up, crashed, too many connections. */
@@ -18,10 +29,18 @@ export function translateDatabaseError(error: unknown, description: string): unk
   const code = codeOf(error)
   const reason = error.message === '' ? code : error.message
   if (UNREACHABLE.has(code) || UNAVAILABLE.has(code) || /timeout exceeded|Connection terminated/i.test(error.message)) {
-    return new ErgonError('DATABASE_UNREACHABLE', `PostgreSQL at ${description} cannot be reached: ${reason}. Is the server running, and is DATABASE_URL right?`, { cause: error })
+    return new ErgonError(
+      'DATABASE_UNREACHABLE',
+      `PostgreSQL at ${description} cannot be reached: ${reason}. Is the server running, and is DATABASE_URL right?`,
+      { cause: error },
+    )
   }
   if (REFUSED.has(code) && isConnectionPhase(error)) {
-    return new ErgonError('DATABASE_REFUSED', `PostgreSQL at ${description} refused the connection: ${reason}. Check the user, password and database name of DATABASE_URL`, { cause: error })
+    return new ErgonError(
+      'DATABASE_REFUSED',
+      `PostgreSQL at ${description} refused the connection: ${reason}. Check the user, password and database name of DATABASE_URL`,
+      { cause: error },
+    )
   }
   return error
 }

@@ -60,7 +60,12 @@ export function createPool(url: string, options: PoolOptions): DatabasePool {
 }
 
 /** Runs one statement and checks each row; a row that does not fit is a fault of ours and throws. */
-export async function queryRows<Row extends z.ZodType>(db: Database, row: Row, text: string, values: readonly unknown[]): Promise<z.output<Row>[]> {
+export async function queryRows<Row extends z.ZodType>(
+  db: Database,
+  row: Row,
+  text: string,
+  values: readonly unknown[],
+): Promise<z.output<Row>[]> {
   const result = await db.query(text, values)
   return result.rows.map((value) => row.parse(value))
 }

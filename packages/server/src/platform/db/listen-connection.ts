@@ -49,13 +49,18 @@ export class ListenConnection {
   /** Runs a statement in the listening session; throws while there is none. */
   async query(text: string, values: readonly unknown[]): Promise<unknown[]> {
     if (this.#client === null) throw new Error('the listening connection is being replaced')
-    const result = await this.#client.query(text, [...values])
-    return result.rows
+    const { rows }: { rows: unknown[] } = await this.#client.query(text, [...values])
+    return rows
   }
 
   async #connect(): Promise<void> {
     const { url, applicationName, channels, onConnect } = this.#options
-    const client = new pg.Client({ connectionString: url, application_name: applicationName, keepAlive: true, connectionTimeoutMillis: 10_000 })
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: applicationName,
+      keepAlive: true,
+      connectionTimeoutMillis: 10_000,
+    })
     // Before it is in use an error rejects connect() as well; afterwards 'end' follows it.
     client.on('error', () => {})
     try {

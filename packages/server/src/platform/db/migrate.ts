@@ -64,13 +64,18 @@ async function refuseOldServer(db: Database, description: string): Promise<void>
     [],
   )
   if (server !== undefined && server.number >= OLDEST_SERVER) return
-  throw new ErgonError('DATABASE_TOO_OLD', `PostgreSQL at ${description} is version ${server?.name ?? 'unknown'}; Ergon needs 15 or newer`)
+  throw new ErgonError(
+    'DATABASE_TOO_OLD',
+    `PostgreSQL at ${description} is version ${server?.name ?? 'unknown'}; Ergon needs 15 or newer`,
+  )
 }
 
 /** By try-lock: a waiting session would hold a snapshot that `create index concurrently` waits for, and both would wait for ever. */
 async function lock(client: pg.PoolClient): Promise<void> {
   for (;;) {
-    const { rows } = await client.query<{ locked: boolean }>(`select pg_try_advisory_lock(hashtextextended('ergon.migrate', 0)) as locked`)
+    const { rows } = await client.query<{ locked: boolean }>(
+      `select pg_try_advisory_lock(hashtextextended('ergon.migrate', 0)) as locked`,
+    )
     if (rows[0]?.locked === true) return
     await sleep(LOCK_POLL_MS)
   }
@@ -100,7 +105,12 @@ async function inspect(db: Database): Promise<{ isOurs: boolean; hasJobs: boolea
 }
 
 function readApplied(db: Database): Promise<Applied[]> {
-  return queryRows(db, appliedSchema, 'select version, name, checksum from jobs.tb_schema_migration order by version', [])
+  return queryRows(
+    db,
+    appliedSchema,
+    'select version, name, checksum from jobs.tb_schema_migration order by version',
+    [],
+  )
 }
 
 function refuseForeignHistory(applied: Applied[], migrations: Migration[]): void {
@@ -164,7 +174,11 @@ async function dropInvalidIndexes(client: pg.PoolClient): Promise<void> {
 }
 
 function record(client: pg.PoolClient, { version, name, checksum }: Migration): Promise<unknown> {
-  return client.query('insert into jobs.tb_schema_migration (version, name, checksum) values ($1, $2, $3)', [version, name, checksum])
+  return client.query('insert into jobs.tb_schema_migration (version, name, checksum) values ($1, $2, $3)', [
+    version,
+    name,
+    checksum,
+  ])
 }
 
 async function inOneTransaction(client: pg.PoolClient, work: () => Promise<void>): Promise<void> {

@@ -28,7 +28,7 @@ const REPEAT_MARK = /^-- ergon: repeat until nothing changes$/m
 /** Every migration of this build, in order. */
 export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> {
   const migrations: Migration[] = []
-  for (const file of (await readdir(folder)).sort()) {
+  for (const file of (await readdir(folder)).toSorted()) {
     const [, version, name] = FILE_NAME.exec(file) ?? []
     if (version === undefined || name === undefined) continue
     const sql = await readFile(path.join(folder, file), 'utf8')

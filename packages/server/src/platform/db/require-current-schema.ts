@@ -15,9 +15,15 @@ export async function requireCurrentSchema(db: Database, url: string): Promise<v
   if (found === newest) return
   const where = `the database at ${describeDatabase(url)}`
   if (found > newest) {
-    throw new ErgonError('MIGRATION_FROM_NEWER_VERSION', `${where} is at migration ${found}, this version of Ergon ends at ${newest}: use the newer Ergon that migrated it`)
+    throw new ErgonError(
+      'MIGRATION_FROM_NEWER_VERSION',
+      `${where} is at migration ${found}, this version of Ergon ends at ${newest}: use the newer Ergon that migrated it`,
+    )
   }
-  throw new ErgonError('SCHEMA_OUTDATED', `${where} is at migration ${found} of ${newest}: run \`ergon migrate\` with its owner's DATABASE_URL`)
+  throw new ErgonError(
+    'SCHEMA_OUTDATED',
+    `${where} is at migration ${found} of ${newest}: run \`ergon migrate\` with its owner's DATABASE_URL`,
+  )
 }
 
 async function readVersion(db: Database): Promise<number> {

@@ -1,7 +1,10 @@
 import type { Database, DatabasePool } from './database.ts'
 
 /** Runs `work` in one transaction on one connection: commits when it resolves, rolls back when it throws. */
-export async function inTransaction<Result>(pool: DatabasePool, work: (db: Database) => Promise<Result>): Promise<Result> {
+export async function inTransaction<Result>(
+  pool: DatabasePool,
+  work: (db: Database) => Promise<Result>,
+): Promise<Result> {
   const client = await pool.connect()
   let broken = false
   try {

@@ -76,6 +76,18 @@ export class EmbeddedPostgres {
     clearTimeout(forced)
   }
 
+  /** Whether this object started the server it uses. */
+  get isOurs(): boolean {
+    return this.#server !== null
+  }
+
+  /** Resolves when a server that this object started has ended, asked or unasked; at once when it started none. */
+  async ended(): Promise<void> {
+    const child = this.#server?.child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    await once(child, 'exit')
+  }
+
   async #start(): Promise<string> {
     const user = this.#serverUser()
     const password = await this.#prepareFolders(user)
@@ -133,7 +145,10 @@ export class EmbeddedPostgres {
         return running
       }
       if (performance.now() > deadline) {
-        throw new ErgonError('DATABASE_START_FAILED', `the running PostgreSQL of ${this.#folders.home} (process ${running.pid}) does not answer; see ${this.#folders.log}`)
+        throw new ErgonError(
+          'DATABASE_START_FAILED',
+          `the running PostgreSQL of ${this.#folders.home} (process ${running.pid}) does not answer; see ${this.#folders.log}`,
+        )
       }
       await sleep(POLL_MS)
     }
@@ -143,13 +158,22 @@ export class EmbeddedPostgres {
     const { port } = this.#options
     if (port === null || (running.listensOnTcp && running.port === port)) return
     const where = running.listensOnTcp ? `port ${running.port}` : 'its unix socket only'
-    throw new ErgonError('ALREADY_RUNNING', `the database of ${this.#folders.home} runs on ${where}, not on port ${port}: stop it first, or leave the port out`)
+    throw new ErgonError(
+      'ALREADY_RUNNING',
+      `the database of ${this.#folders.home} runs on ${where}, not on port ${port}: stop it first, or leave the port out`,
+    )
   }
 
   async #launch(user: OsUser, password: string): Promise<Postmaster> {
     const { initdb, postgres } = await findPostgresBinaries(this.#options.cache, user)
     await initialiseData(this.#folders, initdb, user, password)
-    const command = { postgres, dataFolder: this.#folders.data, settings: this.#settings(), user, logFile: this.#folders.log }
+    const command = {
+      postgres,
+      dataFolder: this.#folders.data,
+      settings: this.#settings(),
+      user,
+      logFile: this.#folders.log,
+    }
     const startedAt = performance.now()
     for (;;) {
       const server = await spawnServer(command)
@@ -162,7 +186,10 @@ export class EmbeddedPostgres {
       const log = await server.readLog()
       const isHeldByOrphans = /shared memory block|lock file .* already exists/s.test(log)
       if (!isHeldByOrphans || performance.now() - startedAt > STOP_TIMEOUT_MS) {
-        throw new ErgonError('DATABASE_START_FAILED', `PostgreSQL did not start; the end of ${this.#folders.log}: ${log}`)
+        throw new ErgonError(
+          'DATABASE_START_FAILED',
+          `PostgreSQL did not start; the end of ${this.#folders.log}: ${log}`,
+        )
       }
       if (performance.now() - startedAt > ORPHAN_PATIENCE_MS) await this.#endOrphans()
       await sleep(100)
@@ -188,7 +215,8 @@ export class EmbeddedPostgres {
     const deadline = performance.now() + START_TIMEOUT_MS
     while (!failed.signal.aborted) {
       const running = await findPostmaster(this.#folders.data)
-      if (running?.pid === child.pid && running !== null && (await this.#answers(password, running.port))) return running
+      if (running?.pid === child.pid && running !== null && (await this.#answers(password, running.port)))
+        return running
       if (performance.now() > deadline) child.kill('SIGQUIT')
       await sleep(POLL_MS)
     }
@@ -235,7 +263,11 @@ export class EmbeddedPostgres {
   }
 
   #client(password: string, port: number): pg.Client {
-    const client = new pg.Client({ connectionString: this.#url(password, port, 'postgres'), application_name: 'ergon-start', connectionTimeoutMillis: 5_000 })
+    const client = new pg.Client({
+      connectionString: this.#url(password, port, 'postgres'),
+      application_name: 'ergon-start',
+      connectionTimeoutMillis: 5_000,
+    })
     client.on('error', () => {})
     return client
   }

@@ -6,11 +6,17 @@ import { promisify } from 'node:util'
 import { ErgonError } from '../errors/ergon-error.ts'
 import type { OsUser } from '../process/os-user.ts'
 import type { PostgresFolders } from './postgres-folders.ts'
+import { SERVER_ENVIRONMENT } from './server-process.ts'
 
 const run = promisify(execFile)
 
 /** Makes the data folder if it is not there. It gets its name when it is complete, so a kill in between leaves none. */
-export async function initialiseData(folders: PostgresFolders, initdb: string, user: OsUser, password: string): Promise<void> {
+export async function initialiseData(
+  folders: PostgresFolders,
+  initdb: string,
+  user: OsUser,
+  password: string,
+): Promise<void> {
   if (await hasData(folders.data, user)) return
   const unfinished = `${folders.data}.new`
   const passwordFile = path.join(folders.socket, `password-${randomBytes(4).toString('hex')}`)
@@ -33,12 +39,14 @@ export async function initialiseData(folders: PostgresFolders, initdb: string, u
         ['--builtin-locale', 'C.UTF-8'],
         ['--no-instructions'],
       ].flat(),
-      { uid: user.uid, gid: user.gid, cwd: '/', env: { LC_ALL: 'C', PATH: process.env['PATH'] } },
+      { uid: user.uid, gid: user.gid, cwd: '/', env: SERVER_ENVIRONMENT },
     )
     await rename(unfinished, folders.data)
   } catch (error) {
     const reason = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error)
-    throw new ErgonError('DATABASE_START_FAILED', `the data folder ${folders.data} could not be made: ${reason}`, { cause: error })
+    throw new ErgonError('DATABASE_START_FAILED', `the data folder ${folders.data} could not be made: ${reason}`, {
+      cause: error,
+    })
   } finally {
     await rm(passwordFile, { force: true })
     await rm(unfinished, { recursive: true, force: true })

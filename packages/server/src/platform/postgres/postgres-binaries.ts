@@ -84,7 +84,8 @@ async function complete(folder: string): Promise<void> {
     const file = path.join(folder, path.relative('native', source))
     if (!(await exists(link))) await symlink(path.relative(path.dirname(link), file), link).catch(ignoreExisting)
   }
-  for (const program of Object.values(binariesIn(folder))) {
+  const { initdb, postgres } = binariesIn(folder)
+  for (const program of [initdb, postgres]) {
     await access(program, 0o1).catch(() => chmod(program, 0o755))
   }
 }

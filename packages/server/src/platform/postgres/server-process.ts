@@ -3,6 +3,9 @@ import { mkdir, open, readFile, stat, truncate } from 'node:fs/promises'
 import path from 'node:path'
 import type { OsUser } from '../process/os-user.ts'
 
+/** All that PostgreSQL's programs see of our environment: none of it. */
+export const SERVER_ENVIRONMENT = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin' }
+
 const MAX_LOG_BYTES = 10 * 1024 * 1024
 
 export interface ServerCommand {
@@ -23,7 +26,13 @@ export interface ServerProcess {
  * Starts the server as a process of its own session, so that a Ctrl-C meant for us does not reach it, and asks the
  * kernel to shut it down (SIGINT, fast) when we die: nobody would be left to stop it.
  */
-export async function spawnServer({ postgres, dataFolder, settings, user, logFile }: ServerCommand): Promise<ServerProcess> {
+export async function spawnServer({
+  postgres,
+  dataFolder,
+  settings,
+  user,
+  logFile,
+}: ServerCommand): Promise<ServerProcess> {
   await mkdir(path.dirname(logFile), { recursive: true, mode: 0o700 })
   const log = await open(logFile, 'a', 0o600)
   try {
@@ -33,14 +42,18 @@ export async function spawnServer({ postgres, dataFolder, settings, user, logFil
       size = 0
     }
     const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-    const child = spawn('setpriv', ['--pdeathsig', 'INT', '--no-new-privs', '--', postgres, '-D', dataFolder, ...options], {
-      uid: user.uid,
-      gid: user.gid,
-      cwd: '/',
-      env: { LC_ALL: 'C', PATH: process.env['PATH'] },
-      detached: true,
-      stdio: ['ignore', log.fd, log.fd],
-    })
+    const child = spawn(
+      'setpriv',
+      ['--pdeathsig', 'INT', '--no-new-privs', '--', postgres, '-D', dataFolder, ...options],
+      {
+        uid: user.uid,
+        gid: user.gid,
+        cwd: '/',
+        env: SERVER_ENVIRONMENT,
+        detached: true,
+        stdio: ['ignore', log.fd, log.fd],
+      },
+    )
     child.unref()
     return { child, readLog: async () => (await readFrom(logFile, size)).slice(-2_000).trim() }
   } finally {
