@@ -11,6 +11,7 @@ from . import syscalls
 from .cgroup.detect import CgroupMounts, read_mounts
 
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_SECONDS: Final = 20
 
 
 def die_with(parent: int) -> None:
@@ -36,8 +37,14 @@ def run_inside(body: Callable[[CgroupMounts], int]) -> int:
         os.close(alive_writing)
         os._exit(_inside(body, alive_reading))
     os.close(alive_reading)
+
+    def pass_on(received: int, frame: object) -> None:
+        os.kill(child, received)
+        # A stop that hangs ends by force: this process's death is the kernel's signal to end everything below it.
+        signal.alarm(_STOP_SECONDS)
+
     for number in _FORWARDED:
-        signal.signal(number, lambda received, frame: os.kill(child, received))
+        signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF
 
@@ -49,7 +56,7 @@ def _inside(body: Callable[[CgroupMounts], int], alive_reading: int) -> int:
         poller.register(alive_reading, select.POLLIN)
         if poller.poll(0):
             return 1
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+        # Stop signals stay blocked until the body has handlers: PID 1 would lose them, blocked they wait.
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", "/proc", "proc", flags)
         mounts = read_mounts()

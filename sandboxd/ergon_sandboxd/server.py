@@ -45,6 +45,7 @@ class Server:
         for number in (signal.SIGCHLD, *_STOP_SIGNALS):
             signal.signal(number, _wake_up_only)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         self._announce()
         while not self._stopping:
             poller = select.poll()

@@ -270,11 +270,7 @@ def test_dies_with_its_parent(own: LiveSandboxd) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     parent.stdout.close()
-    # The socket's file stays, as after any SIGKILL, but nobody listens once the last process is gone.
-    with pytest.raises(ConnectionRefusedError):
-        while time.monotonic() < deadline:
-            Client(own.socket).close()
-            time.sleep(0.01)
+    assert own.leaves() == [] and not own.socket.exists(), "a stop, not a crash: nothing waits for the next start"
 
 
 def test_the_host_mount_table_shows_nothing(sandboxd: Path, environment: str) -> None:
@@ -291,7 +287,8 @@ def test_the_hosts_devices_stay_roots(sandboxd: Path, environment: str) -> None:
     run(sandboxd, environment, "pass")
     for name in ("null", "zero", "urandom", "tty"):
         found = Path("/dev", name).stat()
-        assert (found.st_uid, found.st_mode & 0o777) == (0, 0o666), name
+        # Other programs of this machine may have handed a device to their containers; our uids begin here.
+        assert found.st_uid < 1 << 30 and found.st_mode & 0o777 == 0o666, name
 
 
 def test_sandboxd_is_small(sandboxd: Path, daemon: LiveSandboxd) -> None:
