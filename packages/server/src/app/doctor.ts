@@ -158,7 +158,7 @@ async function examineDatabase({ databaseUrl }: Settings): Promise<Finding> {
 
 function examineSettings(settings: Settings, sources: LoadedSettings['sources']): Finding[] {
   return (Object.keys(SETTING_VARIABLES) as (keyof Settings)[]).map((key) => {
-    const shown = key === 'databaseUrl' ? (settings.databaseUrl === null ? 'embedded' : '(set)') : settings[key]
+    const shown = key === 'databaseUrl' && settings.databaseUrl !== null ? '(set)' : (settings[key] ?? 'none')
     return {
       check: `setting ${SETTING_VARIABLES[key]}`,
       ok: true,

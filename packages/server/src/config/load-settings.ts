@@ -19,6 +19,9 @@ const settingsSchema = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
     .nullable(),
+  /** Debian mirrors that environments are built from; null is deb.debian.org. */
+  debianMirror: z.url().nullable(),
+  debianSecurityMirror: z.url().nullable(),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>
@@ -42,6 +45,8 @@ export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     environments: path.join(home === undefined || home === '' ? defaultHome : home, 'environments'),
     cache: defaultFolder(env, 'XDG_CACHE_HOME', '.cache', '/var/cache/ergon'),
     databaseUrl: null,
+    debianMirror: null,
+    debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',
   }
   const values: Record<string, unknown> = {}

@@ -7,6 +7,8 @@ export const SETTING_VARIABLES = {
   cache: 'ERGON_CACHE',
   environments: 'ERGON_ENVIRONMENTS',
   databaseUrl: 'DATABASE_URL',
+  debianMirror: 'ERGON_DEBIAN_MIRROR',
+  debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
@@ -19,6 +21,8 @@ export const SETTING_SUMMARIES = {
   environments: 'Where environments are; by default the folder environments in the data folder.',
   databaseUrl:
     "The application's PostgreSQL, version 15 or newer. Without it an embedded server runs in the data folder.",
+  debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
+  debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   logLevel:
     'silent, error, warn, info or debug; by default warn in development, info elsewhere. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { findInstallLocation } from '../../app/install-location.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { homePaths } from '../../config/home-paths.ts'
-import { loadSettings } from '../../config/load-settings.ts'
+import { loadSettings, type Settings } from '../../config/load-settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import { buildEnvironment } from '../../sandbox/environments/build-environment.ts'
@@ -31,8 +31,9 @@ export function addEnvCommand(program: Command): void {
         definitionFile: await findDefinition(name),
         environmentsDir: paths.environments,
         cacheDir: settings.cache,
-        ...(options.locked === undefined ? {} : { lockFile: options.locked }),
-        ...(options.refresh ? { refresh: true } : {}),
+        mirrors: chosenMirrors(settings),
+        refresh: options.refresh,
+        ...(options.locked === undefined ? {} : { locked: options.locked }),
         onProgress: (line) => process.stderr.write(`${line}\n`),
       })
       process.stdout.write(
@@ -68,6 +69,13 @@ export function addEnvCommand(program: Command): void {
           ]),
         )
     })
+}
+
+function chosenMirrors({ debianMirror, debianSecurityMirror }: Settings) {
+  return {
+    ...(debianMirror === null ? {} : { main: debianMirror }),
+    ...(debianSecurityMirror === null ? {} : { security: debianSecurityMirror }),
+  }
 }
 
 async function findDefinition(name: string): Promise<string> {
