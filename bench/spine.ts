@@ -42,8 +42,18 @@ const spine: Benchmark = {
       return [
         figureOf('fork_exec_ms', floor.fork_exec, 'ms'),
         figureOf('crun_true_ms', floor.crun, 'ms', { reference: forkExec }),
-        figureOf('claim_to_verdict_ms', samples.map((each) => each.claimToVerdictMs), 'ms', { reference: crun }),
-        figureOf('insert_to_verdict_ms', samples.map((each) => each.insertToVerdictMs), 'ms', { reference: crun }),
+        figureOf(
+          'claim_to_verdict_ms',
+          samples.map((each) => each.claimToVerdictMs),
+          'ms',
+          { reference: crun },
+        ),
+        figureOf(
+          'insert_to_verdict_ms',
+          samples.map((each) => each.insertToVerdictMs),
+          'ms',
+          { reference: crun },
+        ),
         figureOf('worker_rss_mb', [rss.workerMb], 'MB', { target: { comparison: '<=', bound: 128 } }),
         figureOf('sandboxd_rss_mb', [rss.sandboxdMb], 'MB', { target: { comparison: '<=', bound: 30 } }),
       ]
@@ -62,12 +72,24 @@ interface Floor {
 
 async function measureFloor(rootFs: string, rounds: number): Promise<Floor> {
   const script = path.join(import.meta.dirname, 'spine_floor.py')
-  const { stdout } = await promisify(execFile)('unshare', ['--mount', '--propagation', 'private', '--', '/usr/bin/python3', script, rootFs, String(rounds)])
+  const { stdout } = await promisify(execFile)('unshare', [
+    '--mount',
+    '--propagation',
+    'private',
+    '--',
+    '/usr/bin/python3',
+    script,
+    rootFs,
+    String(rounds),
+  ])
   return JSON.parse(stdout) as Floor
 }
 
 /** By the database's clock: the claim writes started_at, the verdict completed_at. */
-async function runPassJob(db: Database, envVersion: string): Promise<{ claimToVerdictMs: number; insertToVerdictMs: number }> {
+async function runPassJob(
+  db: Database,
+  envVersion: string,
+): Promise<{ claimToVerdictMs: number; insertToVerdictMs: number }> {
   const id = await submitPayload(db, {
     schema_version: '1.0',
     job_id: randomUUID(),
@@ -82,7 +104,8 @@ async function runPassJob(db: Database, envVersion: string): Promise<{ claimToVe
       [id],
     )
     const row = rows[0] as { status: string; claim_ms: string; insert_ms: string } | undefined
-    if (row?.status === 'completed') return { claimToVerdictMs: Number(row.claim_ms), insertToVerdictMs: Number(row.insert_ms) }
+    if (row?.status === 'completed')
+      return { claimToVerdictMs: Number(row.claim_ms), insertToVerdictMs: Number(row.insert_ms) }
     if (row !== undefined) throw new Error(`job ${id} ended as ${row.status}`)
     await sleep(2)
   }
@@ -91,7 +114,9 @@ async function runPassJob(db: Database, envVersion: string): Promise<{ claimToVe
 async function readRss(db: Database, sandboxdSocket: string): Promise<{ workerMb: number; sandboxdMb: number }> {
   const { rows } = await db.query('select pid from jobs.tb_job_worker order by heartbeat_at desc limit 1')
   const worker = (rows[0] as { pid: number } | undefined)?.pid ?? 0
-  const sandboxds = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(`--socket\u0000${sandboxdSocket}\u0000`))
+  const sandboxds = readdirSync('/proc').filter(
+    (pid) => /^\d+$/.test(pid) && commandLine(pid).includes(`--socket\u0000${sandboxdSocket}\u0000`),
+  )
   return { workerMb: residentMb(String(worker)), sandboxdMb: Math.max(...sandboxds.map(residentMb)) }
 }
 
