@@ -10,7 +10,7 @@ import { resolveEnvironment } from '../../src/sandbox/environments/installed-env
 
 /** The environment that set-up built: not another build, which would take a minute. */
 const { settings } = loadSettings(process.env)
-const environment = await resolveEnvironment(homePaths(settings.home).environments, 'python-sci')
+const environment = await resolveEnvironment(homePaths(settings).environments, 'python-sci')
 const { rootFs, lock } = environment
 
 test('no file gives privilege, and all belong to root or a system group', async () => {
@@ -71,4 +71,19 @@ test('every module is compiled, so that a start writes nothing', async () => {
     name.endsWith('.py'),
   )
   expect(compiled).toHaveLength(sources.length)
+})
+
+test('every compiled Python module is valid whatever the time of its source', async () => {
+  const { stdout } = await promisify(execFile)('find', [path.join(rootFs, 'usr/lib'), '-name', '*.pyc'], {
+    maxBuffer: 1 << 24,
+  })
+  const files = stdout.split('\n').filter((file) => file !== '')
+  expect(files.length).toBeGreaterThan(1_000)
+  const stale: string[] = []
+  for (const file of files) {
+    const header = (await readFile(file)).subarray(0, 8)
+    // PEP 552: flag 1 is hash-based, flag 2 would have the source read and hashed at each import.
+    if (header.readUInt32LE(4) !== 1) stale.push(file)
+  }
+  expect(stale).toEqual([])
 })

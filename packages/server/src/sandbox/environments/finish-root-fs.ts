@@ -89,9 +89,12 @@ async function compilePython(rootFs: string): Promise<void> {
   await runInside(rootFs, 'compiling Python modules', [
     '/usr/bin/python3',
     '-I',
+    // Or the compiler's own imports would leave ordinary .pyc files, which are stale once times are made equal.
+    '-B',
     '-m',
     'compileall',
     '-q',
+    '-f',
     '--invalidation-mode',
     'unchecked-hash',
     ...folders.map((name) => `/usr/lib/${name}`),
