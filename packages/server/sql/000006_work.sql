@@ -1,5 +1,6 @@
 -- What a worker does. Rows are found by `= any (array)`: a join may be planned while the table is small, kept, and then
--- scan a large one. Each call is one transaction; the live row is locked before the wide row; a wide row that an
+-- scan a large one. A planner setting that is off counts as a huge cost until PostgreSQL 17, and would start the JIT compiler
+-- for each call (300 ms). Two arrays' worth of rows are joined by hash: a nested loop is quadratic in the batch. Each call is one transaction; the live row is locked before the wide row; a wide row that an
 -- application changed meanwhile wins, and the live row that no longer fits it goes.
 
 -- Workers ------------------------------------------------------------------------------------------------------------
@@ -24,6 +25,7 @@ create function jobs.heartbeat(p_worker_id uuid) returns table (job_id uuid, fen
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -55,7 +57,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_sort = off
+set jit = off
 as $$
   with recursive step (lane, service) as (
     select l.lane, s.service
@@ -77,56 +79,19 @@ as $$
   select step.lane, step.service from step;
 $$;
 
--- Takes the soonest ready jobs of each lane, at most that lane's free slots and never more than the worker registered.
-create function jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[])
-returns table (
-  id uuid, fence uuid, attempt integer, max_attempts integer, lane text, service_name text, operation text, execution_type text,
-  input_data text, runner_config text, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text,
-  timeout_seconds integer, deadline timestamptz, security_context text, traceparent text, execution_key text,
-  created_at timestamptz, project_id text, document_id text, document_revision_id text, target_object_id text
-)
-language plpgsql security definer
+-- Marks the soonest ready jobs of each lane as executing, at most that lane's free slots and `p_most` in all.
+create function jobs.take_ready_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid,
+                                     out taken_ids uuid[], out all_may_run_again boolean)
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_sort = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
-declare
-  worker jobs.tb_job_worker;
-  free_slots integer;
-  claim_fence uuid := gen_random_uuid();
-  claimed_ids uuid[];
-  all_may_run_again boolean;
-  found_count integer;
 begin
-  select * into worker from jobs.tb_job_worker w where w.worker_id = p_worker_id;
-  if not found then
-    perform jobs.refuse_unknown_worker(p_worker_id);
-  end if;
-  if worker.draining then
-    raise exception using
-      errcode = 'JB005',
-      message = format('WORKER_DRAINING: worker %s is draining and claims nothing', p_worker_id);
-  end if;
-  if not p_lanes <@ worker.lanes then
-    raise exception using
-      errcode = 'JB006',
-      message = format('LANE_NOT_REGISTERED: worker %s registered the lanes %s, not all of %s', p_worker_id, worker.lanes, p_lanes);
-  end if;
-  select worker.slots - count(*) into free_slots
-  from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id;
-  if free_slots <= 0 then
-    return;
-  end if;
-  if worker.heartbeat_at + worker.lease <= clock_timestamp() then
-    -- It speaks, so it lives (the database was away); without this the next rescue would take what is claimed here.
-    update jobs.tb_job_worker w set heartbeat_at = clock_timestamp() where w.worker_id = p_worker_id;
-  end if;
-
   with soonest as materialized (
     select c.job_id
     from unnest(p_lanes, p_slots) l (lane, slots)
@@ -146,21 +111,81 @@ begin
       limit l.slots
     ) c
     order by c.priority, c.seq
-    limit free_slots
+    limit p_most
   ), taken as (
     update jobs.tb_job_queue q
     set state = 'executing',
         attempt = q.attempt + 1,
         worker_id = p_worker_id,
-        fence = claim_fence,
+        fence = p_fence,
         -- The grace is what a worker has to notice a time-out itself, end the job and record it.
         deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
     where q.job_id = any (array(select s.job_id from soonest s))
     returning q.job_id, q.retry_when_lost, q.priority, q.seq
   )
-  select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into claimed_ids, all_may_run_again
+  select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into taken_ids, all_may_run_again
   from taken t;
-  if claimed_ids is null then
+end $$;
+
+-- How many jobs the worker may still take. Refuses a worker that may take none.
+create function jobs.count_free_slots(p_worker_id uuid, p_lanes text[]) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  worker jobs.tb_job_worker;
+begin
+  select * into worker from jobs.tb_job_worker w where w.worker_id = p_worker_id;
+  if not found then
+    perform jobs.refuse_unknown_worker(p_worker_id);
+  end if;
+  if worker.draining then
+    raise exception using
+      errcode = 'JB005',
+      message = format('WORKER_DRAINING: worker %s is draining and claims nothing', p_worker_id);
+  end if;
+  if not p_lanes <@ worker.lanes then
+    raise exception using
+      errcode = 'JB006',
+      message = format('LANE_NOT_REGISTERED: worker %s registered the lanes %s, not all of %s', p_worker_id, worker.lanes, p_lanes);
+  end if;
+  if worker.heartbeat_at + worker.lease <= clock_timestamp() then
+    -- It speaks, so it lives (the database was away); without this the next rescue would take what is claimed here.
+    update jobs.tb_job_worker w set heartbeat_at = clock_timestamp() where w.worker_id = p_worker_id;
+  end if;
+  return worker.slots - (select count(*) from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id);
+end $$;
+
+-- Takes ready jobs for a worker and says all that it needs to run them, soonest first.
+create function jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[])
+returns table (
+  id uuid, fence uuid, attempt integer, max_attempts integer, lane text, service_name text, operation text, execution_type text,
+  input_data text, runner_config text, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text,
+  timeout_seconds integer, deadline timestamptz, security_context text, traceparent text, execution_key text,
+  created_at timestamptz, project_id text, document_id text, document_revision_id text, target_object_id text
+)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set enable_nestloop = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
+  claim_fence uuid := gen_random_uuid();
+  claimed record;
+  started_count integer;
+begin
+  if free_slots <= 0 then
+    return;
+  end if;
+  claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
+  if claimed.taken_ids is null then
     return;
   end if;
 
@@ -179,22 +204,23 @@ begin
         failure_code = null,
         updated_at = clock_timestamp()
     from jobs.tb_job_queue q
-    where j.id = any (claimed_ids) and q.job_id = any (claimed_ids) and q.job_id = j.id and j.status = 'pending'
+    where j.id = any (claimed.taken_ids) and q.job_id = any (claimed.taken_ids) and q.job_id = j.id and j.status = 'pending'
     returning j.id, claim_fence, q.attempt, q.max_attempts, q.lane, j.service_name, j.operation, j.execution_type,
               j.input_data::text, j.runner_config::text, j.tenant_id, j.triggered_by, j.correlation_id, j.entity_type, j.entity_pk,
               q.timeout_seconds, q.deadline, j.security_context::text, j.traceparent, j.execution_key,
               j.created_at, j.project_id, j.document_id, j.document_revision_id, j.target_object_id
   )
-  select s.* from started s order by array_position(claimed_ids, s.id);
-  get diagnostics found_count = row_count;
+  select s.* from started s order by array_position(claimed.taken_ids, s.id);
+  get diagnostics started_count = row_count;
 
-  if found_count < cardinality(claimed_ids) then
+  if started_count < cardinality(claimed.taken_ids) then
     -- Cancelled or deleted by an application between our look and its commit.
     delete from jobs.tb_job_queue q
-    where q.job_id = any (claimed_ids)
-      and not exists (select from jobs.tb_job_run j where j.id = q.job_id and j.status = 'running');
+    where q.job_id = any (claimed.taken_ids)
+      and not exists (select from jobs.tb_job_run j
+                      where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
-  if all_may_run_again then
+  if claimed.all_may_run_again then
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
     perform set_config('synchronous_commit', 'off', true);
   end if;
@@ -293,11 +319,10 @@ create function jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[], p_outputs 
                                    p_logs text[], p_stdouts text[], p_stderrs text[], p_artifacts text[]) returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_nestloop = off
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_sort = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -453,6 +478,7 @@ create function jobs.rescue_jobs() returns table (retried_count integer, failed_
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   lost record;
@@ -512,6 +538,7 @@ create function jobs.promote_jobs() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   promoted_lanes text[];

@@ -260,80 +260,24 @@ CREATE OR REPLACE FUNCTION jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_s
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
+ SET enable_nestloop TO 'off'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
+ SET jit TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
-  worker jobs.tb_job_worker;
-  free_slots integer;
+  free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
-  claimed_ids uuid[];
-  all_may_run_again boolean;
-  found_count integer;
+  claimed record;
+  started_count integer;
 begin
-  select * into worker from jobs.tb_job_worker w where w.worker_id = p_worker_id;
-  if not found then
-    perform jobs.refuse_unknown_worker(p_worker_id);
-  end if;
-  if worker.draining then
-    raise exception using
-      errcode = 'JB005',
-      message = format('WORKER_DRAINING: worker %s is draining and claims nothing', p_worker_id);
-  end if;
-  if not p_lanes <@ worker.lanes then
-    raise exception using
-      errcode = 'JB006',
-      message = format('LANE_NOT_REGISTERED: worker %s registered the lanes %s, not all of %s', p_worker_id, worker.lanes, p_lanes);
-  end if;
-  select worker.slots - count(*) into free_slots
-  from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id;
   if free_slots <= 0 then
     return;
   end if;
-  if worker.heartbeat_at + worker.lease <= clock_timestamp() then
-    -- It speaks, so it lives (the database was away); without this the next rescue would take what is claimed here.
-    update jobs.tb_job_worker w set heartbeat_at = clock_timestamp() where w.worker_id = p_worker_id;
-  end if;
-
-  with soonest as materialized (
-    select c.job_id
-    from unnest(p_lanes, p_slots) l (lane, slots)
-    cross join lateral (
-      select q.job_id, q.priority, q.seq
-      from jobs.ready_services(array[l.lane]) s
-      cross join lateral (
-        select r.job_id, r.priority, r.seq
-        from jobs.tb_job_queue r
-        where r.state = 'ready' and r.lane = l.lane and r.service = s.service
-        order by r.priority, r.seq
-        limit l.slots
-        for update skip locked
-      ) q
-      where s.service = any (p_services)
-      order by q.priority, q.seq
-      limit l.slots
-    ) c
-    order by c.priority, c.seq
-    limit free_slots
-  ), taken as (
-    update jobs.tb_job_queue q
-    set state = 'executing',
-        attempt = q.attempt + 1,
-        worker_id = p_worker_id,
-        fence = claim_fence,
-        -- The grace is what a worker has to notice a time-out itself, end the job and record it.
-        deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
-    where q.job_id = any (array(select s.job_id from soonest s))
-    returning q.job_id, q.retry_when_lost, q.priority, q.seq
-  )
-  select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into claimed_ids, all_may_run_again
-  from taken t;
-  if claimed_ids is null then
+  claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
+  if claimed.taken_ids is null then
     return;
   end if;
 
@@ -352,22 +296,23 @@ begin
         failure_code = null,
         updated_at = clock_timestamp()
     from jobs.tb_job_queue q
-    where j.id = any (claimed_ids) and q.job_id = any (claimed_ids) and q.job_id = j.id and j.status = 'pending'
+    where j.id = any (claimed.taken_ids) and q.job_id = any (claimed.taken_ids) and q.job_id = j.id and j.status = 'pending'
     returning j.id, claim_fence, q.attempt, q.max_attempts, q.lane, j.service_name, j.operation, j.execution_type,
               j.input_data::text, j.runner_config::text, j.tenant_id, j.triggered_by, j.correlation_id, j.entity_type, j.entity_pk,
               q.timeout_seconds, q.deadline, j.security_context::text, j.traceparent, j.execution_key,
               j.created_at, j.project_id, j.document_id, j.document_revision_id, j.target_object_id
   )
-  select s.* from started s order by array_position(claimed_ids, s.id);
-  get diagnostics found_count = row_count;
+  select s.* from started s order by array_position(claimed.taken_ids, s.id);
+  get diagnostics started_count = row_count;
 
-  if found_count < cardinality(claimed_ids) then
+  if started_count < cardinality(claimed.taken_ids) then
     -- Cancelled or deleted by an application between our look and its commit.
     delete from jobs.tb_job_queue q
-    where q.job_id = any (claimed_ids)
-      and not exists (select from jobs.tb_job_run j where j.id = q.job_id and j.status = 'running');
+    where q.job_id = any (claimed.taken_ids)
+      and not exists (select from jobs.tb_job_run j
+                      where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
-  if all_may_run_again then
+  if claimed.all_may_run_again then
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
     perform set_config('synchronous_commit', 'off', true);
   end if;
@@ -399,11 +344,10 @@ CREATE OR REPLACE FUNCTION jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[],
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
+ SET enable_nestloop TO 'off'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
+ SET jit TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
@@ -452,6 +396,37 @@ begin
     where (g.job_id, g.fence) not in (select a.id, a.fence from unnest(accepted_ids, accepted_fences) a (id, fence));
   end if;
   return query select unnest(accepted_ids);
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.count_free_slots(p_worker_id uuid, p_lanes text[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  worker jobs.tb_job_worker;
+begin
+  select * into worker from jobs.tb_job_worker w where w.worker_id = p_worker_id;
+  if not found then
+    perform jobs.refuse_unknown_worker(p_worker_id);
+  end if;
+  if worker.draining then
+    raise exception using
+      errcode = 'JB005',
+      message = format('WORKER_DRAINING: worker %s is draining and claims nothing', p_worker_id);
+  end if;
+  if not p_lanes <@ worker.lanes then
+    raise exception using
+      errcode = 'JB006',
+      message = format('LANE_NOT_REGISTERED: worker %s registered the lanes %s, not all of %s', p_worker_id, worker.lanes, p_lanes);
+  end if;
+  if worker.heartbeat_at + worker.lease <= clock_timestamp() then
+    -- It speaks, so it lives (the database was away); without this the next rescue would take what is claimed here.
+    update jobs.tb_job_worker w set heartbeat_at = clock_timestamp() where w.worker_id = p_worker_id;
+  end if;
+  return worker.slots - (select count(*) from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id);
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.count_late(p_job_ids uuid[], p_operation text)
@@ -612,6 +587,7 @@ CREATE OR REPLACE FUNCTION jobs.heartbeat(p_worker_id uuid)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 begin
@@ -694,6 +670,7 @@ CREATE OR REPLACE FUNCTION jobs.promote_jobs()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   promoted_lanes text[];
@@ -720,6 +697,7 @@ CREATE OR REPLACE FUNCTION jobs.queue_jobs(p_job_ids uuid[])
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   woken_lane text;
@@ -761,7 +739,7 @@ CREATE OR REPLACE FUNCTION jobs.ready_services(p_lanes text[])
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   with recursive step (lane, service) as (
     select l.lane, s.service
@@ -920,6 +898,7 @@ CREATE OR REPLACE FUNCTION jobs.rescue_jobs()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   lost record;
@@ -1016,6 +995,53 @@ begin
   else
     perform pg_notify('ergon_lane', p_lane);
   end if;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.take_ready_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, OUT taken_ids uuid[], OUT all_may_run_again boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+begin
+  with soonest as materialized (
+    select c.job_id
+    from unnest(p_lanes, p_slots) l (lane, slots)
+    cross join lateral (
+      select q.job_id, q.priority, q.seq
+      from jobs.ready_services(array[l.lane]) s
+      cross join lateral (
+        select r.job_id, r.priority, r.seq
+        from jobs.tb_job_queue r
+        where r.state = 'ready' and r.lane = l.lane and r.service = s.service
+        order by r.priority, r.seq
+        limit l.slots
+        for update skip locked
+      ) q
+      where s.service = any (p_services)
+      order by q.priority, q.seq
+      limit l.slots
+    ) c
+    order by c.priority, c.seq
+    limit p_most
+  ), taken as (
+    update jobs.tb_job_queue q
+    set state = 'executing',
+        attempt = q.attempt + 1,
+        worker_id = p_worker_id,
+        fence = p_fence,
+        -- The grace is what a worker has to notice a time-out itself, end the job and record it.
+        deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
+    where q.job_id = any (array(select s.job_id from soonest s))
+    returning q.job_id, q.retry_when_lost, q.priority, q.seq
+  )
+  select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into taken_ids, all_may_run_again
+  from taken t;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_apply_user_transition()
