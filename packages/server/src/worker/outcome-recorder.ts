@@ -5,6 +5,7 @@ import { completeJob } from '../queue/complete.ts'
 import { failJob } from '../queue/fail.ts'
 import { releaseJobs } from '../queue/release.ts'
 import type { Database } from '../platform/db/database.ts'
+import { makeVisible } from '../platform/text/sanitise-output.ts'
 import type { ResourceUsage, RunnerOutcome } from '../runners/runner.ts'
 import type { Attempt } from './attempt.ts'
 
@@ -31,7 +32,12 @@ export interface OutcomeRecorder {
 export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeRecorder {
   const fail: OutcomeRecorder['fail'] = async ({ job, ...attempt }, failure, retryDelayMs, result) => {
     void attempt
-    const outcome = await failJob(db, { id: job.id, fence: job.fence, failure, retryDelayMs, ...result })
+    const record = { id: job.id, fence: job.fence, failure: sanitise(failure), retryDelayMs, ...result }
+    const outcome = await failJob(db, record).catch((error: unknown) => {
+      if (!isDataFault(error)) throw error
+      // The verdict stands whatever the job wrote: only its unstorable result is left out.
+      return failJob(db, { ...record, outputJson: null })
+    })
     logger.info(
       { jobId: job.id, attempt: job.attempt, category: failure.category, code: failure.code, outcome },
       'job failed',
@@ -56,6 +62,17 @@ export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeReco
   }
 }
 
+/** An exception's message and traceback are the job's own text: as hostile as what it prints. */
+function sanitise(failure: Failure): Failure {
+  const { details } = failure
+  const traceback = details?.traceback ?? null
+  return {
+    ...failure,
+    message: makeVisible(failure.message),
+    details: details === null ? null : { ...details, traceback: traceback === null ? null : makeVisible(traceback) },
+  }
+}
+
 /** Tries again until it succeeds or the attempt is known to be lost; the fence makes a repeated write harmless. */
 async function persistently(attempt: Attempt, logger: Logger, write: () => Promise<unknown>): Promise<void> {
   for (let delayMs = 100; ; delayMs = Math.min(MAX_RETRY_DELAY_MS, delayMs * 2)) {
@@ -63,7 +80,8 @@ async function persistently(attempt: Attempt, logger: Logger, write: () => Promi
       await write()
       return
     } catch (error) {
-      if (attempt.abortReason === 'lost' || attempt.abortReason === 'cancelled') throw error
+      // What the database cannot hold now it cannot hold later: a slot must not wait for it.
+      if (attempt.abortReason === 'lost' || attempt.abortReason === 'cancelled' || isDataFault(error)) throw error
       logger.warn({ err: error, jobId: attempt.job.id }, 'the outcome could not be written yet')
       await sleep(delayMs)
     }

@@ -21,9 +21,10 @@ export class OutputSanitiser {
   }
 }
 
-function makeVisible(text: string): string {
+/** The same for text that is text already, such as an exception's message: lone surrogates become U+FFFD too. */
+export function makeVisible(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this is about
-  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g, (character) => {
+  return text.toWellFormed().replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g, (character) => {
     const code = character.charCodeAt(0)
     if (code < 0x20) return String.fromCharCode(0x2400 + code)
     return code === 0x7f ? '\u2421' : REPLACEMENT
