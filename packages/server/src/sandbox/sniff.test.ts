@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { sniffFile } from './sniff.ts'
+import { SNIFF_BYTES, sniffFile } from './sniff.ts'
 
 const allowed = new Set(['png', 'svg', 'json', 'csv'])
 const png = Buffer.concat([
@@ -37,6 +37,28 @@ describe('sniffFile', () => {
       ok: false,
       code,
     })
+  })
+
+  it.each([
+    ['<!---->', false],
+    ['<!---->\n', false],
+    ['<svg ', true],
+    ['<svg width="1', true],
+  ])('looks once at an svg made of %j', (part, isSvg) => {
+    const head = Buffer.from(part.repeat(SNIFF_BYTES / part.length))
+    const startedAt = performance.now()
+    expect(sniffFile('a.svg', head, true, allowed).ok).toBe(isSvg)
+    expect(performance.now() - startedAt).toBeLessThan(200)
+  })
+
+  it.each([
+    ['\uFEFF <?xml version="1.0"?> <!-- a --><!-- <svg> --> <!DOCTYPE svg PUBLIC "x" "y"> <!----><svg>', true],
+    ['<!DOCTYPE svg [<!ENTITY a "b">]><svg>', false],
+    ['<!-- never closed <svg>', false],
+    ['<svgx>', false],
+    ['', false],
+  ])('knows whether %j is an svg', (text, isSvg) => {
+    expect(sniffFile('a.svg', Buffer.from(text), true, allowed).ok).toBe(isSvg)
   })
 
   it('refuses a csv that is not text', () => {

@@ -74,9 +74,41 @@ function checkText(_head: Buffer, isText: boolean): string | null {
 
 function checkSvg(head: Buffer, isText: boolean): string | null {
   if (!isText) return 'is not UTF-8 text'
-  const root =
-    /^\uFEFF?\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--[\s\S]*?-->\s*)*(?:<!DOCTYPE svg[^>[]*>\s*)?(?:<!--[\s\S]*?-->\s*)*<svg[\s>]/i
-  return root.test(head.toString('utf8')) ? null : 'its root element is not svg'
+  const text = head.toString('utf8')
+  const root = findRoot(text)
+  return /^<svg[\s>]$/i.test(text.slice(root, root + 5)) ? null : 'its root element is not svg'
+}
+
+/**
+ * Where the root element of an svg begins: behind declaration, comments and document type. Looks at each character
+ * once; as one regular expression this backtracks for years over a file of comments.
+ */
+function findRoot(text: string): number {
+  let at = skipPart(text, skipBlanks(text, 0), '<?xml', '?>')
+  at = skipPart(text, skipComments(text, at), '<!doctype svg', '>')
+  return skipComments(text, at)
+}
+
+function skipComments(text: string, from: number): number {
+  for (let at = from; ; ) {
+    const next = skipPart(text, at, '<!--', '-->')
+    if (next === at) return at
+    at = next
+  }
+}
+
+/** Behind the part and the blanks that follow it, or `from` when it is not there, not closed, or a document type with a subset. */
+function skipPart(text: string, from: number, begin: string, end: string): number {
+  if (text.slice(from, from + begin.length).toLowerCase() !== begin) return from
+  const closed = text.indexOf(end, from + begin.length)
+  if (closed < 0 || (end === '>' && text.slice(from, closed).includes('['))) return from
+  return skipBlanks(text, closed + end.length)
+}
+
+function skipBlanks(text: string, from: number): number {
+  const visible = /[^\s\uFEFF]/g
+  visible.lastIndex = from
+  return visible.exec(text)?.index ?? text.length
 }
 
 function measurePicture(format: ArtifactFormat, head: Buffer): { width: number | null; height: number | null } {
@@ -101,7 +133,8 @@ function measureSvg(text: string): {
   width: number | null
   height: number | null
 } {
-  const root = /<svg\b[^>]*>/i.exec(text)?.[0] ?? ''
+  const begin = findRoot(text)
+  const root = text.slice(begin, text.indexOf('>', begin) + 1)
   const size = (attribute: string): number | null => {
     const match = new RegExp(`\\s${attribute}\\s*=\\s*["']\\s*([0-9.]{1,16})([a-z]{0,2})\\s*["']`, 'i').exec(root)
     const unit = CSS_PIXELS[match?.[2]?.toLowerCase() ?? 'none']
