@@ -22,6 +22,15 @@ describe('checkResultJson', () => {
     expect(problem?.message).toContain(words)
   })
 
+  it('refuses a small text that PostgreSQL would write out as a gigabyte', () => {
+    const problem = checkResultJson(`[${'1e9999,'.repeat(130_000)}0]`)
+    expect(problem).toMatchObject({ code: 'RESULT_NOT_STORABLE', message: expect.stringContaining('written out') })
+  })
+
+  it('accepts as many of the largest doubles as result.json can hold', () => {
+    expect(checkResultJson(`[${'1e308,'.repeat(174_000)}0]`)).toBeNull()
+  })
+
   it('accepts whatever JSON.stringify makes of well-formed values', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 5 }), (value) => {

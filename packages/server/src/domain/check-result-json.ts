@@ -2,6 +2,11 @@
 const MAX_DEPTH = 200
 const MAX_NUMBER_CHARACTERS = 1_000
 const MAX_EXPONENT = 10_000
+/**
+ * PostgreSQL writes 1e400 out as 401 digits, so that 1 MiB of exponents would read back as 1 GiB, which no client can
+ * read. An array of the largest doubles (1e308) as long as result.json may be stays within this.
+ */
+const MAX_WRITTEN_OUT_DIGITS = 64 * 1024 * 1024
 
 export interface ResultProblem {
   code: 'RESULT_NOT_JSON' | 'RESULT_TOO_DEEP' | 'RESULT_NOT_STORABLE'
@@ -21,10 +26,12 @@ export function checkResultJson(text: string): ResultProblem | null {
     }
   }
   let found: ResultProblem | null = null
+  let writtenOutDigits = 0
   try {
     // The reviver's third argument is the number as written; TypeScript's own declaration of JSON.parse lacks it.
     const revive = function (this: unknown, key: string, value: unknown, context?: { source?: string }): unknown {
       const name = Array.isArray(this) ? `[${key}]` : `.${key}`
+      writtenOutDigits += exponentOf(context?.source)
       found ??= checkString(key, `a key (${JSON.stringify(key)})`) ?? checkValue(value, name, context?.source)
       return value
     }
@@ -32,14 +39,26 @@ export function checkResultJson(text: string): ResultProblem | null {
   } catch (error) {
     return { code: 'RESULT_NOT_JSON', message: explainSyntax(text, error) }
   }
-  return found
+  return found ?? checkWrittenOut(writtenOutDigits)
+}
+
+function checkWrittenOut(digits: number): ResultProblem | null {
+  if (digits <= MAX_WRITTEN_OUT_DIGITS) return null
+  return {
+    code: 'RESULT_NOT_STORABLE',
+    message: `result.json: its numbers have ${digits} digits when they are written out without exponents; at most ${MAX_WRITTEN_OUT_DIGITS} can be stored.`,
+  }
+}
+
+/** How many digits a number's exponent stands for; 0 for what is no number. */
+function exponentOf(source: string | undefined): number {
+  return source === undefined ? 0 : Math.abs(Number(/e([+-]?\d+)$/i.exec(source)?.[1] ?? 0))
 }
 
 function checkValue(value: unknown, name: string, source: string | undefined): ResultProblem | null {
   if (typeof value === 'string') return checkString(value, `the string at ${name}`)
   if (typeof value !== 'number' || source === undefined) return null
-  const exponent = Math.abs(Number(/e([+-]?\d+)$/i.exec(source)?.[1] ?? 0))
-  if (source.length <= MAX_NUMBER_CHARACTERS && exponent <= MAX_EXPONENT) return null
+  if (source.length <= MAX_NUMBER_CHARACTERS && exponentOf(source) <= MAX_EXPONENT) return null
   return {
     code: 'RESULT_NOT_STORABLE',
     message: `result.json: the number at ${name} is too large to be stored (${source.slice(0, 40)}…).`,
