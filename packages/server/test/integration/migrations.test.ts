@@ -3,8 +3,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createPool, type DatabasePool } from '../../src/platform/db/database.ts'
-import { migrate, requireCurrentSchema } from '../../src/platform/db/migrate.ts'
+import { migrate } from '../../src/platform/db/migrate.ts'
 import { readMigrations, SQL_FOLDER } from '../../src/platform/db/migration-files.ts'
+import { requireCurrentSchema } from '../../src/platform/db/require-current-schema.ts'
 import { inTransaction } from '../../src/platform/db/transaction.ts'
 import { dumpSchema } from '../../src/testing/schema-dump.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
@@ -30,12 +31,12 @@ async function copyMigrations(): Promise<string> {
 
 describe('a fresh database', () => {
   it('gets exactly the golden schema, and a second time changes nothing', async () => {
-    await expect(requireCurrentSchema(db.admin)).rejects.toMatchObject({ code: 'MIGRATION_PENDING' })
+    await expect(requireCurrentSchema(db.admin, db.adminUrl)).rejects.toMatchObject({ code: 'SCHEMA_OUTDATED' })
     const versions = (await readMigrations()).map(({ version }) => version)
     expect(await migrate(db.admin)).toEqual({ applied: versions, adopted: false })
     expect(await dumpSchema(db.admin)).toBe(await golden())
     expect(await migrate(db.admin)).toEqual({ applied: [], adopted: false })
-    await requireCurrentSchema(db.admin)
+    await requireCurrentSchema(db.admin, db.adminUrl)
   })
 
   it('is migrated once by migrators that race', async () => {
@@ -71,7 +72,7 @@ describe('an unknown history', () => {
     await db.admin.query(`insert into jobs.tb_schema_migration values (999, 'future', 'x')`)
     const refusal = { code: 'MIGRATION_FROM_NEWER_VERSION', message: expect.stringContaining('999 (future)') }
     await expect(migrate(db.admin)).rejects.toMatchObject(refusal)
-    await expect(requireCurrentSchema(db.admin)).rejects.toMatchObject(refusal)
+    await expect(requireCurrentSchema(db.admin, db.adminUrl)).rejects.toMatchObject({ code: refusal.code })
   })
 
   it('of a changed file is refused', async () => {

@@ -42,20 +42,6 @@ export async function migrate(pool: DatabasePool, options: MigrateOptions = {}):
   }
 }
 
-/** Throws DATABASE_TOO_OLD, MIGRATION_PENDING, MIGRATION_FROM_NEWER_VERSION or MIGRATION_CHANGED unless the schema is exactly this build's. */
-export async function requireCurrentSchema(pool: DatabasePool, options: MigrateOptions = {}): Promise<void> {
-  await refuseOldServer(pool, pool.description)
-  const { isOurs } = await inspect(pool)
-  const applied = isOurs ? await readApplied(pool) : []
-  const migrations = await readMigrations(options.folder)
-  refuseForeignHistory(applied, migrations)
-  if (applied.length === migrations.length) return
-  throw new ErgonError(
-    'MIGRATION_PENDING',
-    `the database at ${pool.description} has ${applied.length} of ${migrations.length} migrations: run ergon migrate`,
-  )
-}
-
 async function refuseOldServer(db: Database, description: string): Promise<void> {
   const [server] = await queryRows(
     db,

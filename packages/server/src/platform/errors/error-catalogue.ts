@@ -171,11 +171,6 @@ export const ERROR_CATALOGUE = {
     httpStatus: 503,
     summary: 'The file of an applied migration is not the one that was applied.',
   },
-  MIGRATION_PENDING: {
-    exitCode: 3,
-    httpStatus: 503,
-    summary: 'The database lacks migrations of this version; `ergon migrate` applies them.',
-  },
   MIGRATION_FAILED: { exitCode: 3, httpStatus: 503, summary: 'A migration failed and was rolled back.' },
   ADOPTION_INCOMPATIBLE: {
     exitCode: 3,
