@@ -1,10 +1,11 @@
 import { constants } from 'node:fs'
-import { chmod, chown, copyFile, link, mkdir, open, stat, statfs, unlink } from 'node:fs/promises'
+import { chmod, copyFile, link, mkdir, open, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { isStorageFull, storageFull } from '../platform/errors/storage-full.ts'
 import type { ArtifactStore } from './artifact-store.ts'
+import { storeAs } from './store-as.ts'
 
 /** Artifacts as read-only files `<folder>/sha256/<first two digits>/<digest>`, put in place by one atomic link. */
 export class FilesystemArtifactStore implements ArtifactStore {
@@ -28,20 +29,12 @@ export class FilesystemArtifactStore implements ArtifactStore {
   async put(source: string, digest: string): Promise<void> {
     const target = this.pathOf(digest)
     if ((await this.size(digest)) !== null) return
-    const staged = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`
     try {
-      await this.#makeFolders(path.dirname(target))
-      await copyFile(source, staged, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
-      await this.#handOver(staged)
-      await syncFile(staged)
-      // link refuses an existing name: whoever comes first wins, and equal digests are equal bytes.
-      await link(staged, target).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EEXIST') throw error
-      })
+      const { uid, gid } = await stat(this.#folder)
+      if (process.getuid?.() === 0 && uid !== 0) await storeAs({ uid, gid }, source, target)
+      else await storeDirectly(source, target)
     } catch (error) {
       throw isStorageFull(error) ? storageFull('the artifact store', this.#folder, error) : error
-    } finally {
-      await unlink(staged).catch(() => {})
     }
   }
 
@@ -56,8 +49,11 @@ export class FilesystemArtifactStore implements ArtifactStore {
 
   async read(digest: string): Promise<Readable> {
     try {
-      const file = await open(this.pathOf(digest), constants.O_RDONLY | constants.O_NOFOLLOW)
-      return file.createReadStream()
+      // The folder is the worker's: a pipe put there in a file's place must not make root wait.
+      const file = await open(this.pathOf(digest), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+      if ((await file.stat()).isFile()) return file.createReadStream()
+      await file.close()
+      throw new ErgonError('ARTIFACT_NOT_FOUND', `${this.pathOf(digest)} is not a regular file; it was tampered with`)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
       throw new ErgonError(
@@ -71,23 +67,21 @@ export class FilesystemArtifactStore implements ArtifactStore {
     const { bavail, bsize } = await statfs(this.#folder)
     return bavail * bsize
   }
+}
 
-  async #makeFolders(folder: string): Promise<void> {
-    for (const each of [path.dirname(folder), folder]) {
-      await mkdir(each, { mode: 0o755 }).then(
-        () => this.#handOver(each),
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'EEXIST') throw error
-        },
-      )
-    }
-  }
-
-  /** What root puts in (a dataset uploaded from the command line) belongs to the worker like everything else. */
-  async #handOver(file: string): Promise<void> {
-    const owner = await stat(this.#folder)
-    if (process.getuid?.() === 0 && owner.uid !== 0) await chown(file, owner.uid, owner.gid)
-    if (file.endsWith('.tmp')) await chmod(file, 0o444)
+async function storeDirectly(source: string, target: string): Promise<void> {
+  const staged = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`
+  try {
+    await mkdir(path.dirname(target), { recursive: true, mode: 0o755 })
+    await copyFile(source, staged, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
+    await chmod(staged, 0o444)
+    await syncFile(staged)
+    // link refuses an existing name: whoever comes first wins, and equal digests are equal bytes.
+    await link(staged, target).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+  } finally {
+    await unlink(staged).catch(() => {})
   }
 }
 

@@ -1,0 +1,66 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FilesystemArtifactStore } from './filesystem-store.ts'
+
+const WORKER_UID = 65_534
+const digest = `sha256:${createHash('sha256').update('data').digest('hex')}`
+
+let folder = ''
+let source = ''
+let store: FilesystemArtifactStore
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'ergon-store-'))
+  await chmod(folder, 0o711)
+  source = path.join(folder, 'source')
+  await writeFile(source, 'data', { mode: 0o600 })
+  await mkdir(path.join(folder, 'artifacts'), { mode: 0o700 })
+  store = new FilesystemArtifactStore(path.join(folder, 'artifacts'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+async function leftovers(): Promise<string[]> {
+  const names = await readdir(folder, { recursive: true })
+  return names.filter((name) => name.endsWith('.tmp'))
+}
+
+describe('FilesystemArtifactStore', () => {
+  it('stores a file once, read-only, under its digest', async () => {
+    await store.put(source, digest)
+    await store.put(source, digest)
+    expect(await store.size(digest)).toBe(4)
+    expect((await stat(store.pathOf(digest))).mode & 0o777).toBe(0o444)
+    expect(await leftovers()).toEqual([])
+  })
+
+  it('refuses to read what is not a regular file', async () => {
+    await mkdir(path.dirname(store.pathOf(digest)), { recursive: true })
+    execFileSync('mkfifo', [store.pathOf(digest)])
+    await expect(store.read(digest)).rejects.toMatchObject({ code: 'ARTIFACT_NOT_FOUND' })
+  })
+})
+
+describe.runIf(process.getuid?.() === 0)('root in the store of a worker', () => {
+  beforeEach(() => chown(path.join(folder, 'artifacts'), WORKER_UID, WORKER_UID))
+
+  it("stores a file as the worker's, though the worker cannot read its source", async () => {
+    await store.put(source, digest)
+    expect(await readFile(store.pathOf(digest), 'utf8')).toBe('data')
+    const { uid, mode } = await stat(store.pathOf(digest))
+    expect([uid, mode & 0o777]).toEqual([WORKER_UID, 0o444])
+    expect((await stat(path.dirname(store.pathOf(digest)))).uid).toBe(WORKER_UID)
+    expect(await leftovers()).toEqual([])
+  })
+
+  it('writes nothing, and gives nothing away, where a link of the worker leads', async () => {
+    const elsewhere = path.join(folder, 'elsewhere')
+    await mkdir(elsewhere, { mode: 0o755 })
+    await symlink(elsewhere, path.join(folder, 'artifacts/sha256'))
+    await expect(store.put(source, digest)).rejects.toThrow('Permission denied')
+    expect(await readdir(elsewhere)).toEqual([])
+    expect((await stat(elsewhere)).uid).toBe(0)
+  })
+})
