@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { constants, open } from 'node:fs/promises'
 
 export interface FileLock {
   release(): Promise<void>
@@ -21,6 +22,7 @@ export function tryFileLock(file: string): Promise<FileLock | null> {
 }
 
 async function takeFileLock(file: string, mode: string[], onWait: () => void): Promise<FileLock | null> {
+  await makeOurs(file)
   const child = spawn('flock', [...mode, file, 'sh', '-c', 'echo locked; cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
   const closed = once(child, 'close')
   const waiting = setTimeout(onWait, 300)
@@ -32,5 +34,15 @@ async function takeFileLock(file: string, mode: string[], onWait: () => void): P
       child.stdin.end()
       await closed
     },
+  }
+}
+
+/** Whoever can open a file, if only to read it, can lock it and keep us waiting: nobody else may. */
+async function makeOurs(file: string): Promise<void> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+  try {
+    if (((await handle.stat()).mode & 0o077) !== 0) await handle.chmod(0o600)
+  } finally {
+    await handle.close()
   }
 }
