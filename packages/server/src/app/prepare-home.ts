@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir } from 'node:fs/promises'
+import { chmod, chown, mkdir, writeFile } from 'node:fs/promises'
 import type { HomePaths } from '../config/home-paths.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { findOsUser, type OsUser } from '../platform/process/os-user.ts'
@@ -24,11 +24,15 @@ export function workerUser(): OsUser {
  */
 export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void> {
   try {
-    await mkdir(paths.home, { recursive: true, mode: 0o711 })
-    for (const folder of [paths.home, paths.run, paths.code]) {
+    const isNew = (await mkdir(paths.home, { recursive: true })) !== undefined
+    // An existing folder keeps its rights: it may hold more than Ergon. The doctor says when they are too narrow.
+    if (isNew) await chmod(paths.home, 0o711)
+    for (const folder of [paths.run, paths.code]) {
       await mkdir(folder, { recursive: true })
       await chmod(folder, 0o711)
     }
+    // Something to mount Node over.
+    await writeFile(paths.node, '', { flag: 'a' })
     await mkdir(paths.environments, { recursive: true })
     await chmod(paths.environments, 0o755)
     for (const folder of [paths.credentials, paths.log]) await mkdir(folder, { recursive: true, mode: 0o700 })

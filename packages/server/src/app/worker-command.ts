@@ -6,15 +6,19 @@ import { findInstallLocation } from './install-location.ts'
 import type { WorkerProcessConfig } from './worker-process-config.ts'
 
 /**
- * Binds the program's files read-only at a place the worker's user can enter (a checkout below /root is not one), in a
- * mount namespace of its own, then gives up root and every capability for good.
+ * Binds Node and the program's files read-only at places the worker's user can enter (a checkout below /root is not
+ * one), in a mount namespace of its own, then gives up root and every capability for good.
  */
 const DROP_PRIVILEGES = `
 set -eu
-root=$1 code=$2 uid=$3 gid=$4
-shift 4
-mount --bind "$root" "$code"
-mount -o remount,bind,ro,nosuid,nodev "$code"
+uid=$1 gid=$2
+bind() {
+  mount --bind "$1" "$2"
+  mount -o remount,bind,ro,nosuid,nodev "$2"
+}
+bind "$3" "$4"
+bind "$5" "$6"
+shift 6
 exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
 `
 
@@ -25,26 +29,13 @@ export function workerCommand(config: WorkerProcessConfig, paths: HomePaths, use
   const env = { PATH: '/usr/local/bin:/usr/bin:/bin', LANG: 'C.UTF-8', TZ: 'UTC', NODE_ENV: 'production' }
   const stdin = `${JSON.stringify(config)}\n`
   if (process.getuid?.() !== 0) return { command: process.execPath, args: [entry], env, stdin }
-  const seenByWorker = (file: string) =>
-    file.startsWith(`${location.root}/`) ? path.join(paths.code, path.relative(location.root, file)) : file
-  const identity = [String(user.uid), String(user.gid)]
+  const entryInside = path.join(paths.code, path.relative(location.root, entry))
+  const parameters = [String(user.uid), String(user.gid), location.root, paths.code, process.execPath, paths.node]
   return {
     command: 'unshare',
     args: [
-      ...[
-        '--mount',
-        '--propagation',
-        'private',
-        '--',
-        'sh',
-        '-c',
-        DROP_PRIVILEGES,
-        'worker',
-        location.root,
-        paths.code,
-      ],
-      ...identity,
-      ...[seenByWorker(process.execPath), seenByWorker(entry)],
+      ...['--mount', '--propagation', 'private', '--', 'sh', '-c', DROP_PRIVILEGES, 'worker'],
+      ...[...parameters, paths.node, entryInside],
     ],
     env,
     stdin,

@@ -15,6 +15,8 @@ export interface HomePaths {
   log: string
   /** Where the worker sees the program's own files, whatever folder they were installed in. */
   code: string
+  /** Where the worker sees Node, wherever it is installed. */
+  node: string
 }
 
 export function homePaths({ home, environments }: { home: string; environments: string }): HomePaths {
@@ -30,5 +32,6 @@ export function homePaths({ home, environments }: { home: string; environments: 
     credentials: path.join(home, 'credentials'),
     log: path.join(home, 'log'),
     code: path.join(run, 'code'),
+    node: path.join(run, 'node'),
   }
 }

@@ -8,7 +8,8 @@ export interface RunnerJob {
   serviceName: string
   operation: string
   inputJson: string | null
-  timeoutSeconds: number | null
+  /** The row's time-out, in seconds; the database takes the job away a grace after it. */
+  timeoutSeconds: number
   attempt: number
   maxAttempts: number
 }

@@ -22,10 +22,12 @@ export class ErgonHome {
   /** Short, for the sockets in it. */
   readonly folder = mkdtempSync(path.join(tmpdir(), 'ergon-e2e-'))
   readonly env: Record<string, string>
+  readonly #cli: string
   readonly #children: ChildProcess[] = []
   #clients: pg.Client[] = []
 
-  constructor(extra: Record<string, string> = {}) {
+  constructor(extra: Record<string, string> = {}, cli = CLI) {
+    this.#cli = cli
     chmodSync(this.folder, 0o711)
     const { settings } = loadSettings(process.env)
     this.env = {
@@ -62,7 +64,7 @@ export class ErgonHome {
   }
 
   spawn(args: string[], env: Record<string, string> = {}): ChildProcess {
-    const child = spawn(process.execPath, [CLI, ...args], {
+    const child = spawn(process.execPath, [this.#cli, ...args], {
       env: { ...this.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -22,7 +22,7 @@ export function createPythonAdapter(sandbox: Sandbox, cpuPercent: number): Runti
           runtime: 'crun',
           entry: { kind: 'python', file: code.path },
           env: {},
-          limits: toSandboxLimits(payload.limits, cpuPercent),
+          limits: toSandboxLimits({ ...payload.limits, timeout_ms: inputs.timeoutMs }, cpuPercent),
           onOutputLimit: 'kill',
           files: [code, parameters, ...inputs.datasets],
         },

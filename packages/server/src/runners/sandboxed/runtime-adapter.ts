@@ -7,6 +7,8 @@ export interface AdapterInputs {
   jobId: string
   attempt: number
   payload: JobPayload
+  /** The lower of the payload's and the row's time-out, in ms. */
+  timeoutMs: number
   parametersJson: string
   envVersion: string
   datasets: readonly SandboxFile[]

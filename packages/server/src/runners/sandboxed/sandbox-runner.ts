@@ -89,6 +89,7 @@ export class SandboxRunner implements Runner<null> {
         jobId: job.id,
         attempt: job.attempt,
         payload,
+        timeoutMs: Math.min(payload.limits.timeout_ms, job.timeoutSeconds * 1_000),
         parametersJson,
         envVersion: environment.envVersion,
         datasets: inputs.datasets,

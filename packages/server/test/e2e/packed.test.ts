@@ -1,0 +1,50 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ErgonHome } from './ergon.ts'
+import { leftoversAfter } from './leftovers.ts'
+
+const packages = path.join(import.meta.dirname, '../../..')
+const folder = mkdtempSync(path.join(tmpdir(), 'ergon-packed-'))
+/** As users have it: below a folder that only they may enter. */
+const installed = path.join(folder, 'private/app')
+const home = new ErgonHome({}, path.join(installed, 'node_modules/@ergon/server/dist/cli/main.js'))
+
+function npm(cwd: string, ...args: string[]): void {
+  execFileSync('npm', [...args, '--no-audit', '--no-fund', '--ignore-scripts=false', '--loglevel=error'], {
+    cwd,
+    stdio: 'pipe',
+  })
+}
+
+beforeAll(() => {
+  mkdirSync(installed, { recursive: true })
+  execFileSync('chmod', ['700', path.join(folder, 'private')])
+  for (const name of ['contract', 'server']) npm(path.join(packages, name), 'pack', '--pack-destination', folder)
+  const tarballs = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
+  expect(tarballs).toHaveLength(2)
+  writeFileSync(path.join(installed, 'package.json'), '{"private": true}')
+  npm(installed, 'install', '--prefer-offline', ...tarballs.map((name) => path.join(folder, name)))
+})
+
+afterAll(async () => {
+  await home.remove()
+  expect(await leftoversAfter(home, 10_000)).toEqual([])
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('the packed packages hold what they need and no tests', () => {
+  const inside = readdirSync(path.join(installed, 'node_modules/@ergon/server'), { recursive: true, encoding: 'utf8' })
+  expect(inside).toContain('sandboxd/sandboxd')
+  expect(inside).toContain('environments/python-sci.yaml')
+  expect(inside).toContain('sql/000001_roles_and_schema.sql')
+  expect(inside.filter((name) => /\.test\.|__pycache__/.test(name))).toEqual([])
+})
+
+test('installed below a private folder, ergon finds the host fit and runs a job', async () => {
+  expect((await home.run('doctor')).code).toBe(0)
+  const { code, result } = await home.runProgram('import numpy\nprint(numpy.arange(3).sum())\n')
+  expect({ code, stdout: result.outputs.stdout }).toEqual({ code: 0, stdout: '3\n' })
+})
