@@ -53,6 +53,69 @@ found["sys"] = str(os.listdir("/sys"))
     assert found["/proc/1/environ"] == found["/proc/1/mem"] == found["init's descriptors"] == "EACCES"
 
 
+def test_the_host_and_other_jobs_cannot_be_watched_or_drained(sandboxd: Path, environment: str) -> None:
+    source = """
+import fcntl, signal
+shared = os.open("/usr/bin/python3", os.O_RDONLY)
+attempt("inotify", lambda: call(294, 0))
+attempt("dnotify", lambda: fcntl.fcntl(os.open("/usr/bin", os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS))
+attempt("dnotify in 64 bits", lambda: call(72, shared, fcntl.F_NOTIFY | 1 << 32, 1))
+attempt("syncfs", lambda: call(306, shared))
+attempt("huge pages", lambda: call(9, 0, 2 << 20, 3, 0x40022, -1, 0))
+attempt("huge pages in a file", lambda: call(319, b"x", 4))
+attempt("sctp", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132))
+attempt("mptcp", lambda: socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 262))
+attempt("udplite", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136))
+attempt("dccp", lambda: socket.socket(socket.AF_INET, 6, 0))
+"""
+    found = attempts(sandboxd, environment, source)
+    assert {k: v for k, v in found.items() if v != "EPERM"} == {} and len(found) == 10
+
+
+def test_what_programs_need_of_the_narrowed_calls_works(sandboxd: Path, environment: str) -> None:
+    source = """
+import fcntl, mmap, tempfile
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX): socket.socket(family, kind | socket.SOCK_CLOEXEC).close()
+socket.create_server(("127.0.0.1", 0)).close()
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDP).close()
+file = tempfile.TemporaryFile()
+fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NONBLOCK)
+fcntl.lockf(file, fcntl.LOCK_EX)
+fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 10)
+sealed = os.memfd_create("x", os.MFD_ALLOW_SEALING)
+os.ftruncate(sealed, 4096)
+mmap.mmap(sealed, 4096).close()
+fcntl.fcntl(sealed, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+found["pipe"] = str(fcntl.fcntl(os.pipe()[0], fcntl.F_SETPIPE_SZ, 1 << 16))
+"""
+    assert attempts(sandboxd, environment, source) == {"pipe": "65536"}
+
+
+def test_network_buffers_are_limited(sandboxd: Path, environment: str) -> None:
+    source = """
+taken, kept = 0, []
+for _ in range(60):
+    kept.append(receiver := socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    receiver.bind(("127.0.0.1", 0))
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept.append(sender := socket.create_connection(server.getsockname()))
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        kept.append(server.accept()[0])
+    sender.setblocking(False)
+    for send in (sender.send, lambda data: kept[-3].sendto(data[:8000], receiver.getsockname())):
+        try:
+            for _ in range(64): send(b"x" * 65536)
+        except OSError: pass
+for line in open("/proc/net/sockstat"):
+    name, *words = line.split()
+    if "mem" in words: found[name] = words[words.index("mem") + 1]
+"""
+    found = attempts(sandboxd, environment, source)
+    assert sum(int(pages) * 4096 for pages in found.values()) < 64 << 20
+
+
 def test_system_calls(sandboxd: Path, environment: str) -> None:
     source = """
 import resource

@@ -9,6 +9,9 @@ from .interface import LeafLimits
 
 CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
 _PERIOD_MICROSECONDS: Final = 100_000
+# v1 counts network buffers apart from memory, and without a limit not at all: over its own loopback a job could take
+# gigabytes, and of a quota that the whole host shares.
+_SOCKET_BYTES: Final = 16 << 20
 
 
 class V1Leaf:
@@ -28,6 +31,9 @@ class V1Leaf:
         swap = memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
             swap.write_text(str(limits.memory_bytes))
+        sockets = memory / "memory.kmem.tcp.limit_in_bytes"
+        if sockets.exists():
+            sockets.write_text(str(_SOCKET_BYTES))
         (self._folders["pids"] / "pids.max").write_text(str(limits.pids))
 
     def limit_cpu(self, percent: int) -> None:
