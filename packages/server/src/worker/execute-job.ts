@@ -135,12 +135,19 @@ async function cleanUp(attempt: Attempt): Promise<void> {
   await rm(attempt.spoolFolder, { recursive: true, force: true }).catch(() => {})
 }
 
+/** What no further attempt can mend: the job names what this worker's registry does not have. */
+const CONFIGURATION_FAULTS: ReadonlySet<string> = new Set([
+  'SERVICE_NOT_FOUND',
+  'RUNNER_NOT_REGISTERED',
+  'CONFIG_INVALID',
+])
+
 /** A thrown error is a fault of ours or of the host; it is retried, and its text names no secret and no path of a job. */
 function describeFault(error: unknown, { storageGuard, logger }: ExecuteJobDependencies): RunnerOutcome {
   const code = error instanceof ErgonError ? error.code : 'INTERNAL'
   if (code === 'STORAGE_FULL') storageGuard.reportFull()
   logger.error({ err: error }, 'an attempt failed inside the worker')
-  const isConfiguration = code === 'RUNNER_NOT_REGISTERED' || code === 'CONFIG_INVALID'
+  const isConfiguration = CONFIGURATION_FAULTS.has(code)
   const failure: Failure = {
     category: isConfiguration ? 'VALIDATION_ERROR' : 'INTERNAL_ERROR',
     code,

@@ -1,0 +1,171 @@
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Failure } from '@ergon/contract'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { ArtifactStore } from '../artifacts/artifact-store.ts'
+import type { Verdict } from '../domain/decide-outcome.ts'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { createLogger } from '../platform/logger.ts'
+import type { ClaimedJob } from '../queue/types.ts'
+import { BUILT_IN_SERVICES } from '../registry/service-registry.ts'
+import { RunnerRegistry } from '../runners/runner-registry.ts'
+import type { ExecutionContext, RunnerOutcome } from '../runners/runner.ts'
+import { Attempt } from './attempt.ts'
+import { executeJob } from './execute-job.ts'
+import { StorageGuard } from './storage-guard.ts'
+
+const job: ClaimedJob = {
+  id: '6f1e0a52-9f0b-4a57-9b8b-7a8a3f3c1f10',
+  fence: '0b7ac1de-3f43-4d5a-b7b2-7a4d4f2e9a11',
+  attempt: 1,
+  maxAttempts: 3,
+  lane: 'sandbox',
+  serviceName: 'Executor',
+  operation: 'object_execute',
+  executionType: 'sandbox',
+  inputJson: '{}',
+  runnerConfigJson: null,
+  tenantId: null,
+  triggeredBy: null,
+  correlationId: null,
+  entityType: null,
+  entityPk: null,
+  timeoutSeconds: 30,
+  deadline: new Date(0),
+  securityContextJson: null,
+  traceparent: null,
+  executionKey: null,
+  createdAt: null,
+  projectId: null,
+  documentId: null,
+  documentRevisionId: null,
+  targetObjectId: null,
+}
+
+/** What was recorded, as words: the one thing these tests look at. */
+let recorded: string[]
+let spoolRoot: string
+let guard: StorageGuard
+
+beforeEach(() => {
+  recorded = []
+  spoolRoot = mkdtempSync(path.join(tmpdir(), 'execute-job-'))
+  guard = new StorageGuard(
+    { freeBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) } as unknown as ArtifactStore,
+    spoolRoot,
+  )
+})
+
+function outcome(verdict: Verdict): RunnerOutcome {
+  return {
+    verdict,
+    composeOutput: ({ stdout }) => JSON.stringify({ stdout }),
+    artifacts: [],
+    resourceUsage: null,
+    envVersion: null,
+    logs: [],
+  }
+}
+
+function failed(category: Failure['category'], code: string): Verdict {
+  return { kind: 'failed', failure: { category, code, message: code, evidence: null, details: null } }
+}
+
+async function execute(
+  run: (context: ExecutionContext, attempt: Attempt) => Promise<RunnerOutcome>,
+  change: Partial<ClaimedJob> = {},
+) {
+  const attempt = new Attempt({ ...job, ...change }, spoolRoot, () => Promise.resolve(true))
+  const runners = new RunnerRegistry()
+  runners.register('sandbox', {
+    displayName: 'Sandbox',
+    validateConfig: () => null,
+    execute: (_job, _config, context) => run(context, attempt),
+    cancel: () => false,
+    getResourceRequirements: () => ({ cpuCores: 1, memoryMb: 1, diskMb: 1 }),
+  })
+  await executeJob(attempt, {
+    services: BUILT_IN_SERVICES,
+    runners,
+    store: {} as ArtifactStore,
+    storageGuard: guard,
+    recorder: {
+      complete: (_attempt, { outputJson }) => record(`complete ${outputJson}`),
+      fail: (_attempt, { code }, delayMs) =>
+        record(`fail ${code} ${delayMs === null ? 'finally' : `again in ${delayMs}`}`),
+      release: () => record('release'),
+    },
+    resolveDatasets: () => Promise.resolve(new Set()),
+    logger: createLogger('test', 'silent'),
+    random: () => 1,
+  })
+  return attempt
+}
+
+function record(what: string): Promise<void> {
+  recorded.push(what)
+  return Promise.resolve()
+}
+
+describe('executeJob', () => {
+  it('records a success with its output, and leaves nothing in the spool', async () => {
+    const attempt = await execute(async ({ onOutput, spoolFolder }) => {
+      onOutput('stdout', Buffer.from('hi\u001b'))
+      mkdirSync(spoolFolder)
+      writeFileSync(path.join(spoolFolder, '0'), 'bytes')
+      return outcome({ kind: 'succeeded' })
+    })
+    expect(recorded).toEqual(['complete {"stdout":"hi␛"}'])
+    expect(existsSync(attempt.spoolFolder)).toBe(false)
+  })
+
+  it.each([
+    [failed('USER_CODE_ERROR', 'X'), {}, 'fail X finally'],
+    [failed('INTERNAL_ERROR', 'X'), {}, 'fail X again in 1000'],
+    [failed('INTERNAL_ERROR', 'X'), { attempt: 3 }, 'fail X finally'],
+    [{ kind: 'cancelled' } as const, {}, 'release'],
+  ])('records %j of %j as %s', async (verdict, change, expected) => {
+    await execute(() => Promise.resolve(outcome(verdict)), change)
+    expect(recorded).toEqual([expected])
+  })
+
+  it.each(['cancelled', 'lost'] as const)(
+    'writes nothing about an attempt that was %s: late results change nothing',
+    async (reason) => {
+      await execute((_context, attempt) => {
+        attempt.abort(reason)
+        return Promise.resolve(outcome({ kind: 'succeeded' }))
+      })
+      expect(recorded).toEqual([])
+    },
+  )
+
+  it('hands back what a stopping worker had to end, and keeps what ended by itself', async () => {
+    await execute((_context, attempt) => {
+      attempt.abort('drained')
+      return Promise.resolve(outcome({ kind: 'cancelled' }))
+    })
+    await execute((_context, attempt) => {
+      attempt.abort('drained')
+      return Promise.resolve(outcome({ kind: 'succeeded' }))
+    })
+    expect(recorded).toEqual(['release', 'complete {"stdout":""}'])
+  })
+
+  it('turns a fault of ours into a failure that is retried and says nothing of our insides', async () => {
+    await execute(() => Promise.reject(new Error('/secret/path')))
+    expect(recorded).toEqual(['fail INTERNAL again in 1000'])
+  })
+
+  it('stops claiming when there was no room', async () => {
+    await execute(() => Promise.reject(new ErgonError('STORAGE_FULL', 'no room')))
+    expect(recorded).toEqual(['fail STORAGE_FULL again in 1000'])
+    expect(await guard.hasRoom()).toBe(false)
+  })
+
+  it('fails a job of a service it does not know', async () => {
+    await execute(() => Promise.reject(new Error('never called')), { serviceName: 'stripe' })
+    expect(recorded).toEqual(['fail SERVICE_NOT_FOUND finally'])
+  })
+})

@@ -1,0 +1,78 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { OutputRecorder } from './output-recorder.ts'
+
+type Append = [stream: string, offset: number, text: string]
+
+function recorder(answer: () => Promise<boolean> = () => Promise.resolve(true)) {
+  const appends: Append[] = []
+  const output = new OutputRecorder((...append) => {
+    appends.push(append)
+    return answer()
+  })
+  return { output, appends }
+}
+
+describe('OutputRecorder', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('writes nothing live for a job that is over at once', async () => {
+    const { output, appends } = recorder()
+    output.write('stdout', Buffer.from('quick'))
+    expect(await output.finish()).toEqual({ stdout: 'quick', stderr: '' })
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(appends).toEqual([])
+  })
+
+  it('writes chunks with offsets in bytes of the sanitised text, each stream by itself', async () => {
+    const { output, appends } = recorder()
+    output.write('stdout', Buffer.from('é\u0000'))
+    output.write('stderr', Buffer.from('oh'))
+    await vi.advanceTimersByTimeAsync(250)
+    output.write('stdout', Buffer.from('next'))
+    await vi.advanceTimersByTimeAsync(250)
+    expect(appends).toEqual([
+      ['stdout', 0, 'é␀'],
+      ['stderr', 0, 'oh'],
+      ['stdout', Buffer.byteLength('é␀'), 'next'],
+    ])
+    expect(await output.finish()).toEqual({ stdout: 'é␀next', stderr: 'oh' })
+  })
+
+  it('writes a large chunk without waiting for the interval', async () => {
+    const { output, appends } = recorder()
+    await vi.advanceTimersByTimeAsync(300)
+    output.write('stdout', Buffer.alloc(20_000, 'x'))
+    await vi.advanceTimersByTimeAsync(1)
+    expect(appends.map(([, offset, text]) => [offset, text.length])).toEqual([[0, 20_000]])
+  })
+
+  it('stops live writing when the job is not ours any more, and still gives the whole text', async () => {
+    const { output, appends } = recorder(() => Promise.resolve(false))
+    output.write('stdout', Buffer.from('a'))
+    await vi.advanceTimersByTimeAsync(250)
+    output.write('stdout', Buffer.from('b'))
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(appends).toHaveLength(1)
+    expect(await output.finish()).toEqual({ stdout: 'ab', stderr: '' })
+  })
+
+  it('survives a database that is away', async () => {
+    const { output } = recorder(() => Promise.reject(new Error('gone')))
+    output.write('stderr', Buffer.from('still here'))
+    await vi.advanceTimersByTimeAsync(250)
+    expect(await output.finish()).toEqual({ stdout: '', stderr: 'still here' })
+  })
+
+  it('completes a character that two chunks share', async () => {
+    const { output } = recorder()
+    const bytes = Buffer.from('€')
+    output.write('stdout', bytes.subarray(0, 1))
+    output.write('stdout', bytes.subarray(1))
+    expect((await output.finish()).stdout).toBe('€')
+  })
+})
