@@ -1,6 +1,6 @@
 import { availableParallelism, hostname } from 'node:os'
 import type { HomePaths } from '../config/home-paths.ts'
-import type { Settings } from '../config/load-settings.ts'
+import type { Settings } from '../config/settings.ts'
 import { createPool } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { migrate } from '../platform/db/migrate.ts'

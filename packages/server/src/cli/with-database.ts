@@ -2,7 +2,8 @@ import { type ControlPlane, createControlPlane } from '../app/create-control-pla
 import { type StackUse, useStack } from '../app/stack-client.ts'
 import type { StackNeed } from '../app/stack-protocol.ts'
 import { type HomePaths, homePaths } from '../config/home-paths.ts'
-import { loadSettings, type Settings } from '../config/load-settings.ts'
+import { loadSettings } from '../config/load-settings.ts'
+import type { Settings } from '../config/settings.ts'
 import { createPool } from '../platform/db/database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
 

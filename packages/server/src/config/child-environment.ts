@@ -1,4 +1,4 @@
-import type { Settings } from './load-settings.ts'
+import type { Settings } from './settings.ts'
 import { SETTING_VARIABLES } from './setting-catalogue.ts'
 
 /** The environment of a child that is the same user's own process: ours, with the settings spelt out. */

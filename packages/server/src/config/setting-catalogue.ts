@@ -1,4 +1,4 @@
-import type { Settings } from './load-settings.ts'
+import type { Settings } from './settings.ts'
 
 /** The environment variable of each setting. */
 export const SETTING_VARIABLES = {
