@@ -1,5 +1,5 @@
 /** Nesting beyond which PostgreSQL's own JSON parser may refuse a document. */
-const MAX_DEPTH = 200
+export const MAX_JSON_DEPTH = 200
 const MAX_NUMBER_CHARACTERS = 1_000
 const MAX_EXPONENT = 10_000
 /**
@@ -19,10 +19,10 @@ export interface ResultProblem {
  */
 export function checkResultJson(text: string): ResultProblem | null {
   const depth = measureDepth(text)
-  if (depth > MAX_DEPTH) {
+  if (depth > MAX_JSON_DEPTH) {
     return {
       code: 'RESULT_TOO_DEEP',
-      message: `result.json is nested ${depth} levels deep; at most ${MAX_DEPTH} can be stored.`,
+      message: `result.json is nested ${depth} levels deep; at most ${MAX_JSON_DEPTH} can be stored.`,
     }
   }
   let found: ResultProblem | null = null
@@ -93,7 +93,7 @@ function explainSyntax(text: string, error: unknown): string {
 }
 
 /** The deepest nesting of brackets outside strings, found without recursion so that hostile depth costs nothing. */
-function measureDepth(text: string): number {
+export function measureDepth(text: string): number {
   let depth = 0
   let deepest = 0
   let inString = false

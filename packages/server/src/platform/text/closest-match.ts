@@ -2,11 +2,17 @@
 export function closestMatch(word: string, candidates: readonly string[]): string | undefined {
   let best: { candidate: string; distance: number } | undefined
   for (const candidate of candidates) {
+    // The word may be a megabyte of a hostile payload: what is too long to be near is not measured.
+    if (Math.abs(word.length - candidate.length) > tolerance(candidate)) continue
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
     if (best === undefined || distance < best.distance) best = { candidate, distance }
   }
   if (best === undefined) return undefined
-  return best.distance <= Math.max(1, Math.ceil(best.candidate.length / 3)) ? best.candidate : undefined
+  return best.distance <= tolerance(best.candidate) ? best.candidate : undefined
+}
+
+function tolerance(candidate: string): number {
+  return Math.max(1, Math.ceil(candidate.length / 3))
 }
 
 /** Levenshtein distance with a swap of neighbours counted once: the commonest slip of the fingers. */

@@ -1,4 +1,5 @@
 import { type Failure, JOB_TYPES, type JobPayload, jobPayloadSchema, SCHEMA_MAJOR } from '@ergon/contract'
+import { MAX_JSON_DEPTH, measureDepth } from '../../domain/check-result-json.ts'
 import { EXECUTOR_LIMIT_POLICY, findLimitAbovePolicy } from '../../domain/limits.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
 
@@ -16,6 +17,10 @@ export type PayloadReading = { ok: true; read: ReadPayload } | { ok: false; fail
 /** Reads a stored job-contract payload tolerantly: unknown fields are ignored, what is required is required. */
 export function readPayload(inputJson: string | null, operation: string): PayloadReading {
   if (inputJson === null) return invalid('PAYLOAD_INVALID', 'input_data is null; expected a job-contract payload')
+  // The parsers below recurse: what PostgreSQL still stores would overflow their stack, and look like a fault of ours.
+  const depth = measureDepth(inputJson)
+  if (depth > MAX_JSON_DEPTH)
+    return invalid('PAYLOAD_INVALID', `the payload is nested ${depth} levels deep; at most ${MAX_JSON_DEPTH} are read`)
   const raw: unknown = JSON.parse(inputJson)
   const version = typeof raw === 'object' && raw !== null && 'schema_version' in raw ? String(raw.schema_version) : ''
   const major = /^(\d+)\.\d+$/.exec(version)?.[1]
