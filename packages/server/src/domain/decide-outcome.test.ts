@@ -65,6 +65,8 @@ describe('decideOutcome', () => {
     [input({ killed_by: 'cpu', exit: { kind: 'unknown' } }), 'RESOURCE_LIMIT/CPU_TIME'],
     [input({ killed_by: 'stdout', exit: { kind: 'unknown' } }), 'RESOURCE_LIMIT/OUTPUT'],
     [input({}, { oom_kills: 1 }), 'RESOURCE_LIMIT/MEMORY'],
+    [input({ exit: { kind: 'signaled', signal: 24 } }, { cpu_ms: 1000 }), 'RESOURCE_LIMIT/CPU_TIME'],
+    [input({ exit: { kind: 'signaled', signal: 24 } }, { cpu_ms: 999 }), 'USER_CODE_ERROR/KILLED_BY_SIGNAL'],
     [input({ exit: { kind: 'signaled', signal: 25 } }), 'RESOURCE_LIMIT/FILE_SIZE'],
     [input({ exit: { kind: 'signaled', signal: 31 } }), 'SANDBOX_VIOLATION/SYSCALL_KILLED'],
     [input({ exit: { kind: 'exited', code: 1 } }, { pids_refused: 1 }), 'RESOURCE_LIMIT/PIDS'],

@@ -46,7 +46,10 @@ const RULES: readonly Rule[] = [
       ? limit('MEMORY', 'memory_bytes', limits.memory_bytes, evidence.counters.memory_peak_bytes)
       : null,
   ({ evidence, limits }) =>
-    diedOf(evidence, SIGXCPU) ? limit('CPU_TIME', 'cpu_ms', limits.cpu_ms, evidence.counters.cpu_ms) : null,
+    // No kernel limit of ours sends it, so without the time used it is the program's own doing.
+    diedOf(evidence, SIGXCPU) && evidence.counters.cpu_ms >= limits.cpu_ms
+      ? limit('CPU_TIME', 'cpu_ms', limits.cpu_ms, evidence.counters.cpu_ms)
+      : null,
   ({ evidence, limits }) =>
     diedOf(evidence, SIGXFSZ) ? limit('FILE_SIZE', 'file_size_bytes', limits.file_size_bytes, null) : null,
   ({ evidence }) =>
