@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Database } from '../platform/db/database.ts'
+import { scramVerifier } from './scram-verifier.ts'
 
 /**
  * The URL with which workers of this ERGON_HOME sign in as ergon_worker, which may do what a worker does and nothing
@@ -14,8 +15,9 @@ export async function workerDatabaseUrl(db: Database, databaseUrl: string, crede
     await writeFile(file, made, { mode: 0o600, flag: 'wx' })
     return made
   })
-  // base64url has no quote in it; a role's password cannot be a parameter.
-  await db.query(`alter role ergon_worker login password '${password}'`)
+  // A statement shows in the server's log and activity, so it holds what is derived from the password. It cannot have
+  // parameters; base64 has no quote in it.
+  await db.query(`alter role ergon_worker login password '${await scramVerifier(password)}'`)
   const url = new URL(databaseUrl)
   url.username = 'ergon_worker'
   url.password = password

@@ -1,0 +1,32 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { scramVerifier } from './scram-verifier.ts'
+import { workerDatabaseUrl } from './worker-database-url.ts'
+
+let folder = ''
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'ergon-credentials-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+it("derives the verifier of RFC 7677's example", async () => {
+  const salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64')
+  expect(await scramVerifier('pencil', salt)).toBe(
+    'SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=',
+  )
+})
+
+it('sends no statement with the password in it', async () => {
+  const statements: string[] = []
+  const query = async (text: string) => {
+    statements.push(text)
+    return { rows: [], rowCount: 0 }
+  }
+  const url = new URL(await workerDatabaseUrl({ query }, 'postgresql://me:mine@localhost/app', folder))
+  const password = await readFile(path.join(folder, 'ergon_worker.password'), 'utf8')
+  expect([url.username, url.password]).toEqual(['ergon_worker', password])
+  expect(statements.join()).toContain('SCRAM-SHA-256$')
+  expect(statements.join()).not.toContain(password)
+})
