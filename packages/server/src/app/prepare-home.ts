@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises'
 import type { HomePaths } from '../config/home-paths.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { findOsUser, type OsUser } from '../platform/process/os-user.ts'
@@ -27,6 +27,7 @@ export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void>
     const isNew = (await mkdir(paths.home, { recursive: true })) !== undefined
     // An existing folder keeps its rights: it may hold more than Ergon. The doctor says when they are too narrow.
     if (isNew) await chmod(paths.home, 0o711)
+    else await refuseForeignHome(paths.home)
     for (const folder of [paths.run, paths.code]) {
       await mkdir(folder, { recursive: true })
       await chmod(folder, 0o711)
@@ -42,7 +43,19 @@ export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void>
       if (process.getuid?.() === 0) await chown(folder, user.uid, user.gid)
     }
   } catch (error) {
+    if (error instanceof ErgonError) throw error
     const reason = error instanceof Error ? error.message : String(error)
     throw new ErgonError('CONFIG_INVALID', `ERGON_HOME (${paths.home}) cannot be used: ${reason}`, { cause: error })
   }
+}
+
+/** Root obeys what it finds in its home, links above all: so nobody else may have put anything there. */
+async function refuseForeignHome(home: string): Promise<void> {
+  if (process.getuid?.() !== 0) return
+  const { uid, mode } = await stat(home)
+  if (uid === 0 && (mode & 0o022) === 0) return
+  throw new ErgonError(
+    'CONFIG_INVALID',
+    `ERGON_HOME (${home}) ${uid === 0 ? 'can be written by other users' : `belongs to uid ${uid}`}, and root would trust what they put there: choose a folder that is root's alone, or run chown root ${home} && chmod 0711 ${home} when all in it is yours`,
+  )
 }
