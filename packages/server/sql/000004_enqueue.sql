@@ -128,12 +128,8 @@ end $$;
 create trigger tg_2_read_payload before insert on jobs.tb_job_run
   for each row when (lower(new.service_name) = 'executor') execute function jobs.tg_read_payload();
 
--- A value copied from another table may arrive compressed, and its size would then say nothing.
-create function jobs.json_bytes(p_value jsonb) returns integer
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select case when pg_column_compression(p_value) is null then pg_column_size(p_value) else octet_length(p_value::text) end;
-$$;
-
+-- By the text a worker will read: jsonb keeps 1e50000 in a few bytes, and a row of such numbers would be a gigabyte at the
+-- claim, which fails then for everybody. A value from another table may also arrive compressed.
 create function jobs.tg_refuse_oversize() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -146,7 +142,7 @@ begin
   for column_name, json_value in
     values ('input_data', new.input_data), ('runner_config', new.runner_config), ('security_context', new.security_context)
   loop
-    seen := jobs.json_bytes(json_value);
+    seen := octet_length(json_value::text);
     if seen > 1048576 then
       raise exception using
         errcode = 'JB001',
@@ -176,9 +172,9 @@ begin
 end $$;
 create trigger tg_3_refuse_oversize_json before insert or update of input_data, runner_config, security_context on jobs.tb_job_run
   for each row when (
-    pg_column_size(new.input_data) > 1048576 or pg_column_compression(new.input_data) is not null
-    or pg_column_size(new.runner_config) > 1048576 or pg_column_compression(new.runner_config) is not null
-    or pg_column_size(new.security_context) > 1048576 or pg_column_compression(new.security_context) is not null
+    octet_length(new.input_data::text) > 1048576
+    or octet_length(new.runner_config::text) > 1048576
+    or octet_length(new.security_context::text) > 1048576
   ) execute function jobs.tg_refuse_oversize();
 create trigger tg_3_refuse_oversize_text before insert
   or update of identifier, idempotency_key, service_name, operation, correlation_id, entity_type, entity_pk, concurrency_key,

@@ -193,7 +193,7 @@ CREATE UNIQUE INDEX ux_artifact_dataset ON jobs.tb_artifact USING btree (tenant_
 CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR EACH ROW EXECUTE FUNCTION jobs.tg_refuse_artifact_change()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
-CREATE TRIGGER tg_3_refuse_oversize_json BEFORE INSERT OR UPDATE OF input_data, runner_config, security_context ON jobs.tb_job_run FOR EACH ROW WHEN (((pg_column_size(new.input_data) > 1048576) OR (pg_column_compression(new.input_data) IS NOT NULL) OR (pg_column_size(new.runner_config) > 1048576) OR (pg_column_compression(new.runner_config) IS NOT NULL) OR (pg_column_size(new.security_context) > 1048576) OR (pg_column_compression(new.security_context) IS NOT NULL))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
+CREATE TRIGGER tg_3_refuse_oversize_json BEFORE INSERT OR UPDATE OF input_data, runner_config, security_context ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length((new.input_data)::text) > 1048576) OR (octet_length((new.runner_config)::text) > 1048576) OR (octet_length((new.security_context)::text) > 1048576))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
 CREATE TRIGGER tg_3_refuse_oversize_text BEFORE INSERT OR UPDATE OF identifier, idempotency_key, service_name, operation, correlation_id, entity_type, entity_pk, concurrency_key, execution_key, gate, traceparent, schema_version, project_id, document_id, document_revision_id, target_object_id ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length(new.identifier) > 1024) OR (octet_length(new.idempotency_key) > 1024) OR (octet_length(new.service_name) > 200) OR (octet_length(new.operation) > 200) OR (octet_length(new.correlation_id) > 1024) OR (octet_length(new.entity_type) > 200) OR (octet_length(new.entity_pk) > 1024) OR (octet_length(new.concurrency_key) > 512) OR (octet_length(new.execution_key) > 200) OR (octet_length(new.gate) > 200) OR (octet_length(new.traceparent) > 200) OR (octet_length(new.schema_version) > 200) OR (octet_length(new.project_id) > 200) OR (octet_length(new.document_id) > 200) OR (octet_length(new.document_revision_id) > 200) OR (octet_length(new.target_object_id) > 200))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
 CREATE TRIGGER tg_4_check_user_transition BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_check_user_transition()
 CREATE TRIGGER tg_5_refuse_identity_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (((((((old.id IS DISTINCT FROM new.id) OR (old.service_name IS DISTINCT FROM new.service_name)) OR (old.operation IS DISTINCT FROM new.operation)) OR (lower(old.execution_type) IS DISTINCT FROM new.execution_type)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.created_at IS DISTINCT FROM new.created_at)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of id, service_name, operation, execution_type, queue, tenant_id, created_at')
@@ -614,15 +614,6 @@ AS $function$
                                                 content_type text, metadata jsonb)
   where j.id = p_job_id
   on conflict (artifact_id) do nothing;
-$function$
--- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.json_bytes(p_value jsonb)
- RETURNS integer
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  select case when pg_column_compression(p_value) is null then pg_column_size(p_value) else octet_length(p_value::text) end;
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.lane_doorbell_key(p_lane text)
@@ -1236,7 +1227,7 @@ begin
   for column_name, json_value in
     values ('input_data', new.input_data), ('runner_config', new.runner_config), ('security_context', new.security_context)
   loop
-    seen := jobs.json_bytes(json_value);
+    seen := octet_length(json_value::text);
     if seen > 1048576 then
       raise exception using
         errcode = 'JB001',

@@ -145,6 +145,14 @@ describe('too much', () => {
     })
   })
 
+  it('cannot hide in numbers that are short to store and long to write out', async () => {
+    const numbers = JSON.stringify({ a: Array.from({ length: 100 }, () => 0) }).replaceAll('0', '1e50000')
+    await expect(insertJob(app(), { input_data: numbers })).rejects.toMatchObject({ code: 'INPUT_TOO_LARGE' })
+    // Beyond what PostgreSQL can write out at all, it refuses by itself.
+    const more = JSON.stringify({ a: Array.from({ length: 30_000 }, () => 0) }).replaceAll('0', '1e50000')
+    await expect(insertJob(app(), { input_data: more })).rejects.toThrow(/exceeds|maximum|memory/)
+  })
+
   it('cannot hide by being compressed, nor come in by an update', async () => {
     await db.admin.query('create table blob as select jsonb_build_object($1::text, repeat($2, 3000000)) as big', [
       'a',
