@@ -52,7 +52,7 @@ export function toSandboxLimits(limits: JobLimits, cpuPercent: number): SandboxL
     open_files: 256,
     stdout_bytes: limits.max_output_kb * 1024,
     stderr_bytes: limits.max_output_kb * 1024,
-    input_bytes: 512 * MIB,
+    input_bytes: 256 * MIB,
     result_bytes: MIB,
     artifact_count: limits.max_artifacts,
     artifact_bytes: Math.min(128 * MIB, Math.floor(memoryBytes / 2)),
