@@ -56,10 +56,12 @@ async function tryConnect(socketPath: string): Promise<Socket | null> {
 /** Null when the stack was just ending: then it has to be started anew. */
 async function ask(socket: Socket, settings: Settings, need: StackNeed): Promise<StackUse | null> {
   socket.on('error', () => {})
-  const closed = once(socket, 'close')
-  const answered = once(createInterface({ input: socket }), 'line')
+  // Not events.once, which an error rejects: a connection that the ending stack never accepted is reset.
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  const lines = createInterface({ input: socket }).on('error', () => {})
+  const answered = new Promise<string>((resolve) => lines.once('line', resolve))
   socket.write(`${JSON.stringify({ need, databaseUrl: settings.databaseUrl })}\n`)
-  const line = await Promise.race([answered.then(([text]) => String(text)), closed.then(() => null)])
+  const line = await Promise.race([answered, closed.then(() => null)])
   if (line === null) return null
   const answer = stackAnswerSchema.parse(JSON.parse(line))
   const release = async () => {

@@ -28,6 +28,10 @@ export class StackServer {
     this.#onUnused = onUnused
   }
 
+  get isInUse(): boolean {
+    return this.#users.size > 0
+  }
+
   /** Throws ALREADY_RUNNING when another process holds this ERGON_HOME's stack. */
   async start(): Promise<void> {
     this.#lock = await tryFileLock(this.#lockPath)
@@ -65,9 +69,13 @@ export class StackServer {
       if (this.#onUnused === null || this.#users.size > 1) socket.end()
       else this.#onUnused()
     })
-    createInterface({ input: socket }).once('line', (line) => {
-      void this.#answer(line).then((answer) => socket.write(`${JSON.stringify(answer)}\n`))
-    })
+    createInterface({ input: socket })
+      // It repeats the socket's errors (a client that is killed before it reads our answer resets the connection), and
+      // one that nobody listens to would end this process.
+      .on('error', () => {})
+      .once('line', (line) => {
+        void this.#answer(line).then((answer) => socket.write(`${JSON.stringify(answer)}\n`))
+      })
   }
 
   #leave(socket: Socket): void {

@@ -22,12 +22,12 @@ async function main(): Promise<void> {
     await server.stop(() => stack.stop())
     process.exit(0)
   }
-  const lonely = setTimeout(() => void stop(), FIRST_USER_MS)
-  const server = new StackServer(stack, paths, () => {
-    clearTimeout(lonely)
-    void stop()
-  })
+  const server = new StackServer(stack, paths, () => void stop())
   await server.start()
+  // From its first user on, a stack ends with its last one.
+  setTimeout(() => {
+    if (!server.isInUse) void stop()
+  }, FIRST_USER_MS)
   process.on('SIGTERM', () => void stop())
   process.on('SIGINT', () => void stop())
   process.stdout.write('{"ready":true}\n')

@@ -1,0 +1,53 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { ErgonHome } from './ergon.ts'
+import { leftoversAfter } from './leftovers.ts'
+
+let home: ErgonHome
+beforeEach(() => {
+  home = new ErgonHome()
+})
+afterEach(async () => {
+  await home.remove()
+  expect(await leftoversAfter(home, 10_000)).toEqual([])
+})
+
+test('a stack that a command started lives as long as the command', async () => {
+  const { result } = await home.runProgram('import time\ntime.sleep(24)\nprint("done")\n', '--timeout', '60')
+  expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { stdout: 'done\n' } })
+})
+
+/** Connects whoever comes, and ends before it has answered, or even accepted, anybody. */
+const ENDING_STACK = `
+  const server = require('net').createServer(() => {}).listen(process.argv[1], () => {
+    console.log('listening')
+    setTimeout(() => {
+      for (const until = Date.now() + 2000; Date.now() < until; );
+      process.exit()
+    }, 50)
+  })`
+
+test('a command that meets a stack at its end starts another', async () => {
+  const { stackSocket, run } = home.paths
+  mkdirSync(run)
+  const ending = spawn(process.execPath, ['-e', ENDING_STACK, stackSocket], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(ending.stdout, 'data')
+  expect(await home.run('jobs', 'list', '--json')).toEqual({ code: 0, stdout: '[]\n', stderr: '' })
+})
+
+/** Asks for the database and is killed before it reads the answer. */
+const KILLED_CLIENT = `
+  const socket = require('net').connect(process.argv[1], () => {
+    socket.pause()
+    socket.write('{"need":"database","databaseUrl":null}\\n')
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), 500)
+  })`
+
+test('a command that is killed before it reads the answer takes nobody along', async () => {
+  const { child } = await home.start('dev')
+  await once(spawn(process.execPath, ['-e', KILLED_CLIENT, home.paths.stackSocket]), 'exit')
+  expect(await home.run('jobs', 'list', '--json')).toEqual({ code: 0, stdout: '[]\n', stderr: '' })
+  expect(child.exitCode).toBeNull()
+})
