@@ -47,9 +47,10 @@ begin
              j.priority,
              j.run_at,
              j.gate,
-             coalesce(j.attempts, 0),
+             -- Clamped, not refused: rows of existing functions carry whatever their authors wrote, and one number that
+             -- cannot be counted on would fail the claim of every job beside it.
+             least(greatest(coalesce(j.attempts, 0), 0), 1000000),
              greatest(coalesce(j.max_attempts, 3), 1),
-             -- Clamped, not refused: rows of existing functions carry whatever their authors wrote.
              least(greatest(coalesce(j.timeout_seconds, 300), 1), 604800),
              coalesce(j.on_worker_lost = 'retry', j.execution_type = 'sandbox')
       from unnest(p_job_ids) with ordinality g (id, position)

@@ -1,6 +1,13 @@
 -- Applications write to the wide table directly; what they may change is decided here. Our functions run as ergon_owner
 -- and pass by (leaving failed is the same for everybody). Functions lock the live row first and the wide row second; an UPDATE has its wide row locked already, so
 -- these triggers never wait for a live row: they skip a locked one, and its holder finds the wide row changed and gives up.
+-- One that only stores output does not look at the wide row: the worker is told in any case, and lets go of the live row.
+
+-- Told with the fence, so that a later attempt of the same job is not taken for this one.
+create function jobs.tell_cancelled(p_job_id uuid, p_fence uuid) returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+  select pg_notify('ergon_cancel', format('%s %s', p_job_id, p_fence)) where p_fence is not null;
+$$;
 
 create function jobs.tg_check_user_transition() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -36,17 +43,16 @@ create trigger tg_4_check_user_transition before update on jobs.tb_job_run
 create function jobs.tg_apply_user_transition() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  live_state text;
+  running_fence uuid;
 begin
   if new.status = 'pending' then
     perform jobs.queue_jobs(array[new.id]);
     return null;
   end if;
-  select q.state into live_state from jobs.tb_job_queue q where q.job_id = new.id for update skip locked;
-  delete from jobs.tb_job_queue q where q.job_id = new.id and live_state is not null;
-  if live_state = 'executing' then
-    perform pg_notify('ergon_cancel', new.id::text);
-  end if;
+  select q.fence into running_fence from jobs.tb_job_queue q where q.job_id = new.id;
+  delete from jobs.tb_job_queue q
+  where q.job_id in (select l.job_id from jobs.tb_job_queue l where l.job_id = new.id for update skip locked);
+  perform jobs.tell_cancelled(new.id, running_fence);
   return null;
 end $$;
 create trigger tg_apply_user_transition after update on jobs.tb_job_run
@@ -71,9 +77,9 @@ create trigger tg_5_refuse_identity_change before update on jobs.tb_job_run
 create trigger tg_5_refuse_live_change before update on jobs.tb_job_run
   for each row when (
     current_user <> 'ergon_owner' and old.status in ('pending', 'running')
-    and (old.priority, old.run_at, old.gate, old.max_attempts, old.timeout_seconds, old.on_worker_lost)
-      is distinct from (new.priority, new.run_at, new.gate, new.max_attempts, new.timeout_seconds, new.on_worker_lost)
-  ) execute function jobs.tg_refuse_column_change('one of priority, run_at, gate, max_attempts, timeout_seconds, on_worker_lost');
+    and (old.priority, old.run_at, old.gate, old.attempts, old.max_attempts, old.timeout_seconds, old.on_worker_lost)
+      is distinct from (new.priority, new.run_at, new.gate, new.attempts, new.max_attempts, new.timeout_seconds, new.on_worker_lost)
+  ) execute function jobs.tg_refuse_column_change('one of priority, run_at, gate, attempts, max_attempts, timeout_seconds, on_worker_lost');
 create trigger tg_5_refuse_input_change before update of input_data on jobs.tb_job_run
   for each row when (
     current_user <> 'ergon_owner' and old.status = 'running' and old.input_data is distinct from new.input_data
@@ -86,15 +92,14 @@ declare
   forgotten record;
 begin
   for forgotten in
-    with live as materialized (
-      select q.job_id, q.state from jobs.tb_job_queue q join old_rows o on o.id = q.job_id for update of q skip locked
-    )
-    delete from jobs.tb_job_queue q using live where q.job_id = live.job_id returning q.job_id, q.state
+    select q.job_id, q.fence from jobs.tb_job_queue q join old_rows o on o.id = q.job_id where q.state = 'executing'
   loop
-    if forgotten.state = 'executing' then
-      perform pg_notify('ergon_cancel', forgotten.job_id::text);
-    end if;
+    perform jobs.tell_cancelled(forgotten.job_id, forgotten.fence);
   end loop;
+  with live as materialized (
+    select q.job_id from jobs.tb_job_queue q join old_rows o on o.id = q.job_id for update of q skip locked
+  )
+  delete from jobs.tb_job_queue q using live where q.job_id = live.job_id;
   delete from jobs.tb_job_output t using old_rows o where t.job_id = o.id;
   delete from jobs.tb_job_attempt t using old_rows o where t.job_id = o.id;
   delete from jobs.tb_late_result t using old_rows o where t.job_id = o.id;
@@ -121,18 +126,16 @@ create function jobs.cancel_job(job_id uuid) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-  live_state text;
+  running_fence uuid;
 begin
-  delete from jobs.tb_job_queue q where q.job_id = cancel_job.job_id returning q.state into live_state;
+  delete from jobs.tb_job_queue q where q.job_id = cancel_job.job_id returning q.fence into running_fence;
   update jobs.tb_job_run j
   set status = 'cancelled',
       completed_at = clock_timestamp(),
       updated_at = clock_timestamp()
   where j.id = cancel_job.job_id and j.status in ('pending', 'running');
   if found then
-    if live_state = 'executing' then
-      perform pg_notify('ergon_cancel', cancel_job.job_id::text);
-    end if;
+    perform jobs.tell_cancelled(cancel_job.job_id, running_fence);
     return 'cancelled';
   end if;
   perform from jobs.tb_job_run j where j.id = cancel_job.job_id;

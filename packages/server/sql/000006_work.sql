@@ -1,7 +1,9 @@
 -- What a worker does. Rows are found by `= any (array)`: a join may be planned while the table is small, kept, and then
 -- scan a large one. A planner setting that is off counts as a huge cost until PostgreSQL 17, and would start the JIT compiler
 -- for each call (300 ms). Two arrays' worth of rows are joined by hash: a nested loop is quadratic in the batch. Each call is one transaction; the live row is locked before the wide row; a wide row that an
--- application changed meanwhile wins, and the live row that no longer fits it goes.
+-- application changed meanwhile wins, and the live row that no longer fits it goes. An application may keep a wide row
+-- locked for hours, and a worker has one connection for all its jobs: claims and rescues pass over such a row, and what
+-- must have it gives up after two seconds (55P03), to be called again.
 
 -- Workers ------------------------------------------------------------------------------------------------------------
 create function jobs.register_worker(p_worker_id uuid, p_name text, p_pid integer, p_lanes text[], p_slots integer, p_version text,
@@ -154,6 +156,9 @@ begin
   if worker.heartbeat_at + worker.lease <= clock_timestamp() then
     -- It speaks, so it lives (the database was away); without this the next rescue would take what is claimed here.
     update jobs.tb_job_worker w set heartbeat_at = clock_timestamp() where w.worker_id = p_worker_id;
+    if not found then
+      perform jobs.refuse_unknown_worker(p_worker_id);
+    end if;
   end if;
   return worker.slots - (select count(*) from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id);
 end $$;
@@ -168,6 +173,7 @@ returns table (
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 set enable_nestloop = off
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -179,6 +185,7 @@ declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
   claimed record;
+  available_ids uuid[];
   started_count integer;
 begin
   if free_slots <= 0 then
@@ -188,6 +195,8 @@ begin
   if claimed.taken_ids is null then
     return;
   end if;
+  select coalesce(array_agg(available.id), '{}') into available_ids
+  from (select j.id from jobs.tb_job_run j where j.id = any (claimed.taken_ids) for no key update skip locked) available;
 
   return query
   with started as (
@@ -204,7 +213,7 @@ begin
         failure_code = null,
         updated_at = clock_timestamp()
     from jobs.tb_job_queue q
-    where j.id = any (claimed.taken_ids) and q.job_id = any (claimed.taken_ids) and q.job_id = j.id and j.status = 'pending'
+    where j.id = any (available_ids) and q.job_id = any (available_ids) and q.job_id = j.id and j.status = 'pending'
     returning j.id, claim_fence, q.attempt, q.max_attempts, q.lane, j.service_name, j.operation, j.execution_type,
               j.input_data::text, j.runner_config::text, j.tenant_id, j.triggered_by, j.correlation_id, j.entity_type, j.entity_pk,
               q.timeout_seconds, q.deadline, j.security_context::text, j.traceparent, j.execution_key,
@@ -214,9 +223,15 @@ begin
   get diagnostics started_count = row_count;
 
   if started_count < cardinality(claimed.taken_ids) then
+    -- Locked by an application: those behind it come first, and it is looked at again in a second.
+    update jobs.tb_job_queue q
+    set state = 'scheduled', run_at = clock_timestamp() + interval '1 second', attempt = q.attempt - 1,
+        worker_id = null, fence = null, deadline = null
+    where q.job_id = any (claimed.taken_ids) and q.job_id <> all (available_ids)
+      and exists (select from jobs.tb_job_run j where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'pending');
     -- Cancelled or deleted by an application between our look and its commit.
     delete from jobs.tb_job_queue q
-    where q.job_id = any (claimed.taken_ids)
+    where q.job_id = any (claimed.taken_ids) and q.fence = claim_fence
       and not exists (select from jobs.tb_job_run j
                       where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
@@ -253,7 +268,7 @@ end $$;
 
 -- A repeated chunk is accepted and changes nothing.
 create function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
 declare
   current_attempt integer;
 begin
@@ -272,7 +287,7 @@ begin
 end $$;
 
 create function jobs.register_artifacts(p_job_id uuid, p_fence uuid, p_artifacts text) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
 declare
   current_attempt integer;
 begin
@@ -319,6 +334,7 @@ create function jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[], p_outputs 
                                    p_logs text[], p_stdouts text[], p_stderrs text[], p_artifacts text[]) returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 set enable_nestloop = off
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -425,7 +441,7 @@ end $$;
 create function jobs.record_failure(p_job_id uuid, p_fence uuid, p_failure text, p_retry_delay_ms bigint, p_dead_letter_reason text,
                                     p_output text, p_resource_usage text, p_env_version text, p_logs text, p_stdout text, p_stderr text,
                                     p_artifacts text) returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
 declare
   live jobs.tb_job_queue;
   result text := 'late';
@@ -444,9 +460,40 @@ begin
   return result;
 end $$;
 
+-- Ends an attempt of which nobody will say how it ended, as the job declares: tried again, or failed.
+create function jobs.end_lost_attempt(p_live jobs.tb_job_queue, p_message text) returns text
+language sql set search_path = pg_catalog, pg_temp as $$
+  select jobs.end_attempt(
+    p_live, 'lost',
+    jsonb_build_object('category', 'INTERNAL_ERROR', 'code', 'WORKER_LOST', 'message', p_message, 'evidence', null, 'details', null),
+    -- 1, 2, 4 … 300 s, of which a random half is kept, so that the jobs of one worker do not come back as one.
+    case when p_live.retry_when_lost
+      then make_interval(secs => least(300, power(2, least(p_live.attempt - 1, 10))) * (0.5 + random() / 2)) end,
+    case when not p_live.retry_when_lost then 'WORKER_LOST' end,
+    null, null, null, null);
+$$;
+
+-- A worker that lives says that it let these attempts go without a result; nobody else would notice before the deadline.
+create function jobs.abandon_jobs(p_job_ids uuid[], p_fences uuid[]) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
+declare
+  live jobs.tb_job_queue;
+  abandoned_count integer := 0;
+begin
+  for live in
+    select q.* from unnest(p_job_ids, p_fences) g (job_id, fence)
+    join jobs.tb_job_queue q on q.job_id = g.job_id and q.fence = g.fence and q.job_id = any (p_job_ids)
+    for update of q
+  loop
+    perform jobs.end_lost_attempt(live, format('worker %s lost attempt %s', live.worker_id, live.attempt));
+    abandoned_count := abandoned_count + 1;
+  end loop;
+  return abandoned_count;
+end $$;
+
 -- Hands jobs back as if they had never been claimed: a drain is no fault of theirs.
 create function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
 declare
   live jobs.tb_job_queue;
   released_count integer := 0;
@@ -477,6 +524,7 @@ end $$;
 create function jobs.rescue_jobs() returns table (retried_count integer, failed_count integer, removed_worker_count integer)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 set enable_seqscan = off
 set jit = off
 as $$
@@ -503,28 +551,23 @@ begin
     limit 1000
     for update of q skip locked
   loop
-    result := jobs.end_attempt(
-      lost.live, 'lost',
-      jsonb_build_object(
-        'category', 'INTERNAL_ERROR',
-        'code', 'WORKER_LOST',
-        'message', format(case when lost.deadline_passed then 'worker %s did not finish attempt %s by its deadline %s'
-                            else 'worker %s stopped during attempt %s' end,
-                          (lost.live).worker_id, (lost.live).attempt, (lost.live).deadline),
-        'evidence', null,
-        'details', null),
-      -- 1, 2, 4 … 300 s, of which a random half is kept, so that the jobs of one worker do not come back as one.
-      case when (lost.live).retry_when_lost
-        then make_interval(secs => least(300, power(2, least((lost.live).attempt - 1, 10))) * (0.5 + random() / 2)) end,
-      case when not (lost.live).retry_when_lost then 'WORKER_LOST' end,
-      null, null, null, null);
+    -- Whoever keeps one row locked must not keep every other from being rescued.
+    perform from jobs.tb_job_run j where j.id = (lost.live).job_id for no key update skip locked;
+    if not found and exists (select from jobs.tb_job_run j where j.id = (lost.live).job_id) then
+      continue;
+    end if;
+    result := jobs.end_lost_attempt(
+      lost.live,
+      format(case when lost.deadline_passed then 'worker %s did not finish attempt %s by its deadline %s'
+               else 'worker %s stopped during attempt %s' end,
+             (lost.live).worker_id, (lost.live).attempt, (lost.live).deadline));
     if result = 'retried' then
       retried_count := retried_count + 1;
     elsif result = 'failed' then
       failed_count := failed_count + 1;
     end if;
     -- It may be alive, only slow: let it kill what it runs for nobody.
-    perform pg_notify('ergon_cancel', (lost.live).job_id::text);
+    perform jobs.tell_cancelled((lost.live).job_id, (lost.live).fence);
   end loop;
   delete from jobs.tb_job_worker w
   where w.heartbeat_at + w.lease <= clock_timestamp()

@@ -26,5 +26,5 @@ grant execute on function
   jobs.register_artifacts(uuid, uuid, text), jobs.resolve_datasets(uuid, uuid, text[]),
   jobs.complete_jobs(uuid[], uuid[], text[], text[], text[], text[], text[], text[], text[]),
   jobs.record_failure(uuid, uuid, text, bigint, text, text, text, text, text, text, text, text),
-  jobs.release_jobs(uuid[], uuid[]), jobs.rescue_jobs(), jobs.promote_jobs()
+  jobs.release_jobs(uuid[], uuid[]), jobs.abandon_jobs(uuid[], uuid[]), jobs.rescue_jobs(), jobs.promote_jobs()
   to ergon_worker;

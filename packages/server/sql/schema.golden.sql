@@ -198,7 +198,7 @@ CREATE TRIGGER tg_3_refuse_oversize_text BEFORE INSERT OR UPDATE OF identifier, 
 CREATE TRIGGER tg_4_check_user_transition BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_check_user_transition()
 CREATE TRIGGER tg_5_refuse_identity_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (((((((old.id IS DISTINCT FROM new.id) OR (old.service_name IS DISTINCT FROM new.service_name)) OR (old.operation IS DISTINCT FROM new.operation)) OR (lower(old.execution_type) IS DISTINCT FROM new.execution_type)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.created_at IS DISTINCT FROM new.created_at)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of id, service_name, operation, execution_type, queue, tenant_id, created_at')
 CREATE TRIGGER tg_5_refuse_input_change BEFORE UPDATE OF input_data ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = 'running'::text) AND (old.input_data IS DISTINCT FROM new.input_data))) EXECUTE FUNCTION jobs.tg_refuse_column_change('input_data')
-CREATE TRIGGER tg_5_refuse_live_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = ANY (ARRAY['pending'::text, 'running'::text])) AND ((((((old.priority IS DISTINCT FROM new.priority) OR (old.run_at IS DISTINCT FROM new.run_at)) OR (old.gate IS DISTINCT FROM new.gate)) OR (old.max_attempts IS DISTINCT FROM new.max_attempts)) OR (old.timeout_seconds IS DISTINCT FROM new.timeout_seconds)) OR (old.on_worker_lost IS DISTINCT FROM new.on_worker_lost)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of priority, run_at, gate, max_attempts, timeout_seconds, on_worker_lost')
+CREATE TRIGGER tg_5_refuse_live_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = ANY (ARRAY['pending'::text, 'running'::text])) AND (((((((old.priority IS DISTINCT FROM new.priority) OR (old.run_at IS DISTINCT FROM new.run_at)) OR (old.gate IS DISTINCT FROM new.gate)) OR (old.attempts IS DISTINCT FROM new.attempts)) OR (old.max_attempts IS DISTINCT FROM new.max_attempts)) OR (old.timeout_seconds IS DISTINCT FROM new.timeout_seconds)) OR (old.on_worker_lost IS DISTINCT FROM new.on_worker_lost)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of priority, run_at, gate, attempts, max_attempts, timeout_seconds, on_worker_lost')
 CREATE TRIGGER tg_apply_user_transition AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_apply_user_transition()
 CREATE TRIGGER tg_forget_all_jobs AFTER TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_all_jobs()
 CREATE TRIGGER tg_forget_deleted_jobs AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_deleted_jobs()
@@ -206,11 +206,34 @@ CREATE TRIGGER tg_queue_inserted_jobs AFTER INSERT ON jobs.tb_job_run REFERENCIN
 
 -- functions
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.abandon_jobs(p_job_ids uuid[], p_fences uuid[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  live jobs.tb_job_queue;
+  abandoned_count integer := 0;
+begin
+  for live in
+    select q.* from unnest(p_job_ids, p_fences) g (job_id, fence)
+    join jobs.tb_job_queue q on q.job_id = g.job_id and q.fence = g.fence and q.job_id = any (p_job_ids)
+    for update of q
+  loop
+    perform jobs.end_lost_attempt(live, format('worker %s lost attempt %s', live.worker_id, live.attempt));
+    abandoned_count := abandoned_count + 1;
+  end loop;
+  return abandoned_count;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea)
  RETURNS boolean
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 declare
   current_attempt integer;
@@ -237,18 +260,16 @@ CREATE OR REPLACE FUNCTION jobs.cancel_job(job_id uuid)
 AS $function$
 #variable_conflict use_column
 declare
-  live_state text;
+  running_fence uuid;
 begin
-  delete from jobs.tb_job_queue q where q.job_id = cancel_job.job_id returning q.state into live_state;
+  delete from jobs.tb_job_queue q where q.job_id = cancel_job.job_id returning q.fence into running_fence;
   update jobs.tb_job_run j
   set status = 'cancelled',
       completed_at = clock_timestamp(),
       updated_at = clock_timestamp()
   where j.id = cancel_job.job_id and j.status in ('pending', 'running');
   if found then
-    if live_state = 'executing' then
-      perform pg_notify('ergon_cancel', cancel_job.job_id::text);
-    end if;
+    perform jobs.tell_cancelled(cancel_job.job_id, running_fence);
     return 'cancelled';
   end if;
   perform from jobs.tb_job_run j where j.id = cancel_job.job_id;
@@ -260,6 +281,7 @@ CREATE OR REPLACE FUNCTION jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_s
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_nestloop TO 'off'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -271,6 +293,7 @@ declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
   claimed record;
+  available_ids uuid[];
   started_count integer;
 begin
   if free_slots <= 0 then
@@ -280,6 +303,8 @@ begin
   if claimed.taken_ids is null then
     return;
   end if;
+  select coalesce(array_agg(available.id), '{}') into available_ids
+  from (select j.id from jobs.tb_job_run j where j.id = any (claimed.taken_ids) for no key update skip locked) available;
 
   return query
   with started as (
@@ -296,7 +321,7 @@ begin
         failure_code = null,
         updated_at = clock_timestamp()
     from jobs.tb_job_queue q
-    where j.id = any (claimed.taken_ids) and q.job_id = any (claimed.taken_ids) and q.job_id = j.id and j.status = 'pending'
+    where j.id = any (available_ids) and q.job_id = any (available_ids) and q.job_id = j.id and j.status = 'pending'
     returning j.id, claim_fence, q.attempt, q.max_attempts, q.lane, j.service_name, j.operation, j.execution_type,
               j.input_data::text, j.runner_config::text, j.tenant_id, j.triggered_by, j.correlation_id, j.entity_type, j.entity_pk,
               q.timeout_seconds, q.deadline, j.security_context::text, j.traceparent, j.execution_key,
@@ -306,9 +331,15 @@ begin
   get diagnostics started_count = row_count;
 
   if started_count < cardinality(claimed.taken_ids) then
+    -- Locked by an application: those behind it come first, and it is looked at again in a second.
+    update jobs.tb_job_queue q
+    set state = 'scheduled', run_at = clock_timestamp() + interval '1 second', attempt = q.attempt - 1,
+        worker_id = null, fence = null, deadline = null
+    where q.job_id = any (claimed.taken_ids) and q.job_id <> all (available_ids)
+      and exists (select from jobs.tb_job_run j where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'pending');
     -- Cancelled or deleted by an application between our look and its commit.
     delete from jobs.tb_job_queue q
-    where q.job_id = any (claimed.taken_ids)
+    where q.job_id = any (claimed.taken_ids) and q.fence = claim_fence
       and not exists (select from jobs.tb_job_run j
                       where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
@@ -344,6 +375,7 @@ CREATE OR REPLACE FUNCTION jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[],
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_nestloop TO 'off'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -425,6 +457,9 @@ begin
   if worker.heartbeat_at + worker.lease <= clock_timestamp() then
     -- It speaks, so it lives (the database was away); without this the next rescue would take what is claimed here.
     update jobs.tb_job_worker w set heartbeat_at = clock_timestamp() where w.worker_id = p_worker_id;
+    if not found then
+      perform jobs.refuse_unknown_worker(p_worker_id);
+    end if;
   end if;
   return worker.slots - (select count(*) from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id);
 end $function$
@@ -508,6 +543,21 @@ begin
   on conflict (job_id, attempt) do nothing;
   return case when is_retried then 'retried' else 'failed' end;
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.end_lost_attempt(p_live jobs.tb_job_queue, p_message text)
+ RETURNS text
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select jobs.end_attempt(
+    p_live, 'lost',
+    jsonb_build_object('category', 'INTERNAL_ERROR', 'code', 'WORKER_LOST', 'message', p_message, 'evidence', null, 'details', null),
+    -- 1, 2, 4 … 300 s, of which a random half is kept, so that the jobs of one worker do not come back as one.
+    case when p_live.retry_when_lost
+      then make_interval(secs => least(300, power(2, least(p_live.attempt - 1, 10))) * (0.5 + random() / 2)) end,
+    case when not p_live.retry_when_lost then 'WORKER_LOST' end,
+    null, null, null, null);
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.enqueue_job(service_name text, operation text, input_data jsonb DEFAULT NULL::jsonb, execution_type text DEFAULT 'http'::text, id uuid DEFAULT NULL::uuid, identifier text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, runner_config jsonb DEFAULT NULL::jsonb, security_context jsonb DEFAULT NULL::jsonb, max_attempts integer DEFAULT 3, timeout_seconds integer DEFAULT NULL::integer, tenant_id uuid DEFAULT NULL::uuid, triggered_by uuid DEFAULT NULL::uuid, correlation_id text DEFAULT NULL::text, entity_type text DEFAULT NULL::text, entity_pk text DEFAULT NULL::text, priority smallint DEFAULT 100, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, queue text DEFAULT NULL::text, concurrency_key text DEFAULT NULL::text, execution_key text DEFAULT NULL::text, on_worker_lost text DEFAULT NULL::text, traceparent text DEFAULT NULL::text)
  RETURNS uuid
@@ -705,9 +755,10 @@ begin
              j.priority,
              j.run_at,
              j.gate,
-             coalesce(j.attempts, 0),
+             -- Clamped, not refused: rows of existing functions carry whatever their authors wrote, and one number that
+             -- cannot be counted on would fail the claim of every job beside it.
+             least(greatest(coalesce(j.attempts, 0), 0), 1000000),
              greatest(coalesce(j.max_attempts, 3), 1),
-             -- Clamped, not refused: rows of existing functions carry whatever their authors wrote.
              least(greatest(coalesce(j.timeout_seconds, 300), 1), 604800),
              coalesce(j.on_worker_lost = 'retry', j.execution_type = 'sandbox')
       from unnest(p_job_ids) with ordinality g (id, position)
@@ -757,6 +808,7 @@ CREATE OR REPLACE FUNCTION jobs.record_failure(p_job_id uuid, p_fence uuid, p_fa
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 declare
   live jobs.tb_job_queue;
@@ -793,6 +845,7 @@ CREATE OR REPLACE FUNCTION jobs.register_artifacts(p_job_id uuid, p_fence uuid, 
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 declare
   current_attempt integer;
@@ -842,6 +895,7 @@ CREATE OR REPLACE FUNCTION jobs.release_jobs(p_job_ids uuid[], p_fences uuid[])
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 declare
   live jobs.tb_job_queue;
@@ -888,6 +942,7 @@ CREATE OR REPLACE FUNCTION jobs.rescue_jobs()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
  SET jit TO 'off'
 AS $function$
@@ -914,28 +969,23 @@ begin
     limit 1000
     for update of q skip locked
   loop
-    result := jobs.end_attempt(
-      lost.live, 'lost',
-      jsonb_build_object(
-        'category', 'INTERNAL_ERROR',
-        'code', 'WORKER_LOST',
-        'message', format(case when lost.deadline_passed then 'worker %s did not finish attempt %s by its deadline %s'
-                            else 'worker %s stopped during attempt %s' end,
-                          (lost.live).worker_id, (lost.live).attempt, (lost.live).deadline),
-        'evidence', null,
-        'details', null),
-      -- 1, 2, 4 … 300 s, of which a random half is kept, so that the jobs of one worker do not come back as one.
-      case when (lost.live).retry_when_lost
-        then make_interval(secs => least(300, power(2, least((lost.live).attempt - 1, 10))) * (0.5 + random() / 2)) end,
-      case when not (lost.live).retry_when_lost then 'WORKER_LOST' end,
-      null, null, null, null);
+    -- Whoever keeps one row locked must not keep every other from being rescued.
+    perform from jobs.tb_job_run j where j.id = (lost.live).job_id for no key update skip locked;
+    if not found and exists (select from jobs.tb_job_run j where j.id = (lost.live).job_id) then
+      continue;
+    end if;
+    result := jobs.end_lost_attempt(
+      lost.live,
+      format(case when lost.deadline_passed then 'worker %s did not finish attempt %s by its deadline %s'
+               else 'worker %s stopped during attempt %s' end,
+             (lost.live).worker_id, (lost.live).attempt, (lost.live).deadline));
     if result = 'retried' then
       retried_count := retried_count + 1;
     elsif result = 'failed' then
       failed_count := failed_count + 1;
     end if;
     -- It may be alive, only slow: let it kill what it runs for nobody.
-    perform pg_notify('ergon_cancel', (lost.live).job_id::text);
+    perform jobs.tell_cancelled((lost.live).job_id, (lost.live).fence);
   end loop;
   delete from jobs.tb_job_worker w
   where w.heartbeat_at + w.lease <= clock_timestamp()
@@ -1035,6 +1085,14 @@ begin
   from taken t;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tell_cancelled(p_job_id uuid, p_fence uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select pg_notify('ergon_cancel', format('%s %s', p_job_id, p_fence)) where p_fence is not null;
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_apply_user_transition()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1042,17 +1100,16 @@ CREATE OR REPLACE FUNCTION jobs.tg_apply_user_transition()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  live_state text;
+  running_fence uuid;
 begin
   if new.status = 'pending' then
     perform jobs.queue_jobs(array[new.id]);
     return null;
   end if;
-  select q.state into live_state from jobs.tb_job_queue q where q.job_id = new.id for update skip locked;
-  delete from jobs.tb_job_queue q where q.job_id = new.id and live_state is not null;
-  if live_state = 'executing' then
-    perform pg_notify('ergon_cancel', new.id::text);
-  end if;
+  select q.fence into running_fence from jobs.tb_job_queue q where q.job_id = new.id;
+  delete from jobs.tb_job_queue q
+  where q.job_id in (select l.job_id from jobs.tb_job_queue l where l.job_id = new.id for update skip locked);
+  perform jobs.tell_cancelled(new.id, running_fence);
   return null;
 end $function$
 -- owner ergon_owner
@@ -1112,15 +1169,14 @@ declare
   forgotten record;
 begin
   for forgotten in
-    with live as materialized (
-      select q.job_id, q.state from jobs.tb_job_queue q join old_rows o on o.id = q.job_id for update of q skip locked
-    )
-    delete from jobs.tb_job_queue q using live where q.job_id = live.job_id returning q.job_id, q.state
+    select q.job_id, q.fence from jobs.tb_job_queue q join old_rows o on o.id = q.job_id where q.state = 'executing'
   loop
-    if forgotten.state = 'executing' then
-      perform pg_notify('ergon_cancel', forgotten.job_id::text);
-    end if;
+    perform jobs.tell_cancelled(forgotten.job_id, forgotten.fence);
   end loop;
+  with live as materialized (
+    select q.job_id from jobs.tb_job_queue q join old_rows o on o.id = q.job_id for update of q skip locked
+  )
+  delete from jobs.tb_job_queue q using live where q.job_id = live.job_id;
   delete from jobs.tb_job_output t using old_rows o where t.job_id = o.id;
   delete from jobs.tb_job_attempt t using old_rows o where t.job_id = o.id;
   delete from jobs.tb_late_result t using old_rows o where t.job_id = o.id;
@@ -1357,6 +1413,7 @@ view jobs.v_service_reliability owner ergon_owner with (security_invoker=true) a
   GROUP BY service_name, operation;
 
 -- grants
+EXECUTE on function jobs.abandon_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
 EXECUTE on function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea) to ergon_worker
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_enqueue

@@ -33,7 +33,8 @@ const claimedRowSchema = z
     security_context: text,
     traceparent: text,
     execution_key: text,
-    created_at: z.date().nullable(),
+    // An application may write a time that no Date can hold; its job is claimed already and must run.
+    created_at: z.date().nullable().catch(null),
     project_id: text,
     document_id: text,
     document_revision_id: text,

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ListenConnection } from '../platform/db/listen-connection.ts'
 import type { Logger } from '../platform/logger.ts'
 import { delayBeforeLook } from './poll-schedule.ts'
+import type { JobClaim } from './types.ts'
 
 /** Time without a new sleep after which the worker counts as busy and is not rung for any more. */
 const BUSY_AFTER_MS = 50
@@ -20,7 +21,7 @@ export interface DoorbellOptions {
  */
 export class Doorbell {
   readonly #connection: ListenConnection
-  readonly #cancelListeners: ((jobId: string) => void)[] = []
+  readonly #cancelListeners: ((claim: JobClaim) => void)[] = []
   readonly #held = new Set<string>()
   #looks = 0
   #wake: ((lane: string) => void) | null = null
@@ -32,8 +33,9 @@ export class Doorbell {
       applicationName: 'ergon-doorbell',
       channels: {
         ergon_lane: (lane) => this.#wake?.(lane),
-        ergon_cancel: (jobId) => {
-          for (const listener of this.#cancelListeners) listener(jobId)
+        ergon_cancel: (payload) => {
+          const [id = '', fence = ''] = payload.split(' ')
+          for (const listener of this.#cancelListeners) listener({ id, fence })
         },
       },
       onConnect: () => this.#held.clear(),
@@ -53,8 +55,8 @@ export class Doorbell {
     await this.#connection.stop()
   }
 
-  /** Calls the listener with the id of every job that is cancelled while some worker runs it. */
-  onCancel(listener: (jobId: string) => void): void {
+  /** Calls the listener with the claim of every job that is cancelled while some worker runs it. */
+  onCancel(listener: (claim: JobClaim) => void): void {
     this.#cancelListeners.push(listener)
   }
 

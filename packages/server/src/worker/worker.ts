@@ -65,7 +65,10 @@ export class Worker {
   async start(): Promise<void> {
     if (this.#loop !== null) return
     await this.#register()
-    this.#dependencies.doorbell.onCancel((jobId) => this.#attempts.get(jobId)?.abort('cancelled'))
+    this.#dependencies.doorbell.onCancel(({ id, fence }) => {
+      const attempt = this.#attempts.get(id)
+      if (attempt?.job.fence === fence) attempt.abort('cancelled')
+    })
     this.#heartbeat.start()
     this.#loop = this.#claimLoop()
   }

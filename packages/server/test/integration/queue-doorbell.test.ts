@@ -95,10 +95,10 @@ it('ends the sleep when it is aborted', async () => {
 })
 
 it('tells of cancelled jobs', async () => {
-  const { promise, resolve } = Promise.withResolvers<string>()
+  const { promise, resolve } = Promise.withResolvers<unknown>()
   doorbell.onCancel(resolve)
-  await db.admin.query(`select pg_notify('ergon_cancel', 'some-id')`)
-  expect(await promise).toBe('some-id')
+  await db.admin.query(`select pg_notify('ergon_cancel', 'some-id some-fence')`)
+  expect(await promise).toEqual({ id: 'some-id', fence: 'some-fence' })
 })
 
 it('comes back after its connection was cut, and sleeping works meanwhile', async () => {

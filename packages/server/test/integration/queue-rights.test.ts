@@ -21,10 +21,10 @@ describe('nobody in particular', () => {
     const functions = await names(
       `select oid::regprocedure::text as name from pg_proc where pronamespace = 'jobs'::regnamespace`,
     )
-    await db.admin.query('create role ergon_test_nobody').catch(() => {})
+    await db.admin.query('create role test_nobody').catch(() => {})
     for (const name of functions) {
       const { rows } = await db.admin.query(
-        `select has_function_privilege('ergon_test_nobody', $1, 'execute') as may`,
+        `select has_function_privilege('test_nobody', $1, 'execute') as may`,
         [name],
       )
       expect({ name, ...Object(rows[0]) }).toEqual({ name, may: false })
@@ -67,6 +67,7 @@ describe('a worker', () => {
       `select proname as name from pg_proc where pronamespace = 'jobs'::regnamespace and has_function_privilege('ergon_worker', oid, 'execute') order by 1`,
     )
     expect(allowed).toEqual([
+      'abandon_jobs',
       'append_output',
       'claim_jobs',
       'complete_jobs',

@@ -61,7 +61,7 @@ describe.each([
   it('takes a running job from its worker and tells it', async () => {
     const id = await insertJob(app())
     const job = await worker.claimOne()
-    expect(await notificationsOf('ergon_cancel', async () => cancel(id))).toEqual([id])
+    expect(await notificationsOf('ergon_cancel', async () => cancel(id))).toEqual([`${id} ${job.fence}`])
     expect(await readLive(db.admin, id)).toBeNull()
     expect(await completeJob(db.as('ergon_worker'), { ...emptyRecord, id, fence: job.fence })).toBe(false)
     expect(await readRow(db.admin, id)).toMatchObject({ status: 'cancelled', output_data: null })
@@ -174,7 +174,7 @@ describe('DELETE', () => {
       await notificationsOf('ergon_cancel', () =>
         app().query('delete from jobs.tb_job_run where id = any ($1)', [[pending, running]]),
       ),
-    ).toEqual([running])
+    ).toEqual([`${running} ${job.fence}`])
     expect(await scalar(db.admin, 'select count(*)::int from jobs.tb_job_queue')).toBe(0)
     expect(await completeJob(db.as('ergon_worker'), { ...emptyRecord, id: running, fence: job.fence })).toBe(false)
     expect(await readLate(db.admin, running)).toEqual({})
