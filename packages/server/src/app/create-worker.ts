@@ -20,6 +20,8 @@ import { Worker } from '../worker/worker.ts'
 import type { WorkerProcessConfig } from './worker-process-config.ts'
 
 const ENVIRONMENT_MEMORY_MS = 5_000
+/** Above what the largest result takes on a slow line; below what a drain waits for. */
+const QUERY_TIMEOUT_MS = 30_000
 
 export interface RunningWorker {
   logger: Logger
@@ -32,7 +34,11 @@ export interface RunningWorker {
 export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const paths = homePaths(config)
   const logger = createLogger('ergon-worker', config.logLevel)
-  const db = createPool(config.databaseUrl, { maxConnections: 1, applicationName: 'ergon-worker' })
+  const db = createPool(config.databaseUrl, {
+    maxConnections: 1,
+    applicationName: 'ergon-worker',
+    queryTimeoutMs: QUERY_TIMEOUT_MS,
+  })
   const doorbell = new Doorbell({ url: config.databaseUrl, logger })
   const store = new FilesystemArtifactStore(paths.artifacts)
   const spoolFolder = workerSpool(paths.spool)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Database } from '../platform/db/database.ts'
 import { ListenConnection } from '../platform/db/listen-connection.ts'
 import type { Logger } from '../platform/logger.ts'
 import { delayBeforeLook } from './poll-schedule.ts'
@@ -53,6 +54,11 @@ export class Doorbell {
   async stop(): Promise<void> {
     if (this.#busyTimer !== null) clearTimeout(this.#busyTimer)
     await this.#connection.stop()
+  }
+
+  /** The listening session, which nothing keeps busy; null while it is being replaced. */
+  get session(): Database | null {
+    return this.#connection.isConnected ? this.#connection : null
   }
 
   /** Calls the listener with the claim of every job that is cancelled while some worker runs it. */
@@ -110,7 +116,7 @@ export class Doorbell {
     const missing = lanes.filter((lane) => !this.#held.has(lane))
     if (missing.length === 0 || !this.#connection.isConnected) return false
     try {
-      const rows = await this.#connection.query(
+      const { rows } = await this.#connection.query(
         'select l.lane, pg_try_advisory_lock_shared(jobs.lane_doorbell_key(l.lane)) as locked from unnest($1::text[]) l (lane)',
         [missing],
       )

@@ -23,20 +23,22 @@ export class Attempt {
   constructor(job: ClaimedJob, spoolRoot: string, append: AppendOutput) {
     this.job = job
     this.output = new OutputRecorder(append)
-    this.spoolFolder = path.join(spoolRoot, `${job.id}-${job.attempt}`)
+    this.spoolFolder = path.join(spoolRoot, `${job.id}-${job.fence}`)
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal
   }
 
-  /** The first reason this attempt was aborted for, or null while it was not. */
+  /** The first reason this attempt was aborted for, or 'lost' once it is lost; null while it was not. */
   get abortReason(): AbortReason | null {
     return this.#abortReason
   }
 
   abort(reason: AbortReason): void {
-    this.#abortReason ??= reason
+    // An attempt that is lost has nothing left to write or to hand back, so nobody may wait for that.
+    if (reason === 'lost') this.#abortReason = reason
+    else this.#abortReason ??= reason
     this.#controller.abort()
   }
 }

@@ -32,7 +32,7 @@ export async function executeJob(attempt: Attempt, dependencies: ExecuteJobDepen
   } catch (error) {
     dependencies.logger.error(
       { err: error, jobId: attempt.job.id },
-      'an outcome could not be recorded; the job will be rescued',
+      'an outcome could not be recorded; the heartbeat gives the job up',
     )
   } finally {
     await cleanUp(attempt)

@@ -10,6 +10,7 @@ import { deregisterWorker, drainWorker, registerWorker } from '../queue/worker-r
 import type { ServiceRegistry } from '../registry/service-registry.ts'
 import { Attempt } from './attempt.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { HeldAttempts } from './held-attempts.ts'
 import { Slots } from './slots.ts'
 import type { StorageGuard } from './storage-guard.ts'
 
@@ -40,7 +41,7 @@ export class Worker {
   readonly #options: WorkerOptions
   readonly #dependencies: WorkerDependencies
   readonly #slots: Slots
-  readonly #attempts = new Map<string, Attempt>()
+  readonly #attempts = new HeldAttempts()
   readonly #id = randomUUID()
   readonly #stopping = new AbortController()
   /** Resolves once: a listener per wait would pile up on the signal. */
@@ -58,6 +59,7 @@ export class Worker {
       ...dependencies,
       workerId: this.#id,
       attempts: this.#attempts,
+      idleSession: () => dependencies.doorbell.session,
       register: () => this.#register(),
     })
   }
@@ -65,10 +67,7 @@ export class Worker {
   async start(): Promise<void> {
     if (this.#loop !== null) return
     await this.#register()
-    this.#dependencies.doorbell.onCancel(({ id, fence }) => {
-      const attempt = this.#attempts.get(id)
-      if (attempt?.job.fence === fence) attempt.abort('cancelled')
-    })
+    this.#dependencies.doorbell.onCancel((claim) => this.#attempts.get(claim)?.abort('cancelled'))
     this.#heartbeat.start()
     this.#loop = this.#claimLoop()
   }
@@ -125,10 +124,10 @@ export class Worker {
     const append = (stream: 'stdout' | 'stderr', offset: number, text: string) =>
       appendOutput(db, { id: job.id, fence: job.fence, stream, offset, text })
     const attempt = new Attempt(job, this.#options.spoolFolder, append)
-    this.#attempts.set(job.id, attempt)
+    this.#attempts.begin(attempt)
     this.#slots.take(job.lane)
     void execute(attempt).finally(() => {
-      this.#attempts.delete(job.id)
+      this.#attempts.end(attempt)
       this.#slots.release(job.lane)
     })
   }

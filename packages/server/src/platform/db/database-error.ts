@@ -28,7 +28,11 @@ export function translateDatabaseError(error: unknown, description: string): unk
   if (ours !== null) return ours
   const code = codeOf(error)
   const reason = error.message === '' ? code : error.message
-  if (UNREACHABLE.has(code) || UNAVAILABLE.has(code) || /timeout exceeded|Connection terminated/i.test(error.message)) {
+  if (
+    UNREACHABLE.has(code) ||
+    UNAVAILABLE.has(code) ||
+    /timeout exceeded|Query read timeout|Connection terminated/i.test(error.message)
+  ) {
     return new ErgonError(
       'DATABASE_UNREACHABLE',
       `PostgreSQL at ${description} cannot be reached: ${reason}. Is the server running, and is DATABASE_URL right?`,

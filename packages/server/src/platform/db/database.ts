@@ -22,6 +22,8 @@ export interface PoolOptions {
   applicationName: string
   /** How long to wait for a connection, in ms; 10 s by default. */
   connectTimeoutMs?: number
+  /** How long a statement may take before it fails and its connection is cut, in ms; for ever by default. */
+  queryTimeoutMs?: number
 }
 
 /**
@@ -35,6 +37,7 @@ export function createPool(url: string, options: PoolOptions): DatabasePool {
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
+    ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   })
   // An idle connection that breaks is replaced by the next query; without a listener the event would end the process.
   pool.on('error', () => {})

@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import type { Database } from './database.ts'
 import { translateDatabaseError } from './database-error.ts'
 import { describeDatabase } from './describe-database.ts'
 
 const FIRST_RETRY_MS = 100
 const LAST_RETRY_MS = 5_000
+/** What is asked here is answered at once, or the connection leads nowhere: TCP alone takes 15 minutes to notice. */
+const QUERY_TIMEOUT_MS = 4_000
 
 export interface ListenConnectionOptions {
   url: string
@@ -18,7 +21,7 @@ export interface ListenConnectionOptions {
 }
 
 /** One session that listens and holds session locks, and is replaced when it breaks. Needs a direct connection, no transaction pooler. */
-export class ListenConnection {
+export class ListenConnection implements Database {
   readonly #options: ListenConnectionOptions
   readonly #stopping = new AbortController()
   #client: pg.Client | null = null
@@ -47,10 +50,16 @@ export class ListenConnection {
   }
 
   /** Runs a statement in the listening session; throws while there is none. */
-  async query(text: string, values: readonly unknown[]): Promise<unknown[]> {
-    if (this.#client === null) throw new Error('the listening connection is being replaced')
-    const { rows }: { rows: unknown[] } = await this.#client.query(text, [...values])
-    return rows
+  async query(text: string, values: readonly unknown[] = []): Promise<{ rows: unknown[]; rowCount: number | null }> {
+    const client = this.#client
+    if (client === null) throw new Error('the listening connection is being replaced')
+    try {
+      return await client.query<Record<string, unknown>>(text, [...values])
+    } catch (error) {
+      // A client with an unanswered query ends by cutting its connection.
+      if (isTimeout(error)) void client.end().catch(() => {})
+      throw translateDatabaseError(error, describeDatabase(this.#options.url))
+    }
   }
 
   async #connect(): Promise<void> {
@@ -60,6 +69,7 @@ export class ListenConnection {
       application_name: applicationName,
       keepAlive: true,
       connectionTimeoutMillis: 10_000,
+      query_timeout: QUERY_TIMEOUT_MS,
     })
     // Before it is in use an error rejects connect() as well; afterwards 'end' follows it.
     client.on('error', () => {})
@@ -95,4 +105,8 @@ export class ListenConnection {
       }
     }
   }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === 'Query read timeout'
 }
