@@ -65,6 +65,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       execute: (attempt) =>
         executeJob(attempt, {
           ...execution,
+          pauseClaims: () => worker.pauseClaims(),
           resolveDatasets: async ({ job }, digests) =>
             new Set(await resolveDatasets(db, { id: job.id, fence: job.fence, digests: [...digests] })),
         }),

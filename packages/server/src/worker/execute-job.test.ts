@@ -96,6 +96,7 @@ async function execute(
         record(`fail ${code} ${delayMs === null ? 'finally' : `again in ${delayMs}`}`),
       release: () => record('release'),
     },
+    pauseClaims: () => void recorded.push('pause'),
     resolveDatasets: () => Promise.resolve(new Set()),
     logger: createLogger('test', 'silent'),
     random: () => 1,
@@ -124,10 +125,14 @@ describe('executeJob', () => {
     [failed('USER_CODE_ERROR', 'X'), {}, 'fail X finally'],
     [failed('INTERNAL_ERROR', 'X'), {}, 'fail X again in 1000'],
     [failed('INTERNAL_ERROR', 'X'), { attempt: 3 }, 'fail X finally'],
-    [{ kind: 'cancelled' } as const, {}, 'release'],
   ])('records %j of %j as %s', async (verdict, change, expected) => {
     await execute(() => Promise.resolve(outcome(verdict)), change)
     expect(recorded).toEqual([expected])
+  })
+
+  it('hands back what was not run, and pauses, or it would claim the same again at once', async () => {
+    await execute(() => Promise.resolve(outcome({ kind: 'cancelled' })))
+    expect(recorded).toEqual(['pause', 'release'])
   })
 
   it.each(['cancelled', 'lost'] as const)(

@@ -18,6 +18,8 @@ export interface ExecuteJobDependencies {
   store: ArtifactStore
   storageGuard: StorageGuard
   recorder: OutcomeRecorder
+  /** Called when a job was handed back because this machine cannot run it at the moment. */
+  pauseClaims(): void
   /** Which of these dataset digests the job's tenant may read. */
   resolveDatasets(attempt: Attempt, digests: readonly string[]): Promise<ReadonlySet<string>>
   logger: Logger
@@ -125,7 +127,9 @@ async function recordOutcome(
       return recorder.fail(attempt, failure, delayMs, result)
     }
     case 'cancelled':
-      // A runner that was cancelled from within, without the queue knowing: the row must not hang.
+      // A runner that was cancelled from within, without the queue knowing, or never began: the row must not hang.
+      dependencies.logger.warn({ jobId: attempt.job.id }, 'the job was not run and is handed back')
+      dependencies.pauseClaims()
       return recorder.release(attempt)
   }
 }

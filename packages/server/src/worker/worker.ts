@@ -15,6 +15,7 @@ import { Slots } from './slots.ts'
 import type { StorageGuard } from './storage-guard.ts'
 
 const RETRY_AFTER_ERROR_MS = 500
+const PAUSE_MS = 1_000
 
 export interface WorkerOptions {
   name: string
@@ -50,6 +51,7 @@ export class Worker {
   })
   readonly #heartbeat: Heartbeat
   #loop: Promise<void> | null = null
+  #pausedUntil = 0
 
   constructor(options: WorkerOptions, dependencies: WorkerDependencies) {
     this.#options = options
@@ -70,6 +72,11 @@ export class Worker {
     this.#dependencies.doorbell.onCancel((claim) => this.#attempts.get(claim)?.abort('cancelled'))
     this.#heartbeat.start()
     this.#loop = this.#claimLoop()
+  }
+
+  /** Claims nothing for a second: what was just claimed could not be run here, and would be claimed again at once. */
+  pauseClaims(): void {
+    this.#pausedUntil = performance.now() + PAUSE_MS
   }
 
   /** Claims nothing more and waits up to `drainMs` for the jobs it holds; then hands the rest back, uncounted. */
@@ -103,6 +110,11 @@ export class Worker {
 
   async #claimOnce(signal: AbortSignal): Promise<void> {
     const { db, doorbell, services, storageGuard, logger } = this.#dependencies
+    const pauseMs = this.#pausedUntil - performance.now()
+    if (pauseMs > 0) {
+      await sleep(pauseMs, undefined, { signal })
+      return
+    }
     const lanes = this.#slots.free(this.#options.lanes)
     if (lanes.length === 0) return Promise.race([this.#slots.released(), this.#stopped])
     if (!(await storageGuard.hasRoom())) {

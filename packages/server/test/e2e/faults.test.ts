@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { renameSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Application } from './application.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
@@ -66,6 +68,19 @@ test('a killed sandboxd: every sandbox dies with it, the job runs again', async 
   const id = await insertAndAwaitSandbox()
   kill(/run\.py .*--socket/)
   await expectOneResult(id)
+})
+
+test('a sandboxd that cannot be reached: jobs wait for it and no attempt is spent', async () => {
+  const { sandboxdSocket } = home.paths
+  renameSync(sandboxdSocket, `${sandboxdSocket}.away`)
+  const id = await application.insert({}, 'print("ran")\n')
+  await sleep(5_000)
+  const { rows } = await application.db.query('select status, failure from jobs.tb_job_run where id = $1', [id])
+  expect(rows).not.toMatchObject([{ status: 'failed' }])
+  renameSync(`${sandboxdSocket}.away`, sandboxdSocket)
+  expect(await application.untilEnded(id)).toMatchObject({ status: 'SUCCEEDED' })
+  const after = await application.db.query('select attempts from jobs.tb_job_run where id = $1', [id])
+  expect(after.rows).toEqual([{ attempts: 1 }])
 })
 
 test('a killed database: the job it held comes to one result', async () => {

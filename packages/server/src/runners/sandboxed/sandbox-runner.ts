@@ -192,7 +192,8 @@ const REQUEST_FAULTS: Record<string, Failure['category']> = {
 }
 
 function concludeWithoutEvidence(error: SandboxError, envVersion: string): RunnerOutcome {
-  if (error.code === 'ABORTED')
+  // Nothing of the job has run, so no attempt is spent.
+  if (error.code === 'ABORTED' || error.code === 'UNREACHABLE')
     return {
       ...refused(validationFailure('ABORTED', error.message), envVersion),
       verdict: { kind: 'cancelled' },
