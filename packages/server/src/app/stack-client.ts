@@ -88,12 +88,13 @@ async function startStack(settings: Settings, paths: HomePaths): Promise<void> {
       cwd: '/',
     })
     if (child.stdout === null) throw new Error('a pipe was asked for and not made')
-    child.unref()
     const ended = once(child, 'exit').then(
       () => '{"error":{"code":"PROCESS_FAILED","message":"the stack process ended; see log/stack.log"}}',
     )
     const said = once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text))
     const line = await Promise.race([said, ended])
+    // Not before it has spoken: this process would end, without a word, when the stack is killed instead.
+    child.unref()
     child.stdout.destroy()
     const answer: unknown = JSON.parse(line)
     const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null

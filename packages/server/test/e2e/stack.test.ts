@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ErgonHome } from './ergon.ts'
-import { leftoversAfter } from './leftovers.ts'
+import { findProcesses, leftoversAfter } from './leftovers.ts'
 
 let home: ErgonHome
 beforeEach(() => {
@@ -50,4 +50,13 @@ test('a command that is killed before it reads the answer takes nobody along', a
   await once(spawn(process.execPath, ['-e', KILLED_CLIENT, home.paths.stackSocket]), 'exit')
   expect(await home.run('jobs', 'list', '--json')).toEqual({ code: 0, stdout: '[]\n', stderr: '' })
   expect(child.exitCode).toBeNull()
+})
+
+test('a command says so when the stack that it starts is killed at once', async () => {
+  const command = home.run('jobs', 'list', '--json')
+  await expect.poll(() => findProcesses(home.folder, /stack-process/), { interval: 5 }).toHaveLength(1)
+  for (const { pid } of findProcesses(home.folder, /stack-process/)) process.kill(pid, 'SIGKILL')
+  const { code, stdout } = await command
+  expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'PROCESS_FAILED' } })
+  expect(code).toBe(3)
 })
