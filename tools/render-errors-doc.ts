@@ -6,6 +6,7 @@ const EXIT_CODES = [
   '| 2 | a wrong call: what was asked for cannot be, and asking again will not help |',
   '| 3 | something outside is missing: the host, the database, a mirror, room on a disk |',
   '| 4 | a fault of Ergon itself |',
+  '| 141 | whoever read the output stopped reading, as `head` does |',
 ]
 
 /** The text of docs/errors.md: every code of the catalogue, by name. A test keeps the file in step. */

@@ -93,6 +93,7 @@ function findClosedParent(folder: string): string | null {
   return null
 }
 
+const cgroupSchema = z.object({ layout: z.string(), controllers: z.array(z.string()) })
 const probeSchema = z.object({
   missing: z.array(z.object({ capability: z.string(), detail: z.string(), remedy: z.string() })),
 })
@@ -130,7 +131,9 @@ function describeProbe(output: string): string {
 }
 
 function describeValue(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value)
+  if (typeof value === 'string') return value
+  const cgroup = cgroupSchema.safeParse(value)
+  return cgroup.success ? `${cgroup.data.layout} (${cgroup.data.controllers.join(', ')})` : JSON.stringify(value)
 }
 
 async function examineEnvironments(settings: Settings): Promise<Finding> {

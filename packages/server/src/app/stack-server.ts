@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { HomePaths } from '../config/home-paths.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { requireSocketPath } from '../platform/process/socket-path.ts'
 import { type FileLock, tryFileLock } from '../platform/process/file-lock.ts'
 import type { LocalStack } from './local-stack.ts'
 import { type StackAnswer, stackRequestSchema } from './stack-protocol.ts'
@@ -14,6 +15,7 @@ import { type StackAnswer, stackRequestSchema } from './stack-protocol.ts'
 export class StackServer {
   readonly #stack: LocalStack
   readonly #socketPath: string
+  readonly #socketPaths: string[]
   readonly #lockPath: string
   readonly #users = new Set<Socket>()
   readonly #onUnused: (() => void) | null
@@ -24,6 +26,7 @@ export class StackServer {
   constructor(stack: LocalStack, paths: HomePaths, onUnused: (() => void) | null) {
     this.#stack = stack
     this.#socketPath = paths.stackSocket
+    this.#socketPaths = [paths.stackSocket, paths.sandboxdSocket]
     this.#lockPath = `${paths.stackSocket}.lock`
     this.#onUnused = onUnused
   }
@@ -32,8 +35,9 @@ export class StackServer {
     return this.#users.size > 0
   }
 
-  /** Throws ALREADY_RUNNING when another process holds this ERGON_HOME's stack. */
+  /** Throws ALREADY_RUNNING when another process holds this ERGON_HOME's stack, DATABASE_SOCKET_PATH_TOO_LONG for a deep one. */
   async start(): Promise<void> {
+    for (const socket of this.#socketPaths) requireSocketPath(socket)
     this.#lock = await tryFileLock(this.#lockPath)
     if (this.#lock === null) {
       throw new ErgonError(

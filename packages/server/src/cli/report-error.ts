@@ -22,7 +22,8 @@ function describe(error: unknown): { code: string; message: string; exitCode: nu
     const message = error.message.replace(/^error: /, '')
     return {
       code: 'USAGE',
-      message: error.code === 'commander.help' ? 'a command is missing; ergon --help shows them' : message,
+      message:
+        error.code === 'commander.help' ? 'a command is missing or unknown; --help shows what there is' : message,
       exitCode: USAGE_EXIT_CODE,
     }
   }

@@ -181,4 +181,10 @@ describe('decideOutcome', () => {
       }),
     )
   })
+
+  it('tells what was wrong with a refused file', () => {
+    const detail = '"xyz" is not among the formats this job may leave: csv, png'
+    const verdict = decideOutcome({ ...input(), violations: [{ path: 'a.xyz', code: 'FORMAT_NOT_ALLOWED', detail }] })
+    expect(verdict).toMatchObject({ failure: { message: `"a.xyz" was refused: ${detail}.` } })
+  })
 })

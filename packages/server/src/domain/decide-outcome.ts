@@ -67,7 +67,7 @@ const RULES: readonly Rule[] = [
       : failed(
           'SANDBOX_VIOLATION',
           `ARTIFACT_${violations[0].code}`,
-          `${JSON.stringify(violations[0].path)} was refused unread: ${violations[0].code}. Only regular files with plain names, of the formats allowed and with matching content leave a sandbox.`,
+          `${JSON.stringify(violations[0].path)} was refused: ${violations[0].detail ?? `${violations[0].code}. Only regular files with plain names, of the formats allowed and with matching content leave a sandbox`}.`,
           {
             counter: 'collection_violations',
             limit: 0,

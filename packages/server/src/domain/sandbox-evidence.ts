@@ -26,10 +26,12 @@ export const sandboxEvidenceSchema = z.object({
 })
 export type SandboxEvidence = z.infer<typeof sandboxEvidenceSchema>
 
-/** Something in the output folder that was refused unread. */
+/** Something in the output folder that was refused: by sandboxd unread, by the worker for its format. */
 export interface CollectionViolation {
   path: string
   code: string
+  /** What was wrong with it, where more is known than the code says. */
+  detail?: string
 }
 
 /** A limit of the collection (artifact_count, artifact_bytes, result_bytes) that stopped it. */

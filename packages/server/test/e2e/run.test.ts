@@ -80,7 +80,7 @@ const FAILURES: [
   name: string,
   program: string,
   options: string[],
-  expected: { category: string; code: string },
+  expected: { category: string; code: string; message?: unknown },
   counter: string | null,
 ][] = [
   [
@@ -166,7 +166,11 @@ const FAILURES: [
     'a picture that is none',
     'open("/workspace/output/a.png", "w").write("<html>")\n',
     [],
-    { category: 'SANDBOX_VIOLATION', code: 'ARTIFACT_CONTENT_MISMATCH' },
+    {
+      category: 'SANDBOX_VIOLATION',
+      code: 'ARTIFACT_CONTENT_MISMATCH',
+      message: expect.stringContaining('it is called png'),
+    },
     'collection_violations',
   ],
 ]

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { afterAll, expect, test } from 'vitest'
 import { ErgonHome } from './ergon.ts'
@@ -26,6 +27,9 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
   [['run', program, '--env', 'python-scy'], 'ENVIRONMENT_NOT_FOUND', ['did you mean "python-sci"', 'ergon env build']],
   [['run', program, '--memry', '3'], 'USAGE', ['--memry', 'Did you mean --memory']],
   [['rnu', program], 'USAGE', ['rnu', 'Did you mean run']],
+  [['run', '/dev/zero'], 'RUNTIME_UNKNOWN', ['/dev/zero', '--runtime']],
+  [['run', program, '--runtime', 'ruby'], 'RUNTIME_UNKNOWN', ['there is no runtime "ruby". Runtimes: python']],
+  [['jobs'], 'USAGE', ['--help']],
   [['jobs', 'list', '--status', 'complete'], 'USAGE', ['did you mean "completed"']],
   [['jobs', 'show', 'nonsense'], 'JOB_NOT_FOUND', ['nonsense', 'ergon jobs list']],
   [
@@ -55,7 +59,24 @@ test('an existing file is not overwritten by artifacts get', async () => {
   const out = home.file('precious.txt', 'mine')
   const ended = await home.run('artifacts', 'get', result.artifacts[0]?.artifact_id ?? '', '--out', out)
   expect(ended).toMatchObject({ code: 2 })
-  expect(ended.stderr).toContain('EEXIST')
+  expect(ended.stderr).toContain(`${out} is there already and is not overwritten`)
+})
+
+test('a data folder too deep for sockets is refused with its length', async () => {
+  const deep = new ErgonHome({ ERGON_HOME: `${home.folder}/${'d'.repeat(100)}` })
+  const ended = await deep.run('run', program, '--json')
+  expect(ended.code).toBe(2)
+  expect(JSON.parse(ended.stdout)).toMatchObject({ error: { code: 'DATABASE_SOCKET_PATH_TOO_LONG' } })
+  await deep.remove()
+})
+
+test('a reader that stops early ends a command quietly', async () => {
+  const child = home.spawn(['doctor'])
+  let stderr = ''
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')))
+  child.stdout?.destroy()
+  await once(child, 'close')
+  expect({ code: child.exitCode, stderr }).toEqual({ code: 141, stderr: '' })
 })
 
 test('a database that is not there is named without its password', async () => {

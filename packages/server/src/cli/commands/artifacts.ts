@@ -63,6 +63,8 @@ async function createFile(file: string) {
   try {
     return (await open(file, 'wx')).createWriteStream()
   } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST')
+      throw new ErgonError('FILE_UNWRITABLE', `${file} is there already and is not overwritten: choose another --out`)
     throw new ErgonError(
       'FILE_UNWRITABLE',
       `${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`,

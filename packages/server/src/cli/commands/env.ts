@@ -88,6 +88,6 @@ async function findDefinition(name: string): Promise<string> {
   const similar = closestMatch(name, known)
   throw new ErgonError(
     'ENVIRONMENT_NOT_FOUND',
-    `there is no definition of an environment ${JSON.stringify(name)}${similar === undefined ? '' : `; did you mean "${similar}"?`} Definitions: ${known.join(', ')}`,
+    `there is no definition of an environment ${JSON.stringify(name)}${similar === undefined ? '.' : `; did you mean "${similar}"?`} Definitions: ${known.join(', ')}`,
   )
 }

@@ -106,6 +106,6 @@ function checkStatus(status: string | undefined): string | null {
   const similar = closestMatch(status, JOB_STATUSES)
   throw new ErgonError(
     'USAGE',
-    `--status is ${JSON.stringify(status)}${similar === undefined ? '' : `; did you mean "${similar}"?`} Statuses: ${JOB_STATUSES.join(', ')}`,
+    `--status is ${JSON.stringify(status)}${similar === undefined ? '.' : `; did you mean "${similar}"?`} Statuses: ${JOB_STATUSES.join(', ')}`,
   )
 }

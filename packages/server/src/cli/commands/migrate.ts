@@ -3,7 +3,7 @@ import { useStack } from '../../app/stack-client.ts'
 import { homePaths } from '../../config/home-paths.ts'
 import { loadSettings } from '../../config/load-settings.ts'
 import { createPool } from '../../platform/db/database.ts'
-import { migrate } from '../../platform/db/migrate.ts'
+import { type MigrateResult, migrate } from '../../platform/db/migrate.ts'
 
 export function addMigrateCommand(program: Command): void {
   program
@@ -20,12 +20,15 @@ export function addMigrateCommand(program: Command): void {
       })
       try {
         const report = await migrate(db)
-        process.stdout.write(
-          options.json ? `${JSON.stringify(report)}\n` : `the schema is up to date (${JSON.stringify(report)})\n`,
-        )
+        process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : `${describe(report)}\n`)
       } finally {
         await db.end()
         await use?.release()
       }
     })
+}
+
+function describe({ applied, adopted }: MigrateResult): string {
+  const done = applied.length === 0 ? 'nothing was missing' : `applied ${applied.join(', ')}`
+  return `the schema is up to date: ${done}${adopted ? '; the existing jobs were adopted' : ''}`
 }

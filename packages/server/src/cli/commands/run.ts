@@ -48,11 +48,11 @@ export function addRunCommand(program: Command): void {
     .option('--json', 'print exactly the result envelope', false)
     .addHelpText(
       'after',
-      '\nExamples:\n  ergon run hello.py\n  ergon run fit.py --param degree=3 --dataset data.csv=./measured.csv --timeout 60\n\nExit status: 0 succeeded, 1 the job failed, 2 a wrong call.',
+      '\nExamples:\n  ergon run hello.py\n  ergon run fit.py --param degree=3 --dataset data.csv=./measured.csv --timeout 60\n\nExit status: 0 succeeded, 1 the job failed, 2 a wrong call, 3 something outside is missing.',
     )
     .action(async (file: string, options: RunOptions) => {
-      const code = await readProgram(file)
       const { language, environment } = chooseRuntime(file, options)
+      const code = await readProgram(file)
       const parameters = Object.fromEntries(options.param.map(parseParameter))
       const datasets = options.dataset.map(parseDataset)
       const result = await withDatabase('worker', async (context) => {
@@ -116,7 +116,7 @@ function chooseRuntime(file: string, options: RunOptions): { language: string; e
   const similar = closestMatch(options.runtime, names)
   throw new ErgonError(
     'RUNTIME_UNKNOWN',
-    `there is no runtime "${options.runtime}"${similar === undefined ? '' : `; did you mean "${similar}"?`} Runtimes: ${names.join(', ')}`,
+    `there is no runtime "${options.runtime}"${similar === undefined ? '.' : `; did you mean "${similar}"?`} Runtimes: ${names.join(', ')}`,
   )
 }
 

@@ -45,7 +45,7 @@ export class SandboxOutputs implements SandboxObserver, OutputCollector {
     for (const { name, file } of this.#files) {
       const sniffed = sniffFile(name, file.head, file.isText, this.#allowedFormats)
       if (!sniffed.ok) {
-        outputs.violations.push({ path: name, code: sniffed.code })
+        outputs.violations.push({ path: name, code: sniffed.code, detail: sniffed.detail })
         continue
       }
       const { format, width, height } = sniffed.file

@@ -1,4 +1,5 @@
 import type { JobPayload } from '@ergon/contract'
+import type { CollectionViolation } from '../../domain/sandbox-evidence.ts'
 import type { SandboxFile, SandboxObserver, SandboxReport, SandboxRequest } from '../../sandbox/sandbox.ts'
 import type { ProducedArtifact } from '../runner.ts'
 
@@ -31,7 +32,7 @@ export interface CollectedOutputs {
   resultJson: string | null
   resultProblem: { code: string; message: string } | null
   artifacts: ProducedArtifact[]
-  violations: { path: string; code: string }[]
+  violations: CollectionViolation[]
 }
 
 /** Knows one language; runs nothing outside the sandbox. */
