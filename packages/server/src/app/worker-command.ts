@@ -23,11 +23,15 @@ exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-c
 `
 
 /** The command that runs a worker process; started by root it runs as the worker's user without capabilities. */
-export function workerCommand(config: WorkerProcessConfig, paths: HomePaths, user: OsUser): ProcessCommand {
+export function workerCommand(
+  config: Omit<WorkerProcessConfig, 'parentPid'>,
+  paths: HomePaths,
+  user: OsUser,
+): ProcessCommand {
   const location = findInstallLocation()
   const entry = path.join(location.cli, 'worker-process.js')
   const env = { PATH: '/usr/local/bin:/usr/bin:/bin', LANG: 'C.UTF-8', TZ: 'UTC', NODE_ENV: 'production' }
-  const stdin = `${JSON.stringify(config)}\n`
+  const stdin = `${JSON.stringify({ ...config, parentPid: process.pid })}\n`
   if (process.getuid?.() !== 0) return { command: process.execPath, args: [entry], env, stdin }
   const entryInside = path.join(paths.code, path.relative(location.root, entry))
   const parameters = [String(user.uid), String(user.gid), location.root, paths.code, process.execPath, paths.node]

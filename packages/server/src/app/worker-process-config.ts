@@ -12,5 +12,7 @@ export const workerProcessConfigSchema = z.object({
   lanes: z.array(z.string()),
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
+  /** Whose child it must still be once it asked to die with its parent. */
+  parentPid: z.number().int().positive(),
 })
 export type WorkerProcessConfig = z.infer<typeof workerProcessConfigSchema>

@@ -5,7 +5,10 @@ import { workerProcessConfigSchema } from '../app/worker-process-config.ts'
 async function main(): Promise<void> {
   let text = ''
   for await (const chunk of process.stdin) text += String(chunk)
-  const worker = createWorker(workerProcessConfigSchema.parse(JSON.parse(text)))
+  const config = workerProcessConfigSchema.parse(JSON.parse(text))
+  // A parent that was killed before the kernel was asked to tell us of its death takes nobody along.
+  if (process.ppid !== config.parentPid) throw new Error('the process that started this worker is gone')
+  const worker = createWorker(config)
   await worker.start()
   process.stdout.write(`${JSON.stringify({ ready: true, pid: process.pid })}\n`)
 

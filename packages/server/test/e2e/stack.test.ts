@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
+import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ErgonHome } from './ergon.ts'
 import { findProcesses, leftoversAfter } from './leftovers.ts'
@@ -59,4 +60,19 @@ test('a command says so when the stack that it starts is killed at once', async 
   const { code, stdout } = await command
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'PROCESS_FAILED' } })
   expect(code).toBe(3)
+})
+
+test('a worker whose parent ended before it could ask to die with it does not stay', async () => {
+  const config = {
+    ...{ name: 'orphan', version: '0', home: home.folder, environments: home.env['ERGON_ENVIRONMENTS'] },
+    ...{ databaseUrl: 'postgresql://nobody@localhost:1/none', slots: 1, sandboxSlots: 1, lanes: ['sandbox'] },
+    ...{ drainMs: 0, logLevel: 'info', parentPid: process.ppid },
+  }
+  const entry = path.join(import.meta.dirname, '../../dist/cli/worker-process.js')
+  const orphan = spawn(process.execPath, [entry])
+  let said = ''
+  orphan.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')))
+  orphan.stdin.end(JSON.stringify(config))
+  await once(orphan, 'close')
+  expect(said).toContain('the process that started this worker is gone')
 })
