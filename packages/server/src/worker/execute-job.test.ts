@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Failure } from '@ergon/contract'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ArtifactStore } from '../artifacts/artifact-store.ts'
 import type { Verdict } from '../domain/decide-outcome.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
@@ -48,6 +48,7 @@ let recorded: string[]
 let spoolRoot: string
 let guard: StorageGuard
 
+afterEach(() => rmSync(spoolRoot, { recursive: true }))
 beforeEach(() => {
   recorded = []
   spoolRoot = mkdtempSync(path.join(tmpdir(), 'execute-job-'))

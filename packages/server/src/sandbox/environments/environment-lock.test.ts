@@ -1,7 +1,7 @@
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { diffLocks, readEnvironmentLock } from './environment-lock.ts'
 import { exampleLock } from './example-lock.fixture.ts'
 
@@ -43,7 +43,9 @@ test.each([
   ['another JSON', '{"schema_version": 2}'],
   ['empty', ''],
 ])('%s is not a lock', async (_name, text) => {
-  const file = path.join(await mkdtemp(path.join(tmpdir(), 'ergon-lock-')), 'lock.json')
+  const folder = await mkdtemp(path.join(tmpdir(), 'ergon-lock-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const file = path.join(folder, 'lock.json')
   await writeFile(file, text)
   await expect(readEnvironmentLock(file)).rejects.toMatchObject({ code: 'ENVIRONMENT_LOCK_MISMATCH' })
 })

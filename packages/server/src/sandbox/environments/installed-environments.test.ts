@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { EnvironmentLock } from './environment-lock.ts'
 import { exampleLock } from './example-lock.fixture.ts'
 import { listEnvironments, resolveEnvironment, setDefaultVersion } from './installed-environments.ts'
@@ -16,6 +16,7 @@ async function install(lock: EnvironmentLock): Promise<void> {
   await writeFile(path.join(folder, 'lock.json'), JSON.stringify(lock))
 }
 
+afterEach(() => rm(environmentsDir, { recursive: true }))
 beforeEach(async () => {
   environmentsDir = await mkdtemp(path.join(tmpdir(), 'ergon-environments-'))
   await install(older)
