@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import path from 'node:path'
 import type { Database } from '../platform/db/database.ts'
 import { scramVerifier } from './scram-verifier.ts'
 
 /**
- * The URL with which workers of this ERGON_HOME sign in as ergon_worker, which may do what a worker does and nothing
- * else. Its password is made once, kept in the credentials folder, and set in the database when it is not known there.
+ * The URL with which workers of this ERGON_HOME sign in: as a role of their own in the group ergon_worker, which may do
+ * what a worker does and nothing else. Of their own, since a shared password would be changed under the feet of the
+ * workers of every other machine. It is made once and kept in the credentials folder.
  */
 export async function workerDatabaseUrl(db: Database, databaseUrl: string, credentialsFolder: string): Promise<string> {
   const file = path.join(credentialsFolder, 'ergon_worker.password')
@@ -15,11 +17,20 @@ export async function workerDatabaseUrl(db: Database, databaseUrl: string, crede
     await writeFile(file, made, { mode: 0o600, flag: 'wx' })
     return made
   })
+  const role = roleOf(credentialsFolder)
   // A statement shows in the server's log and activity, so it holds what is derived from the password. It cannot have
-  // parameters; base64 has no quote in it.
-  await db.query(`alter role ergon_worker login password '${await scramVerifier(password)}'`)
+  // parameters; neither base64 nor the role's name has a quote in it.
+  const verifier = await scramVerifier(password)
+  const { rows } = await db.query('select from pg_catalog.pg_roles where rolname = $1', [role])
+  if (rows.length > 0) await db.query(`alter role ${role} login password '${verifier}'`)
+  else await db.query(`create role ${role} login password '${verifier}' in role ergon_worker`)
   const url = new URL(databaseUrl)
-  url.username = 'ergon_worker'
+  url.username = role
   url.password = password
   return url.toString()
+}
+
+function roleOf(credentialsFolder: string): string {
+  const place = createHash('sha256').update(`${hostname()}:${credentialsFolder}`).digest('hex')
+  return `ergon_worker_${place.slice(0, 16)}`
 }

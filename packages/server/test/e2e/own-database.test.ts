@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Application } from './application.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
-import { leftoversAfter } from './leftovers.ts'
+import { findProcesses, leftoversAfter } from './leftovers.ts'
 
 /** The server of another data folder plays the user's own PostgreSQL. */
 const theirs = new ErgonHome()
@@ -57,4 +57,15 @@ test('a worker started by itself, as ergon_worker, serves an application of that
 test('two commands at once share one stack', async () => {
   const runs = await Promise.all([1, 2, 3].map((n) => home.runProgram(`print(${n})\n`)))
   expect(runs.map(({ result }) => result.outputs.stdout)).toEqual(['1\n', '2\n', '3\n'])
+})
+
+test('two machines on one database do not lock each other out', async () => {
+  const other = new ErgonHome({ DATABASE_URL: databaseUrl })
+  const { child } = await home.start('dev')
+  expect((await other.runProgram('print("other")\n')).code).toBe(0)
+  for (const { pid } of findProcesses(home.folder, /worker-process/)) process.kill(pid, 'SIGKILL')
+  // The worker that replaces it has to sign in anew.
+  expect((await home.runProgram('print("still here")\n')).result.outputs.stdout).toBe('still here\n')
+  child.kill('SIGTERM')
+  await other.remove()
 })

@@ -6,6 +6,9 @@ import type { OsUser } from '../process/os-user.ts'
 /** All that PostgreSQL's programs see of our environment: none of it. */
 export const SERVER_ENVIRONMENT = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin' }
 
+/** We may have died before the kernel was asked to tell: then nobody would ever stop the server. */
+const UNLESS_ORPHANED = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
+
 const MAX_LOG_BYTES = 10 * 1024 * 1024
 
 export interface ServerCommand {
@@ -44,7 +47,21 @@ export async function spawnServer({
     const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
     const child = spawn(
       'setpriv',
-      ['--pdeathsig', 'INT', '--no-new-privs', '--', postgres, '-D', dataFolder, ...options],
+      [
+        '--pdeathsig',
+        'INT',
+        '--no-new-privs',
+        '--',
+        'sh',
+        '-c',
+        UNLESS_ORPHANED,
+        'postgres',
+        String(process.pid),
+        postgres,
+        '-D',
+        dataFolder,
+        ...options,
+      ],
       {
         uid: user.uid,
         gid: user.gid,
