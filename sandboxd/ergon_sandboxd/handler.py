@@ -22,14 +22,13 @@ from .inputs import IDLE_SECONDS, Cancelled, receive_inputs
 from .instance import STOP_PATIENCE_SECONDS, State, host_uid
 from .log import log
 from .messages import ProbeRequest, RunRequest, parse_request
+from .network import enter_empty_network
 from .oci_spec import JOB_UID, build_spec
 from .probe import probe
-from .runtime import find_runtime, max_open_files, start_runtime
+from .runtime import RUNTIME_PIDS, find_runtime, max_open_files, start_runtime
 from .supervise import Supervisor
 from .workspace import Workspace
 
-# The runtime's own two processes, and one it needs for a moment while it starts.
-_RUNTIME_PIDS: Final = 3
 _LINGER_SECONDS: Final = 10.0
 
 
@@ -132,13 +131,14 @@ class Sandbox:
         self._leaf = leaf
         # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
         self._bundle.name_leaf(name)
-        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + _RUNTIME_PIDS))
+        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + RUNTIME_PIDS[self._request.runtime]))
         return leaf
 
     def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace) -> Evidence:
         request = self._request
         # Our mounts must be visible to our runtime alone, and must go when this process goes.
         syscalls.unshare(syscalls.CLONE_NEWNS)
+        enter_empty_network()
         self._bundle.attach(rootfs, workspace)
         self._bundle.write_spec(build_spec(request, self._bundle.paths, self._first_uid, max_open_files()))
         process = start_runtime(runtime, request.id, self._bundle.folder, leaf)

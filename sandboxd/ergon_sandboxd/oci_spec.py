@@ -15,7 +15,9 @@ REPORT_FD: Final = 4
 SHIM_MOUNT: Final = "/usr/lib/ergon"
 PASSED_DESCRIPTORS: Final = 2
 
-_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "network", "user", "cgroup")
+_NEW_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "user", "cgroup")
+# The one the handler has entered: see network.py.
+_NETWORK: Final = {"type": "network", "path": "/proc/self/ns/net"}
 # PID 1 keeps what it needs to become the job's uid; the job itself ends up with none, and cannot signal, trace,
 # or reach the descriptors of a process of another uid.
 _INIT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID")
@@ -96,7 +98,7 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
         "hostname": "sandbox",
         "mounts": _mounts(paths),
         "linux": {
-            "namespaces": [{"type": kind} for kind in _NAMESPACES],
+            "namespaces": [_NETWORK, *({"type": kind} for kind in _NEW_NAMESPACES)],
             "uidMappings": ids,
             "gidMappings": ids,
             "seccomp": seccomp.profile(),

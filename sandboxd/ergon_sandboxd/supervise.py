@@ -12,6 +12,7 @@ from .errors import Disconnected, SandboxError
 from .evidence import Counters, Evidence, KilledBy, describe_exit
 from .limits import Limits
 from .messages import Kill, parse_request
+from .network import count_attempts
 from .report import MAX_REPORT_BYTES, parse_report
 from .runtime import RuntimeProcess
 from .streams import OutputStream
@@ -228,6 +229,7 @@ class Supervisor:
         counters.cpu_ms = self._cpu_ms()
         counters.memory_peak_bytes = self._leaf.memory_peak_bytes()
         counters.oom_kills = self._leaf.oom_kills()
+        counters.network_attempts = count_attempts()
         if counters.oom_kills > 0:
             # The kernel may strike between two samples; the verdict must not depend on who noticed first.
             self._kill("memory")

@@ -38,6 +38,7 @@ def test_the_root_is_read_only_and_nothing_but_our_binds_is_mounted() -> None:
 def test_all_namespaces_and_an_unprivileged_mapping() -> None:
     linux = spec()["linux"]
     assert {entry["type"] for entry in linux["namespaces"]} == {"pid", "ipc", "uts", "mount", "network", "user", "cgroup"}
+    assert [entry["type"] for entry in linux["namespaces"] if "path" in entry] == ["network"]
     assert linux["uidMappings"] == linux["gidMappings"] == [{"containerID": 0, "hostID": 1 << 30, "size": 65536}]
 
 
