@@ -53,7 +53,7 @@ class Bundle:
     def paths(self) -> BundlePaths:
         """Where everything is attached."""
         rootfs, workspace, tmp, shm, inputs = (self.folder / name for name in _ATTACH_POINTS)
-        return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim)
+        return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials")
 
     def attach(self, rootfs: Path, workspace: Workspace) -> None:
         """Bind the environment read-only and place the volumes."""

@@ -33,6 +33,7 @@ class Evidence:
     killed_by: KilledBy | None
     counters: Counters = field(default_factory=Counters)
     truncated: dict[str, bool] = field(default_factory=lambda: {"stdout": False, "stderr": False})
+    denied_syscalls: dict[str, int] = field(default_factory=dict)
     report: dict[str, Any] | None = None
 
     def as_message(self) -> Message:

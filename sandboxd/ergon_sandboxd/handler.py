@@ -5,6 +5,7 @@ import os
 import socket
 import time
 import traceback
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from .cgroup import Hierarchy, Leaf, LeafLimits, kill_until_empty, remove_leaf
 from .collect import Collection
 from .config import Config
 from .connection import Connection
+from .denials import DenialCounter
 from .environment import find_rootfs
 from .errors import Disconnected, SandboxError
 from .evidence import Evidence, describe_exit
@@ -138,14 +140,15 @@ class Sandbox:
         request = self._request
         # Our mounts must be visible to our runtime alone, and must go when this process goes.
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        enter_empty_network()
         self._bundle.attach(rootfs, workspace)
-        self._bundle.write_spec(build_spec(request, self._bundle.paths, self._first_uid, max_open_files()))
-        process = start_runtime(runtime, request.id, self._bundle.folder, leaf)
-        try:
-            return Supervisor(self._connection, process, leaf, workspace, request.limits, request.on_output_limit).run()
-        finally:
-            process.close()
+        paths = self._bundle.paths
+        self._bundle.write_spec(build_spec(request, paths, self._first_uid, max_open_files()))
+        with closing(DenialCounter(paths.listener)) as denials:
+            enter_empty_network()
+            # A runtime that detaches leaves init to us.
+            syscalls.adopt_orphans()
+            with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf)) as process:
+                return Supervisor(self._connection, process, leaf, workspace, denials, request.limits, request.on_output_limit).run()
 
     def _remove(self) -> None:
         leaf = self._leaf

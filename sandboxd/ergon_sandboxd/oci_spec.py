@@ -39,6 +39,7 @@ class BundlePaths:
     shm: Path
     inputs: Path
     shim: Path
+    listener: Path
 
 
 def _bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
             "namespaces": [_NETWORK, *({"type": kind} for kind in _NEW_NAMESPACES)],
             "uidMappings": ids,
             "gidMappings": ids,
-            "seccomp": seccomp.profile(),
+            "seccomp": seccomp.profile(paths.listener),
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READ_ONLY),
         },

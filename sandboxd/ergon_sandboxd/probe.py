@@ -45,7 +45,7 @@ def probe(hierarchy: Hierarchy | OSError, max_sandboxes: int) -> dict[str, Any]:
         "user_namespaces": check("user_namespaces", "raise user.max_user_namespaces", _try_user_namespace),
         "detached_mounts": check("detached_mounts", "Linux 5.2 or newer and CAP_SYS_ADMIN", _try_tmpfs),
         "seccomp": check("seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64", _try_seccomp),
-        "runtimes": [_describe(name) for name in runtime.SUPPORTED if check(f"runtime {name}", f"apt-get install {name}", lambda: runtime.find_runtime(name))],
+        "runtimes": _runtimes() if check("runtime", "apt-get install crun", _find_any_runtime) else [],
         "numerics": numerics.level(numerics.cpu_flags()),
         "max_sandboxes": max_sandboxes,
         "missing": missing,
@@ -80,14 +80,23 @@ def _try_tmpfs() -> None:
 
 
 def _try_seccomp() -> None:
-    seccomp.profile()
+    seccomp.profile(Path("/nonexistent"))
     actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
-    if not {"errno", "kill_process"} <= set(actions):
+    if not {"errno", "kill_process", "user_notif"} <= set(actions):
         raise OSError(f"seccomp offers only {' '.join(actions)}")
 
 
-def _describe(name: str) -> dict[str, str]:
-    path = runtime.find_runtime(name)
+def _runtimes() -> list[dict[str, str]]:
+    paths = {name: runtime.locate(name) for name in runtime.SUPPORTED}
+    return [_describe(name, path) for name, path in paths.items() if path is not None]
+
+
+def _find_any_runtime() -> None:
+    if not any(map(runtime.locate, runtime.SUPPORTED)):
+        raise OSError(f"none of {', '.join(runtime.SUPPORTED)} is installed")
+
+
+def _describe(name: str, path: str) -> dict[str, str]:
     try:
         output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=True).stdout
     except (OSError, subprocess.SubprocessError):

@@ -18,16 +18,21 @@ from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 _NO_CGROUPS: Final = {"crun": "--cgroup-manager=disabled", "runc": "--rootless=true"}
 _CGROUP_MOUNTS: Final = "/sys/fs/cgroup"
 SUPPORTED: Final = tuple(_NO_CGROUPS)
-# What runtime and init take of the leaf's processes at the most, which is while they start: runc is a dozen threads,
-# and the room it leaves later is the job's.
+_DETACHING: Final = frozenset({"runc"})
+# What runtime and init take of the leaf's processes at the most, which is while they start: runc is two dozen threads.
 RUNTIME_PIDS: Final = {"crun": 3, "runc": 24}
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_LOG_BYTES: Final = 4096
 
 
+def locate(name: str) -> str | None:
+    """Return the path of a supported runtime, or None when it is not installed."""
+    return shutil.which(name, path=_SEARCH_PATH) if name in SUPPORTED else None
+
+
 def find_runtime(name: str) -> str:
     """Return the runtime's path; SandboxError RUNTIME_NOT_FOUND when it is not supported or not installed."""
-    path = shutil.which(name, path=_SEARCH_PATH) if name in SUPPORTED else None
+    path = locate(name)
     if path is None:
         raise SandboxError("RUNTIME_NOT_FOUND", f"the OCI runtime {name} is not available; supported: {', '.join(SUPPORTED)}")
     return path
@@ -50,13 +55,25 @@ class RuntimeProcess:
     status: int
     report: int
     log: Path
-    reaped: bool = False
+    detaches: bool
+    exit_code: int | None = None
 
-    def reap(self) -> bool:
-        """Collect the runtime's exit if it has ended; True when it has."""
-        if not self.reaped:
-            self.reaped = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
-        return self.reaped
+    def reap(self) -> None:
+        """Collect the runtime's exit if it has ended, and every process of the sandbox that it left to us."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self.pid:
+                    self.exit_code = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            return
+
+    @property
+    def is_over(self) -> bool:
+        """True when the runtime has ended and the job cannot live on without it."""
+        return self.exit_code is not None and not (self.detaches and self.exit_code == 0)
 
     def failure(self) -> str:
         """Return what the runtime logged, shortened and without the bundle's path."""
@@ -86,8 +103,13 @@ def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProc
     """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when not even a fork is possible."""
     log = bundle / "log"
     reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
-    arguments = [path, _NO_CGROUPS[os.path.basename(path)], f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json"]
-    arguments += ["run", f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
+    kind = os.path.basename(path)
+    arguments = [path, _NO_CGROUPS[kind], f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json"]
+    # Attached, runc would copy the job's output through pipes of its own, and take the rest along when it is killed.
+    arguments += ["run", *(["--detach"] if kind in _DETACHING else []), f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
+    # The pipes are ours or, by the runtime, init's: without this a job could write to them but not open /dev/stdout.
+    for fd in writing[:2]:
+        os.fchmod(fd, 0o622)
     try:
         pid = os.fork()
     except OSError as error:
@@ -101,7 +123,7 @@ def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProc
     for fd in reading:
         os.set_blocking(fd, False)
     stdout, stderr, status, report = reading
-    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log)
+    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, kind in _DETACHING)
 
 
 def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path) -> None:

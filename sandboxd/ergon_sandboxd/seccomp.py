@@ -1,4 +1,8 @@
-"""The system calls a job may make: everything else is refused with EPERM, foreign architectures are killed."""
+"""The system calls a job may make: everything else is refused with EPERM, foreign architectures are killed.
+
+Of what is refused, calls that only an attempt to break out makes are notified, so that denials.py refuses and counts them.
+What libraries try on their own account (inotify, memory policies, netlink routes, clone3) is refused without being counted.
+"""
 
 import json
 import platform
@@ -8,10 +12,14 @@ from typing import Any, Final
 _ARCHITECTURES: Final[dict[str, str]] = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 # Read once: an update of the files must not mix with code that runs.
 _ALLOWED: Final[list[str]] = json.loads(Path(__file__).with_name("seccomp_allowed.json").read_text())
+# Number by architecture; those named in _NARROWED are notified for some arguments only.
+_COUNTED: Final[dict[str, dict[str, int]]] = json.loads(Path(__file__).with_name("seccomp_counted.json").read_text())
+_NARROWED: Final = frozenset({"clone", "mknod", "mknodat", "socket"})
 _EPERM, _ENOSYS = 1, 38
 # NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 _NAMESPACE_FLAGS: Final = 0x7E020000
-_S_IFMT, _S_IFIFO = 0o170000, 0o010000
+_NAMESPACE_FLAG_BITS: Final = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+_S_IFMT, _S_IFIFO, _S_IFCHR, _S_IFBLK = 0o170000, 0o010000, 0o020000, 0o060000
 # Addresses that lead nowhere outside: a network namespace does not isolate AF_VSOCK, and AF_ALG, AF_NETLINK and
 # AF_PACKET are kernel parsers no job needs.
 _AF_UNIX: Final = 1
@@ -19,6 +27,10 @@ _INTERNET_DOMAINS: Final = {"AF_INET": 2, "AF_INET6": 10}
 # Type and protocol (0 is the type's own): any other makes the kernel load the host's module for it, SCTP's for instance.
 _INTERNET_PROTOCOLS: Final = ((1, 0), (1, 6), (2, 0), (2, 17))
 _SOCKET_TYPE_MASK: Final = 0xF
+_SOCK_RAW: Final = 3
+# The C library asks for a netlink socket of protocol 0 (routes) to sort the addresses of localhost: no attempt at anything.
+_AF_NETLINK, _NETLINK_ROUTE = 16, 0
+_COUNTED_DOMAINS: Final = tuple(domain for domain in range(3, _AF_NETLINK) if domain not in _INTERNET_DOMAINS.values())
 # Huge pages come from a pool of the host that no memory limit of the job counts.
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
 # Every command but F_NOTIFY: like inotify, it would tell a job which files of the shared environment others use.
@@ -26,9 +38,9 @@ _FCNTL_COMMANDS: Final = (*range(12), 15, 16, 17, *range(36, 39), 1024, 1025, *r
 _COMMAND_MASK: Final = 0xFFFFFFFF
 
 
-def _argument(index: int, value: int, mask: int | None = None) -> dict[str, Any]:
+def _argument(index: int, value: int, mask: int | None = None, op: str = "SCMP_CMP_EQ") -> dict[str, Any]:
     if mask is None:
-        return {"index": index, "value": value, "op": "SCMP_CMP_EQ"}
+        return {"index": index, "value": value, "op": op}
     return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
 
 
@@ -36,8 +48,35 @@ def _allow(name: str, *arguments: dict[str, Any]) -> dict[str, Any]:
     return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": list(arguments)}
 
 
-def profile() -> dict[str, Any]:
-    """Return the seccomp section of an OCI specification for this machine's architecture."""
+def _count(name: str, *arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"names": [name], "action": "SCMP_ACT_NOTIFY", "args": list(arguments)}
+
+
+def _counted(machine: str) -> list[dict[str, Any]]:
+    plain = [name for name, numbers in _COUNTED.items() if machine in numbers and name not in _NARROWED]
+    return [
+        {"names": plain, "action": "SCMP_ACT_NOTIFY"},
+        *(_count("clone", _argument(0, flag, mask=flag)) for flag in _NAMESPACE_FLAG_BITS),
+        *(_count("mknod", _argument(1, kind, mask=_S_IFMT)) for kind in (_S_IFCHR, _S_IFBLK)),
+        *(_count("mknodat", _argument(2, kind, mask=_S_IFMT)) for kind in (_S_IFCHR, _S_IFBLK)),
+        *(_count("socket", _argument(0, domain), _argument(1, _SOCK_RAW, mask=_SOCKET_TYPE_MASK)) for domain in _INTERNET_DOMAINS.values()),
+        *(_count("socket", _argument(0, domain)) for domain in _COUNTED_DOMAINS),
+        _count("socket", _argument(0, _AF_NETLINK), _argument(2, _NETLINK_ROUTE, op="SCMP_CMP_NE")),
+        _count("socket", _argument(0, _AF_NETLINK, op="SCMP_CMP_GT")),
+    ]
+
+
+def name_of(number: int) -> str:
+    """Return the name of a counted system call of this machine's architecture."""
+    machine = platform.machine()
+    return next((name for name, numbers in _COUNTED.items() if numbers.get(machine) == number), f"syscall_{number}")
+
+
+def profile(listener: Path) -> dict[str, Any]:
+    """Return the seccomp section of an OCI specification for this machine's architecture.
+
+    The runtime hands the descriptor of the notified calls to the unix socket `listener`.
+    """
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise OSError(f"no seccomp profile for the architecture {machine}")
@@ -45,7 +84,9 @@ def profile() -> dict[str, Any]:
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": _EPERM,
         "architectures": [_ARCHITECTURES[machine]],
+        "listenerPath": str(listener),
         "syscalls": [
+            *_counted(machine),
             {"names": _ALLOWED, "action": "SCMP_ACT_ALLOW"},
             _allow("clone", _argument(0, 0, mask=_NAMESPACE_FLAGS)),
             # glibc falls back to clone, whose flags can be inspected, only when clone3 does not exist.

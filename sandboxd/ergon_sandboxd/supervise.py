@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from .cgroup import Leaf, kill_until_empty
+from .cgroup import Leaf, LeafLimits, kill_until_empty
 from .connection import Connection
+from .denials import DenialCounter
 from .errors import Disconnected, SandboxError
 from .evidence import Counters, Evidence, KilledBy, describe_exit
 from .limits import Limits
@@ -18,6 +19,7 @@ from .runtime import RuntimeProcess
 from .streams import OutputStream
 from .workspace import Workspace
 
+_INIT_PIDS: Final = 1
 SAMPLE_SECONDS: Final = 0.1
 START_SECONDS: Final = 30.0
 KILL_SECONDS: Final = 30.0
@@ -36,6 +38,7 @@ class Supervisor:
         process: RuntimeProcess,
         leaf: Leaf,
         workspace: Workspace,
+        denials: DenialCounter,
         limits: Limits,
         on_output_limit: Literal["kill", "truncate"],
     ) -> None:
@@ -43,6 +46,7 @@ class Supervisor:
         self._process = process
         self._leaf = leaf
         self._workspace = workspace
+        self._denials = denials
         self._limits = limits
         self._on_output_limit = on_output_limit
         self._streams = {
@@ -99,7 +103,11 @@ class Supervisor:
         handlers: dict[int, tuple[int, Callable[[int, int], object]]] = {}
         outgoing = select.POLLOUT if self._connection.pending_bytes else 0
         handlers[self._connection.fileno()] = (select.POLLIN | outgoing, self._on_client)
-        handlers[self._process.pidfd] = (select.POLLIN, self._on_runtime_exit)
+        if self._process.exit_code is None:
+            handlers[self._process.pidfd] = (select.POLLIN, self._on_runtime_exit)
+        denials = self._denials.fileno()
+        if denials is not None:
+            handlers[denials] = (select.POLLIN, self._on_denial)
         for fd in self._open:
             if fd in self._streams and self._connection.pending_bytes >= _HIGH_WATER_BYTES:
                 continue
@@ -107,7 +115,14 @@ class Supervisor:
         return handlers
 
     def _on_runtime_exit(self, fd: int, events: int) -> None:
-        self._ended = True
+        self._process.reap()
+        self._ended = self._ended or self._process.is_over
+        if self._process.detaches:
+            # What it needed to start is not for the job.
+            self._leaf.set_limits(LeafLimits(self._limits.memory_bytes, self._limits.pids + _INIT_PIDS))
+
+    def _on_denial(self, fd: int, events: int) -> None:
+        self._denials.advance(events)
 
     def _on_client(self, fd: int, events: int) -> None:
         try:
@@ -240,5 +255,6 @@ class Supervisor:
             killed_by=self._killed_by,
             counters=counters,
             truncated={"stdout": out.truncated, "stderr": err.truncated},
+            denied_syscalls=dict(sorted(self._denials.counts.items())),
             report=parse_report(bytes(self._report)),
         )

@@ -33,7 +33,7 @@ _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 _AT_RECURSIVE: Final = 0x8000
 _AT_FDCWD, _MOVE_MOUNT_F_EMPTY_PATH = -100, 0x4
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # attr_set, attr_clr, propagation, userns_fd
 _MOUNT_ATTRIBUTES: Final = struct.Struct("4Q")
 
@@ -73,6 +73,12 @@ def unmount(target: str) -> None:
 def die_with_parent(signal_number: int) -> None:
     """Ask the kernel to send this process a signal when its parent ends."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
+        _raise("prctl")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         _raise("prctl")
 
 

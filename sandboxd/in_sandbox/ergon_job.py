@@ -22,9 +22,6 @@ def become_job(arguments: list[str], report_fd: int) -> NoReturn:
     # While still permitted: the kernel is to prefer the job over init when memory runs out.
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
-    # The runtime gave the pipes to init's uid: a job could write to them but not open /dev/stdout.
-    for stream in (1, 2):
-        os.fchmod(stream, 0o622)
     os.setsid()
     os.setresgid(JOB_UID, JOB_UID, JOB_UID)
     os.setresuid(JOB_UID, JOB_UID, JOB_UID)

@@ -6,12 +6,25 @@ from pathlib import Path
 
 import pytest
 
+import sandbox_client
 from live_sandboxd import LiveSandboxd, find_environment
 
 
 @pytest.fixture(scope="session")
 def environment() -> str:
     return find_environment().name
+
+
+@pytest.fixture(params=["crun", "runc"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Each runtime in turn, for the tests of what a runtime could do differently."""
+    return str(request.param)
+
+
+@pytest.fixture
+def each_runtime(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a whole test file under each runtime, whatever its tests ask for."""
+    monkeypatch.setattr(sandbox_client, "DEFAULT_RUNTIME", runtime)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1 << 20
+DEFAULT_RUNTIME = "crun"
 DEFAULT_LIMITS: dict[str, int] = {
     "wall_ms": 20_000,
     "cpu_ms": 20_000,
@@ -118,7 +119,7 @@ class Client:
     def begin(self, environment: str, source: str, *, files: dict[str, bytes] | None = None, **request: Any) -> None:
         """Send everything up to and including start."""
         limits = {**DEFAULT_LIMITS, **request.pop("limits", {})}
-        run = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": "crun", "env": {}, "on_output_limit": "kill"}
+        run = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "on_output_limit": "kill"}
         run["entry"] = {"kind": "python", "file": "code/main.py"}
         self.send({"type": "run", **run, "limits": limits, **request})
         self.expect("accepted")

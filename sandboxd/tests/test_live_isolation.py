@@ -7,6 +7,8 @@ import pytest
 
 from sandbox_client import run
 
+pytestmark = pytest.mark.usefixtures("each_runtime")
+
 PRELUDE = """
 import ctypes, errno, json, os, socket
 libc = ctypes.CDLL(None, use_errno=True)

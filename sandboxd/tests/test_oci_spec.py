@@ -1,3 +1,4 @@
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from test_messages import run_message
 def spec(**changes: Any) -> dict[str, Any]:
     request = parse_request(Frame(run_message(**changes), b""))
     assert isinstance(request, RunRequest)
-    return build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsix")), 1 << 30, 4096)
+    return build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsixl")), 1 << 30, 4096)
 
 
 def test_the_root_is_read_only_and_nothing_but_our_binds_is_mounted() -> None:
@@ -68,7 +69,7 @@ def test_threads_follow_the_cpu_limit() -> None:
 
 
 def test_seccomp_denies_by_default_and_allows_no_privileged_call() -> None:
-    found = seccomp.profile()
+    found = seccomp.profile(Path("/l"))
     assert found["defaultAction"] == "SCMP_ACT_ERRNO" and found["defaultErrnoRet"] == 1
     allowed = {name for rule in found["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" and not rule.get("args") for name in rule["names"]}
     refused = "mount umount2 unshare setns ptrace bpf keyctl add_key request_key io_uring_setup userfaultfd perf_event_open clone clone3 socket"
@@ -76,6 +77,19 @@ def test_seccomp_denies_by_default_and_allows_no_privileged_call() -> None:
     refused += " fsopen fsmount move_mount open_tree mount_setattr socketpair mknod mknodat sync"
     assert not allowed & set(refused.split())
     assert "SCMP_ACT_KILL_PROCESS" not in {rule["action"] for rule in found["syscalls"]}
+
+
+def test_what_is_counted_is_never_allowed_and_has_a_number() -> None:
+    found = seccomp.profile(Path("/l"))
+    by_action = {action: [rule for rule in found["syscalls"] if rule["action"] == action] for action in ("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY")}
+    counted = {name for rule in by_action["SCMP_ACT_NOTIFY"] for name in rule["names"]}
+    allowed = {name for rule in by_action["SCMP_ACT_ALLOW"] if not rule.get("args") for name in rule["names"]}
+    assert found["listenerPath"] == "/l" and not counted & allowed
+    numbers = seccomp._COUNTED
+    assert {seccomp.name_of(numbers[name][platform.machine()]) for name in counted} == counted
+    for machine in ("x86_64", "aarch64"):
+        known = [row[machine] for row in numbers.values() if machine in row]
+        assert len(known) == len(set(known))
 
 
 def test_uid_ranges_never_overlap() -> None:

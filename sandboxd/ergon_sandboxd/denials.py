@@ -1,0 +1,100 @@
+"""Refusing and counting the system calls that only an attempt to break out makes: seccomp's user notification.
+
+The kernel stops the caller until it is answered here. So the counter must never wait for the job, and when it closes its
+descriptor the kernel answers ENOSYS by itself: neither side can stall the other.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from . import seccomp
+
+# Beyond this the count says no more, and each denial costs this process some 30 µs that no limit of the job counts.
+MAX_COUNTED: Final = 1000
+
+# _IOWR('!', 0, struct seccomp_notif) and _IOWR('!', 1, struct seccomp_notif_resp)
+_RECEIVE: Final = 0xC0502100
+_SEND: Final = 0xC0182101
+# id, pid, flags, and of struct seccomp_data the number; the caller's arguments are never looked at.
+_NOTIFICATION: Final = struct.Struct("QIIi60x")
+_RESPONSE: Final = struct.Struct("QqiI")
+_MAX_STATE_BYTES: Final = 65_536
+
+
+class DenialCounter:
+    """Takes the seccomp descriptor from the runtime, then answers every notified call with EPERM until the count is full."""
+
+    def __init__(self, path: Path) -> None:
+        self.counts: Counter[str] = Counter()
+        # Made before the sandbox's network namespace is entered: /proc/net/unix of a job would show the path.
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._runtime: socket.socket | None = None
+        self._notifications: int | None = None
+        self._is_over = False
+
+    def fileno(self) -> int | None:
+        """The descriptor to wait on for now, or None when nothing can come any more."""
+        if self._is_over:
+            return None
+        if self._notifications is not None:
+            return self._notifications
+        return (self._runtime or self._listener).fileno()
+
+    def advance(self, events: int) -> None:
+        """Take one step: call it when `fileno` is ready."""
+        if self._notifications is not None:
+            if events & select.POLLIN:
+                self._deny_one(self._notifications)
+            else:
+                # Nobody with the filter lives any more.
+                self._stop()
+        elif self._runtime is None:
+            self._runtime, _ = self._listener.accept()
+            self._runtime.setblocking(False)
+        else:
+            self._take_descriptor(self._runtime)
+
+    def _take_descriptor(self, runtime: socket.socket) -> None:
+        try:
+            _, descriptors, _, _ = socket.recv_fds(runtime, _MAX_STATE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        if descriptors:
+            self._notifications = descriptors[0]
+        else:
+            self._stop()
+
+    def _deny_one(self, notifications: int) -> None:
+        buffer = bytearray(_NOTIFICATION.size)
+        try:
+            fcntl.ioctl(notifications, _RECEIVE, buffer)
+            identifier, _, _, number = _NOTIFICATION.unpack(buffer)
+            self.counts[seccomp.name_of(number)] += 1
+            fcntl.ioctl(notifications, _SEND, _RESPONSE.pack(identifier, 0, -errno.EPERM, 0))
+        except OSError:
+            # The caller was killed or interrupted in between.
+            pass
+        if self.counts.total() >= MAX_COUNTED:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._is_over = True
+        if self._notifications is not None:
+            os.close(self._notifications)
+            self._notifications = None
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self._stop()
+        self._listener.close()
+        if self._runtime is not None:
+            self._runtime.close()
