@@ -46,7 +46,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const sandbox = new SandboxdClient(paths.sandboxdSocket)
 
   const runners = new RunnerRegistry()
-  const adapters = [createPythonAdapter(sandbox, cpuPercentPerSandbox(config.sandboxSlots))]
+  const adapters = [createPythonAdapter(sandbox, config.sandboxRuntime, cpuPercentPerSandbox(config.sandboxSlots))]
   runners.register(
     'sandbox',
     new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),

@@ -93,8 +93,13 @@ function findClosedParent(folder: string): string | null {
   return null
 }
 
-const cgroupSchema = z.object({ layout: z.string(), controllers: z.array(z.string()) })
 const probeSchema = z.object({
+  kernel: z.string().default('unknown'),
+  python: z.string().default('unknown'),
+  cgroup: z
+    .object({ layout: z.string(), controllers: z.array(z.string()) })
+    .default({ layout: 'unknown', controllers: [] }),
+  runtimes: z.array(z.object({ name: z.string(), version: z.string() })).default([]),
   missing: z.array(z.object({ capability: z.string(), detail: z.string(), remedy: z.string() })),
 })
 
@@ -114,26 +119,23 @@ async function examineIsolation(settings: Settings): Promise<Finding[]> {
     return [
       finding('sandbox', false, 'sandboxd gave no usable answer', `run ${sandboxd} --probe and report what it prints`),
     ]
-  if (parsed.data.missing.length === 0) return [finding('sandbox', true, describeProbe(output), null)]
-  return parsed.data.missing.map(({ capability, detail, remedy }) =>
-    finding(`sandbox: ${capability}`, false, detail, remedy),
+  const { kernel, python, cgroup, missing } = parsed.data
+  if (missing.length > 0)
+    return missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
+  return [
+    finding('sandbox', true, `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}`, null),
+    examineRuntime(settings, parsed.data),
+  ]
+}
+
+function examineRuntime({ sandboxRuntime }: Settings, { runtimes }: z.infer<typeof probeSchema>): Finding {
+  const found = runtimes.map(({ name, version }) => `${name} ${version}`).join(', ') || 'none'
+  return finding(
+    'sandbox runtime',
+    runtimes.some(({ name }) => name === sandboxRuntime),
+    `${sandboxRuntime} of ${found}`,
+    `apt-get install ${sandboxRuntime}, or choose another one with ${SETTING_VARIABLES.sandboxRuntime}`,
   )
-}
-
-function describeProbe(output: string): string {
-  const probe: unknown = JSON.parse(output)
-  const words: string[] = []
-  for (const key of ['kernel', 'cgroup', 'crun', 'python']) {
-    if (typeof probe === 'object' && probe !== null && key in probe)
-      words.push(`${key} ${describeValue(Reflect.get(probe, key))}`)
-  }
-  return words.join(', ')
-}
-
-function describeValue(value: unknown): string {
-  if (typeof value === 'string') return value
-  const cgroup = cgroupSchema.safeParse(value)
-  return cgroup.success ? `${cgroup.data.layout} (${cgroup.data.controllers.join(', ')})` : JSON.stringify(value)
 }
 
 async function examineEnvironments(settings: Settings): Promise<Finding> {

@@ -150,6 +150,7 @@ export class LocalStack {
       lanes: ['sandbox'],
       drainMs,
       logLevel: settings.logLevel,
+      sandboxRuntime: settings.sandboxRuntime,
     }
     await this.#run('worker', workerCommand(config, paths, this.#workerUser()), logger, drainMs + 10_000)
   }

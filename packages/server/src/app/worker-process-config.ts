@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { settingsSchema } from '../config/settings.ts'
 
 /** What a worker process is told on standard input, where its database password is in nobody's process list. */
 export const workerProcessConfigSchema = z.object({
@@ -10,6 +11,7 @@ export const workerProcessConfigSchema = z.object({
   slots: z.number().int().positive(),
   sandboxSlots: z.number().int().nonnegative(),
   lanes: z.array(z.string()),
+  sandboxRuntime: settingsSchema.shape.sandboxRuntime,
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
   /** Whose child it must still be once it asked to die with its parent. */

@@ -10,6 +10,7 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.cache]: settings.cache,
     [SETTING_VARIABLES.environments]: settings.environments,
     [SETTING_VARIABLES.logLevel]: settings.logLevel,
+    [SETTING_VARIABLES.sandboxRuntime]: settings.sandboxRuntime,
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
   }
 }

@@ -16,6 +16,7 @@ describe('loadSettings', () => {
   it.each([
     [{ ERGON_HOME: 'relative' }, 'ERGON_HOME (it is "relative"): expected an absolute path'],
     [{ ERGON_LOG_LEVEL: 'loud' }, 'ERGON_LOG_LEVEL'],
+    [{ ERGON_SANDBOX_RUNTIME: 'docker' }, 'ERGON_SANDBOX_RUNTIME (it is "docker")'],
     [{ ERGON_PROFILE: 'production' }, 'needs DATABASE_URL'],
   ])('refuses %j', (env, words) => {
     expect(() => loadSettings(env)).toThrow(words)

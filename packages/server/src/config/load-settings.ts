@@ -24,6 +24,7 @@ export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     environments: path.join(home === undefined || home === '' ? defaultHome : home, 'environments'),
     cache: defaultFolder(env, 'XDG_CACHE_HOME', '.cache', '/var/cache/ergon'),
     databaseUrl: null,
+    sandboxRuntime: 'crun',
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

@@ -7,6 +7,7 @@ export const SETTING_VARIABLES = {
   cache: 'ERGON_CACHE',
   environments: 'ERGON_ENVIRONMENTS',
   databaseUrl: 'DATABASE_URL',
+  sandboxRuntime: 'ERGON_SANDBOX_RUNTIME',
   debianMirror: 'ERGON_DEBIAN_MIRROR',
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   logLevel: 'ERGON_LOG_LEVEL',
@@ -21,6 +22,8 @@ export const SETTING_SUMMARIES = {
   environments: 'Where environments are; by default the folder environments in the data folder.',
   databaseUrl:
     "The application's PostgreSQL, version 15 or newer. Without it an embedded server runs in the data folder.",
+  sandboxRuntime:
+    'The OCI runtime that starts sandboxes: crun (the default) or runc. Verdicts and evidence are the same, crun starts sooner.',
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   logLevel:

@@ -17,6 +17,8 @@ export const settingsSchema = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
     .nullable(),
+  /** The OCI runtime that starts sandboxes. */
+  sandboxRuntime: z.enum(['crun', 'runc']),
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),

@@ -1,7 +1,7 @@
 import { FAILURE_CATEGORIES } from '@ergon/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decideOutcome, type VerdictInput } from './decide-outcome.ts'
+import { decideOutcome, type Verdict, type VerdictInput } from './decide-outcome.ts'
 import { toSandboxLimits } from './limits.ts'
 import type { SandboxEvidence } from './sandbox-evidence.ts'
 
@@ -25,12 +25,14 @@ const clean: SandboxEvidence = {
     memory_peak_bytes: 1000,
     oom_kills: 0,
     pids_refused: 0,
+    network_attempts: 0,
     disk_peak_bytes: 0,
     disk_peak_files: 2,
     stdout_bytes: 0,
     stderr_bytes: 0,
   },
   truncated: { stdout: false, stderr: false },
+  denied_syscalls: {},
   report: null,
 }
 
@@ -51,6 +53,15 @@ function input(
   }
 }
 
+const FAILED = { exit: { kind: 'exited', code: 1 } } as const
+
+/** A verdict without the program's own words on how it ended. */
+function judgementOf(verdict: Verdict): unknown {
+  if (verdict.kind !== 'failed') return verdict
+  const { category, code, evidence } = verdict.failure
+  return { category, code, evidence }
+}
+
 function codeOf(value: VerdictInput): string {
   const verdict = decideOutcome(value)
   return verdict.kind === 'failed' ? `${verdict.failure.category}/${verdict.failure.code}` : verdict.kind
@@ -60,6 +71,7 @@ describe('decideOutcome', () => {
   it.each([
     [input(), 'succeeded'],
     [input({}, { pids_refused: 9 }), 'succeeded'],
+    [input({ denied_syscalls: { mount: 2 } }, { network_attempts: 3 }), 'succeeded'],
     [input({ killed_by: 'client', exit: { kind: 'unknown' } }), 'cancelled'],
     [input({ killed_by: 'wall', exit: { kind: 'unknown' } }, { oom_kills: 1 }), 'RESOURCE_LIMIT/WALL_TIME'],
     [input({ killed_by: 'cpu', exit: { kind: 'unknown' } }), 'RESOURCE_LIMIT/CPU_TIME'],
@@ -72,6 +84,17 @@ describe('decideOutcome', () => {
     [input({ exit: { kind: 'exited', code: 1 } }, { pids_refused: 1 }), 'RESOURCE_LIMIT/PIDS'],
     [input({ exit: { kind: 'exited', code: 1 } }, { disk_peak_bytes: limits.disk_bytes }), 'RESOURCE_LIMIT/DISK'],
     [input({ exit: { kind: 'exited', code: 1 } }, { disk_peak_files: limits.disk_files }), 'RESOURCE_LIMIT/FILES'],
+    [input(FAILED, { network_attempts: 1 }), 'SANDBOX_VIOLATION/NETWORK_DENIED'],
+    [input({ ...FAILED, denied_syscalls: { mount: 1 } }), 'SANDBOX_VIOLATION/SYSCALL_DENIED'],
+    [input({ ...FAILED, denied_syscalls: { socket: 1 } }, { network_attempts: 1 }), 'SANDBOX_VIOLATION/SYSCALL_DENIED'],
+    [input({ ...FAILED, denied_syscalls: { mount: 1 } }, { pids_refused: 1 }), 'RESOURCE_LIMIT/PIDS'],
+    [input(FAILED, { network_attempts: 1, disk_peak_files: limits.disk_files }), 'RESOURCE_LIMIT/FILES'],
+    [input({ exit: { kind: 'signaled', signal: 6 } }, { network_attempts: 1 }), 'SANDBOX_VIOLATION/NETWORK_DENIED'],
+    [input({ exit: { kind: 'unknown' } }, { network_attempts: 1 }), 'INTERNAL_ERROR/SANDBOX_LOST'],
+    [
+      { ...input(FAILED, { network_attempts: 1 }), violations: [{ path: 'x', code: 'SYMLINK' }] },
+      'SANDBOX_VIOLATION/ARTIFACT_SYMLINK',
+    ],
     [input({ exit: { kind: 'exited', code: 137 } }), 'USER_CODE_ERROR/NON_ZERO_EXIT'],
     [input({ exit: { kind: 'exited', code: 152 } }), 'USER_CODE_ERROR/NON_ZERO_EXIT'],
     [input({ exit: { kind: 'signaled', signal: 9 } }), 'USER_CODE_ERROR/KILLED_BY_SIGNAL'],
@@ -93,6 +116,18 @@ describe('decideOutcome', () => {
     ],
   ])('case %#: %j', (value, expected) => {
     expect(codeOf(value)).toBe(expected)
+  })
+
+  it('names what was refused, how often, and how the program ended', () => {
+    const evidence = { ...FAILED, denied_syscalls: { mount: 2, unshare: 1 } }
+    const report = { kind: 'exception', type: 'KeyError', message: "'x'", line: 7, column: 1, traceback: 'Traceback …' }
+    expect(decideOutcome(input({ ...evidence, report }))).toMatchObject({
+      failure: {
+        message: expect.stringMatching(/observed 3 \(mount 2, unshare 1\)\. It ended with: KeyError: 'x' \(line 7\)$/),
+        evidence: { counter: 'denied_syscalls', limit: 0, observed: 3 },
+        details: { line: 7 },
+      },
+    })
   })
 
   it('takes line and traceback of an exception from the report', () => {
@@ -145,12 +180,14 @@ describe('decideOutcome', () => {
       memory_peak_bytes: fc.nat(),
       oom_kills: fc.nat(2),
       pids_refused: fc.nat(2),
+      network_attempts: fc.nat(2),
       disk_peak_bytes: fc.nat(limits.disk_bytes),
       disk_peak_files: fc.nat(limits.disk_files),
       stdout_bytes: fc.nat(),
       stderr_bytes: fc.nat(),
     }),
     truncated: fc.record({ stdout: fc.boolean(), stderr: fc.boolean() }),
+    denied_syscalls: fc.dictionary(fc.constantFrom('mount', 'unshare', 'socket'), fc.integer({ min: 1, max: 3 })),
     report: fc.anything(),
   })
 
@@ -177,7 +214,19 @@ describe('decideOutcome', () => {
           evidence: { ...seen, report },
         })
         const isUserError = before.kind === 'failed' && before.failure.category === 'USER_CODE_ERROR'
-        if (!isUserError) expect(after).toEqual(before)
+        if (!isUserError) expect(judgementOf(after)).toEqual(judgementOf(before))
+      }),
+    )
+  })
+
+  it('never blames a refusal on a job that succeeded, nor hides one behind a plain failure', () => {
+    fc.assert(
+      fc.property(evidence, (seen) => {
+        const code = codeOf({ ...input(), evidence: seen })
+        const isRefused = seen.counters.network_attempts > 0 || Object.keys(seen.denied_syscalls).length > 0
+        const hasSucceeded = seen.exit.kind === 'exited' && seen.exit.code === 0
+        if (!isRefused || hasSucceeded) expect(code).not.toMatch(/_DENIED$/)
+        else expect(code).not.toMatch(/^USER_CODE_ERROR|^DEPENDENCY_ERROR/)
       }),
     )
   })

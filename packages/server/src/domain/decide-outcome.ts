@@ -23,7 +23,8 @@ type Rule = (input: VerdictInput) => Verdict | null
 
 /**
  * The closed, ordered table from evidence to verdict; the first rule that speaks decides.
- * Order: supervisor kill > kernel kill > collection > non-zero exit with a refusal counter > plain exit.
+ * Order: supervisor kill > kernel kill > collection > non-zero exit with a refusal counter > plain exit. Among refusals
+ * limits come before policy, and breaking out before calling out.
  */
 const RULES: readonly Rule[] = [
   // What the supervisor killed.
@@ -91,6 +92,16 @@ const RULES: readonly Rule[] = [
     !succeeded(evidence) && evidence.counters.disk_peak_files >= limits.disk_files
       ? limit('FILES', 'disk_files', limits.disk_files, evidence.counters.disk_peak_files)
       : null,
+  ({ evidence }) => {
+    const total = Object.values(evidence.denied_syscalls).reduce((sum, times) => sum + times, 0)
+    return failedByItself(evidence) && total > 0
+      ? denied('SYSCALL_DENIED', 'denied_syscalls', total, evidence, describeDenials(evidence))
+      : null
+  },
+  ({ evidence }) =>
+    failedByItself(evidence) && evidence.counters.network_attempts > 0
+      ? denied('NETWORK_DENIED', 'network_attempts', evidence.counters.network_attempts, evidence)
+      : null,
   // Nothing but the program itself.
   ({ evidence }) =>
     evidence.exit.kind === 'unknown'
@@ -120,6 +131,11 @@ function succeeded({ exit }: SandboxEvidence): boolean {
   return exit.kind === 'exited' && exit.code === 0
 }
 
+/** An exit whose status is not known is not the program's own failure. */
+function failedByItself(evidence: SandboxEvidence): boolean {
+  return evidence.exit.kind !== 'unknown' && !succeeded(evidence)
+}
+
 /** A program run by a shell reports a child's signal as 128 + n; only the job's own wait status counts here. */
 function diedOf({ exit }: SandboxEvidence, signal: number): boolean {
   return exit.kind === 'signaled' && exit.signal === signal
@@ -135,6 +151,27 @@ function failed(category: Failure['category'], code: string, message: string, ev
     kind: 'failed',
     failure: { category, code, message, evidence, details: null },
   }
+}
+
+const DENIAL_MESSAGES: Record<string, string> = {
+  SYSCALL_DENIED: 'The job made system calls that a sandbox refuses, and failed.',
+  NETWORK_DENIED: 'The job tried to reach the network, which a sandbox does not have, and failed.',
+}
+
+/** The program's own account stays with the verdict: the refusal may not be why it failed. */
+function denied(code: string, counter: string, observed: number, evidence: SandboxEvidence, names = ''): Verdict {
+  const { message: cause, details } = describeProgramError(evidence)
+  const message = `${DENIAL_MESSAGES[code]} ${counter}: limit 0, observed ${observed}${names}. It ended with: ${cause}`
+  return {
+    kind: 'failed',
+    failure: { category: 'SANDBOX_VIOLATION', code, message, evidence: { counter, limit: 0, observed }, details },
+  }
+}
+
+function describeDenials({ denied_syscalls: times }: SandboxEvidence): string {
+  return ` (${Object.entries(times)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ')})`
 }
 
 const LIMIT_MESSAGES: Record<string, string> = {

@@ -16,12 +16,15 @@ export const sandboxEvidenceSchema = z.object({
     memory_peak_bytes: count,
     oom_kills: count,
     pids_refused: count,
+    network_attempts: count,
     disk_peak_bytes: count,
     disk_peak_files: count,
     stdout_bytes: count,
     stderr_bytes: count,
   }),
   truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }),
+  /** How often each system call was refused that only an attempt to break out makes. */
+  denied_syscalls: z.record(z.string(), count),
   report: z.unknown(),
 })
 export type SandboxEvidence = z.infer<typeof sandboxEvidenceSchema>

@@ -12,12 +12,15 @@ export interface SandboxFile {
   read(): AsyncIterable<Buffer> | Iterable<Buffer>
 }
 
+/** The OCI runtimes that sandboxd knows how to use. */
+export type SandboxRuntime = 'crun' | 'runc'
+
 export interface SandboxRequest {
   /** Names the sandbox in cgroups: lower-case letters, digits and dashes, at most 64. */
   id: string
   /** `<name>@<digest>` of an installed environment. */
   environment: string
-  runtime: 'crun'
+  runtime: SandboxRuntime
   entry: { kind: 'python'; file: string } | { kind: 'exec'; argv: string[] }
   env: Record<string, string>
   limits: SandboxLimits

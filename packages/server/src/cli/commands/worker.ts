@@ -55,6 +55,7 @@ export function addWorkerCommand(program: Command): void {
           lanes,
           drainMs: options.drain * 1_000,
           logLevel: settings.logLevel,
+          sandboxRuntime: settings.sandboxRuntime,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user)
         const child = spawn(command, args, {

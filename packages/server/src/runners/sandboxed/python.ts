@@ -1,12 +1,12 @@
 import { toSandboxLimits } from '../../domain/limits.ts'
-import type { Sandbox, SandboxFile } from '../../sandbox/sandbox.ts'
+import type { Sandbox, SandboxFile, SandboxRuntime } from '../../sandbox/sandbox.ts'
 import { SandboxOutputs } from './collect-outputs.ts'
 import type { RuntimeAdapter } from './runtime-adapter.ts'
 
 const DEFAULT_ENTRYPOINT = 'main.py'
 
 /** Runs a program as a Python file of its own: `/workspace/code/<entrypoint>` as `__main__`. */
-export function createPythonAdapter(sandbox: Sandbox, cpuPercent: number): RuntimeAdapter {
+export function createPythonAdapter(sandbox: Sandbox, runtime: SandboxRuntime, cpuPercent: number): RuntimeAdapter {
   return {
     language: 'python',
 
@@ -19,7 +19,7 @@ export function createPythonAdapter(sandbox: Sandbox, cpuPercent: number): Runti
         request: {
           id: `${inputs.jobId}-${inputs.attempt}`,
           environment: inputs.envVersion,
-          runtime: 'crun',
+          runtime,
           entry: { kind: 'python', file: code.path },
           env: {},
           limits: toSandboxLimits({ ...payload.limits, timeout_ms: inputs.timeoutMs }, cpuPercent),

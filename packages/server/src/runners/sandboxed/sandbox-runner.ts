@@ -167,6 +167,13 @@ function describeRefusals({ evidence }: SandboxReport): RunnerOutcome['logs'] {
       level: 'warn',
       message: `${evidence.counters.pids_refused} new processes or threads were refused`,
     })
+  if (evidence.counters.network_attempts > 0)
+    logs.push({
+      level: 'warn',
+      message: `${evidence.counters.network_attempts} attempts to reach the network were refused`,
+    })
+  for (const [name, times] of Object.entries(evidence.denied_syscalls))
+    logs.push({ level: 'warn', message: `the system call ${name} was refused ${times} times` })
   for (const stream of ['stdout', 'stderr'] as const) {
     if (evidence.truncated[stream]) logs.push({ level: 'warn', message: `${stream} was cut at its limit` })
   }
