@@ -33,7 +33,6 @@ class DenialCounter:
 
     def __init__(self, path: Path) -> None:
         self.counts: Counter[str] = Counter()
-        # Made before the sandbox's network namespace is entered: /proc/net/unix of a job would show the path.
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._listener.bind(str(path))
         self._listener.listen(1)

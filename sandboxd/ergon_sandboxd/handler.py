@@ -95,6 +95,7 @@ class Sandbox:
         self._place: int | None = None
         self._leaf: Leaf | None = None
         self._workspace: Workspace | None = None
+        self._denials: DenialCounter | None = None
 
     def run(self) -> None:
         """Run to `done`, or raise after everything was removed."""
@@ -112,13 +113,17 @@ class Sandbox:
         self._bundle.create()
         leaf = self._make_leaf()
         workspace = self._workspace = Workspace(request.limits, self._first_uid + JOB_UID)
+        # Before the network: a socket of the sandbox's namespace would show its path to the job.
+        denials = self._denials = DenialCounter(self._bundle.paths.listener)
         self._connection.send({"type": "accepted"})
+        # While the inputs are on their way: it takes a millisecond.
+        enter_empty_network()
         try:
             receive_inputs(self._connection, request, workspace.inputs)
         except Cancelled:
             self._connection.send(Evidence(describe_exit(None), "client").as_message())
             return
-        evidence = self._supervise(runtime, rootfs, leaf, workspace)
+        evidence = self._supervise(runtime, rootfs, leaf, workspace, denials)
         self._connection.send(evidence.as_message())
         if evidence.killed_by != "client":
             Collection(workspace.files.fd, request.limits, self._connection.send).run()
@@ -136,24 +141,24 @@ class Sandbox:
         leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + RUNTIME_PIDS[self._request.runtime]))
         return leaf
 
-    def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace) -> Evidence:
+    def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace, denials: DenialCounter) -> Evidence:
         request = self._request
         # Our mounts must be visible to our runtime alone, and must go when this process goes.
         syscalls.unshare(syscalls.CLONE_NEWNS)
         self._bundle.attach(rootfs, workspace)
         paths = self._bundle.paths
         self._bundle.write_spec(build_spec(request, paths, self._first_uid, max_open_files()))
-        with closing(DenialCounter(paths.listener)) as denials:
-            enter_empty_network()
-            # A runtime that detaches leaves init to us.
-            syscalls.adopt_orphans()
-            with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf)) as process:
-                return Supervisor(self._connection, process, leaf, workspace, denials, request.limits, request.on_output_limit).run()
+        # A runtime that detaches leaves init to us.
+        syscalls.adopt_orphans()
+        with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf)) as process:
+            return Supervisor(self._connection, process, leaf, workspace, denials, request.limits, request.on_output_limit).run()
 
     def _remove(self) -> None:
         leaf = self._leaf
         if leaf is not None and not kill_until_empty(leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
             raise OSError("the sandbox's processes cannot be killed")
+        if self._denials is not None:
+            self._denials.close()
         self._bundle.remove()
         if self._workspace is not None:
             self._workspace.close()

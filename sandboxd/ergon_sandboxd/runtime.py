@@ -14,9 +14,10 @@ from .cgroup import Leaf
 from .errors import SandboxError
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 
-# The leaf is ours. runc has no switch to leave cgroups alone, but goes without those that it may not write.
+# The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
 _NO_CGROUPS: Final = {"crun": "--cgroup-manager=disabled", "runc": "--rootless=true"}
 _CGROUP_MOUNTS: Final = "/sys/fs/cgroup"
+_V2_MARK: Final = "/sys/fs/cgroup/cgroup.controllers"
 SUPPORTED: Final = tuple(_NO_CGROUPS)
 _DETACHING: Final = frozenset({"runc"})
 # What runtime and init take of the leaf's processes at the most, which is while they start: runc is two dozen threads.
@@ -132,7 +133,8 @@ def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[
         for file in join_files:
             with open(file, "wb", buffering=0) as join:
                 join.write(b"0")
-        if os.path.basename(arguments[0]) == "runc":
+        # On v2 runc enters the group it is in already, and fails when it may not.
+        if os.path.basename(arguments[0]) == "runc" and not os.path.exists(_V2_MARK):
             syscalls.unshare(syscalls.CLONE_NEWNS)
             syscalls.make_read_only(_CGROUP_MOUNTS)
         os.setsid()

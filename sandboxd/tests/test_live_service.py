@@ -23,6 +23,7 @@ def wait_for_output(client: Client) -> None:
         pass
 
 
+@pytest.mark.usefixtures("each_runtime")
 def test_disconnect_kills(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
     client = Client(sandboxd)
     client.begin(environment, SLEEP)
@@ -53,6 +54,7 @@ def test_kill_request_before_the_start(sandboxd: Path, environment: str) -> None
     assert outcome.killed_by == "client"
 
 
+@pytest.mark.usefixtures("each_runtime")
 def test_a_message_other_than_kill_after_start_ends_it(sandboxd: Path, environment: str) -> None:
     with Client(sandboxd) as client:
         client.begin(environment, SLEEP)
@@ -97,6 +99,7 @@ def test_the_same_id_twice(sandboxd: Path, environment: str) -> None:
         assert first.finish().killed_by == "client"
 
 
+@pytest.mark.usefixtures("each_runtime")
 def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
     with Client(sandboxd) as client:
         client.begin(environment, SLEEP)
@@ -196,7 +199,7 @@ def test_probe_without_a_running_sandboxd() -> None:
     found = subprocess.run([str(Path(__file__).parent.parent / "sandboxd"), "--probe"], capture_output=True, text=True, timeout=60)
     facts = json.loads(found.stdout)
     assert found.returncode == 0 and facts["missing"] == [] and facts["cgroup"]["usable"] is True
-    assert facts["runtimes"][0]["name"] == "crun"
+    assert [entry["name"] for entry in facts["runtimes"]] == ["crun", "runc"]
 
 
 def test_probe_tells_what_is_missing() -> None:
@@ -211,6 +214,7 @@ def own(tmp_path: Path) -> LiveSandboxd:
     return LiveSandboxd(tmp_path)
 
 
+@pytest.mark.usefixtures("each_runtime")
 def test_kill_9_leaves_nothing_after_the_next_start(own: LiveSandboxd, environment: str) -> None:
     own.start()
     client = Client(own.socket)
@@ -233,6 +237,7 @@ def test_kill_9_leaves_nothing_after_the_next_start(own: LiveSandboxd, environme
     assert own.stop() == 0 and own.leaves() == []
 
 
+@pytest.mark.usefixtures("each_runtime")
 def test_sigterm_ends_running_sandboxes(own: LiveSandboxd, environment: str) -> None:
     own.start()
     client = Client(own.socket)

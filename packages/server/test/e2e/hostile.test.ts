@@ -16,11 +16,14 @@ describe('hostile programs in crun', () => {
   beforeAll(() => host.start())
   afterAll(() => host.remove())
 
-  test.each(CASES)('row $row: $name', (hostile) => host.expectVerdict(hostile))
+  test.each(CASES)('row $row: $name', async (hostile) => {
+    expect(hostile.verdicts).toContain(await host.judge(hostile))
+    await host.expectUnharmed()
+  })
 
   describe('gaps: each still ends like this; one that is closed belongs among the cases', () => {
-    test.each(GAPS)('row $row: $name, owed $owed: $reason', async ({ program, today }) => {
-      expect(await host.verdict(program)).toBe(today)
+    test.each(GAPS)('row $row: $name, owed $owed: $reason', async (gap) => {
+      expect(await host.judge(gap)).toBe(gap.today)
       await host.expectUnharmed()
     })
   })

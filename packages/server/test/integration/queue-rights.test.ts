@@ -23,10 +23,9 @@ describe('nobody in particular', () => {
     )
     await db.admin.query('create role test_nobody').catch(() => {})
     for (const name of functions) {
-      const { rows } = await db.admin.query(
-        `select has_function_privilege('test_nobody', $1, 'execute') as may`,
-        [name],
-      )
+      const { rows } = await db.admin.query(`select has_function_privilege('test_nobody', $1, 'execute') as may`, [
+        name,
+      ])
       expect({ name, ...Object(rows[0]) }).toEqual({ name, may: false })
     }
   })

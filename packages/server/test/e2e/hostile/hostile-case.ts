@@ -4,7 +4,7 @@ import type { PayloadChange } from '../application.ts'
 /** Looks at a result, and throws when it is not as it must be. */
 export type Check = (result: JobResult) => void
 
-/** One program that means harm, and every verdict that is right for it; `row` is its row in docs/hostile-jobs.md. */
+/** One program that means harm, and every verdict that is right for it; `row` is its row in SECURITY.md. */
 export interface HostileCase {
   row: string
   name: string
@@ -19,10 +19,7 @@ export interface HostileCase {
 }
 
 /** A row that does not end as it should yet: what it is owed, how it ends today, and why. */
-export interface Gap {
-  row: string
-  name: string
-  program: string
+export interface Gap extends HostileCase {
   owed: string
   today: string
   reason: string
