@@ -104,8 +104,8 @@ def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSand
     with Client(sandboxd) as client:
         client.begin(environment, SLEEP)
         wait_for_output(client)
-        crun = next(pid for pid in daemon.processes() if Path(f"/proc/{pid}/comm").read_text().startswith("crun"))
-        handler = int(Path(f"/proc/{crun}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]) for pid in daemon.processes()}
+        (handler,) = set(parents.values()) - set(parents)
         os.kill(handler, signal.SIGKILL)
         daemon.wait_until_clean(5)
 
