@@ -173,7 +173,7 @@ function describeRefusals({ evidence }: SandboxReport): RunnerOutcome['logs'] {
       message: `${evidence.counters.network_attempts} attempts to reach the network were refused`,
     })
   for (const [name, times] of Object.entries(evidence.denied_syscalls))
-    logs.push({ level: 'warn', message: `the system call ${name} was refused ${times} times` })
+    logs.push({ level: 'warn', message: `the system call ${name} was refused, ${times} in all` })
   for (const stream of ['stdout', 'stderr'] as const) {
     if (evidence.truncated[stream]) logs.push({ level: 'warn', message: `${stream} was cut at its limit` })
   }
