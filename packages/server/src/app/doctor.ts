@@ -123,7 +123,12 @@ async function examineIsolation(settings: Settings): Promise<Finding[]> {
   if (missing.length > 0)
     return missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
   return [
-    finding('sandbox', true, `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}`, null),
+    finding(
+      'sandbox',
+      true,
+      `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}`,
+      null,
+    ),
     examineRuntime(settings, parsed.data),
   ]
 }
