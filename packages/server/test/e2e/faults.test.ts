@@ -47,6 +47,8 @@ function kill(pattern: RegExp): void {
 async function insertAndAwaitSandbox(): Promise<string> {
   const id = await application.insert({}, SLOW)
   await application.until(async () => findSandboxes(home).length > 0)
+  // A claim commits asynchronously: lost with the database it only means that the job was never claimed.
+  await application.db.query('checkpoint')
   return id
 }
 

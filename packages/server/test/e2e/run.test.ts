@@ -278,6 +278,11 @@ test('traceability fields come back on the result', async () => {
   })
 })
 
+test('a program that asks for its own address has not tried to reach the network', async () => {
+  const { result } = await home.runProgram('import socket\nprint(socket.gethostbyname(socket.gethostname()))\n')
+  expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { stdout: '127.0.0.1\n' }, logs: [] })
+})
+
 test('a job of a rolled-back transaction never runs', async () => {
   const id = await application.insertAndRollBack('pass\n')
   await application.runPayload({}, 'pass\n')

@@ -12,7 +12,7 @@ import { finishRootFs } from './finish-root-fs.ts'
 import { listEnvironments, setDefaultVersion } from './installed-environments.ts'
 
 /** Raised whenever this code would make another archive of the same definition. */
-const BUILDER_VERSION = 2
+const BUILDER_VERSION = 3
 
 /** The time of every file in every environment: 2025-01-01. A time of the build itself would make each build another environment. */
 const SOURCE_DATE_EPOCH_S = 1_735_689_600

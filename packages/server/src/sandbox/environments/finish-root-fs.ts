@@ -41,7 +41,8 @@ const EMPTIED = ['dev', 'proc', 'sys', 'run', 'tmp', 'root', 'var/cache', 'var/l
 /** 192.0.2.1 is reserved for documentation: no resolver is there, but a look-up becomes a packet that the kernel counts as refused. */
 const FILES: Record<string, string> = {
   'etc/resolv.conf': 'nameserver 192.0.2.1\noptions timeout:1 attempts:1\n',
-  'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
+  // Its own name is found without a look-up, which would count as an attempt to reach the network.
+  'etc/hosts': '127.0.0.1 localhost sandbox\n::1 localhost sandbox\n',
   'etc/hostname': 'sandbox\n',
 }
 
