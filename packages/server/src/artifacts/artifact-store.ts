@@ -9,7 +9,7 @@ export interface ArtifactStore {
   put(path: string, digest: string): Promise<void>
   /** The size in bytes, or null when the digest is not stored. */
   size(digest: string): Promise<number | null>
-  /** A stream of the bytes; throws ARTIFACT_NOT_FOUND when the digest is not stored. */
+  /** A stream of the bytes; throws ARTIFACT_NOT_FOUND, and ends in ARTIFACT_CORRUPT when they are not the digest's. */
   read(digest: string): Promise<Readable>
   /** Bytes that can still be stored. */
   freeBytes(): Promise<number>

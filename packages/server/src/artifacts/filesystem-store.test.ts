@@ -36,6 +36,15 @@ describe('FilesystemArtifactStore', () => {
     expect(await leftovers()).toEqual([])
   })
 
+  it('gives back what was stored, and says so when it is not that any more', async () => {
+    await store.put(source, digest)
+    const read = async () => Buffer.concat(await (await store.read(digest)).toArray())
+    expect(String(await read())).toBe('data')
+    await chmod(store.pathOf(digest), 0o644)
+    await writeFile(store.pathOf(digest), 'DATA')
+    await expect(read()).rejects.toMatchObject({ code: 'ARTIFACT_CORRUPT', message: expect.stringContaining(digest) })
+  })
+
   it('refuses to read what is not a regular file', async () => {
     await mkdir(path.dirname(store.pathOf(digest)), { recursive: true })
     execFileSync('mkfifo', [store.pathOf(digest)])

@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chmod, copyFile, link, mkdir, open, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
-import type { Readable } from 'node:stream'
+import { pipeline, type Readable, Transform } from 'node:stream'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { isStorageFull, storageFull } from '../platform/errors/storage-full.ts'
 import type { ArtifactStore } from './artifact-store.ts'
@@ -51,7 +52,7 @@ export class FilesystemArtifactStore implements ArtifactStore {
     try {
       // The folder is the worker's: a pipe put there in a file's place must not make root wait.
       const file = await open(this.pathOf(digest), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      if ((await file.stat()).isFile()) return file.createReadStream()
+      if ((await file.stat()).isFile()) return checkedAgainst(digest, file.createReadStream())
       await file.close()
       throw new ErgonError('ARTIFACT_NOT_FOUND', `${this.pathOf(digest)} is not a regular file; it was tampered with`)
     } catch (error) {
@@ -67,6 +68,31 @@ export class FilesystemArtifactStore implements ArtifactStore {
     const { bavail, bsize } = await statfs(this.#folder)
     return bavail * bsize
   }
+}
+
+/** The same bytes, ending in ARTIFACT_CORRUPT unless they are those that the digest names. */
+function checkedAgainst(digest: string, bytes: Readable): Readable {
+  const hash = createHash('sha256')
+  const check = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk)
+      done(null, chunk)
+    },
+    flush(done) {
+      const actual = `sha256:${hash.digest('hex')}`
+      if (actual === digest) done()
+      else
+        done(
+          new ErgonError(
+            'ARTIFACT_CORRUPT',
+            `the bytes stored as ${digest} are those of ${actual}: remove that file and store the artifact again`,
+          ),
+        )
+    },
+  })
+  // An error of either ends both; who reads sees it on what is returned.
+  pipeline(bytes, check, () => {})
+  return check
 }
 
 async function storeDirectly(source: string, target: string): Promise<void> {

@@ -68,6 +68,15 @@ export class Application {
     return this.read(id)
   }
 
+  /** The codes of the job's failed attempts, in their order. */
+  async failureCodes(id: string): Promise<string[]> {
+    const { rows } = await this.db.query(
+      `select failure->>'code' as code from jobs.tb_job_attempt where job_id = $1 order by attempt`,
+      [id],
+    )
+    return (rows as { code: string }[]).map(({ code }) => code)
+  }
+
   untilStatus(id: string, statuses: readonly string[]): Promise<void> {
     return this.until(async () => {
       const { rows } = await this.db.query('select status from jobs.tb_job_run where id = $1', [id])

@@ -235,30 +235,6 @@ describe('a payload that cannot run', () => {
     expect(result.status).toBe('SUCCEEDED')
   })
 
-  test('a dataset that is not stored', async () => {
-    const digest = `sha256:${'0'.repeat(64)}`
-    const result = await application.runPayload({ datasets: [{ kind: 'dataset', digest }] }, 'pass\n')
-    expect(result.error).toMatchObject({ category: 'DEPENDENCY_ERROR', code: 'DATASET_MISSING' })
-    expect(result.error?.message).toContain(digest)
-  })
-
-  test("another tenant's dataset is as good as missing", async () => {
-    const mine = await home.runProgram(
-      'import os; open(os.environ["ERGON_OUTPUT_DIR"] + "/a.csv", "w").write("secret")',
-    )
-    const digest = mine.result.artifacts[0]?.digest
-    const theirs = await application.runPayload(
-      { workspace_id: randomUUID(), datasets: [{ kind: 'dataset', digest }] },
-      'pass\n',
-    )
-    expect(theirs.error).toMatchObject({ code: 'DATASET_MISSING' })
-    const again = await application.runPayload(
-      { datasets: [{ kind: 'dataset', digest, name: 'a.csv' }] },
-      'print(open("/workspace/input/a.csv").read())\n',
-    )
-    expect(again.outputs.stdout).toBe('secret\n')
-  })
-
   test('an input beyond the cap is refused at the INSERT with a code, and nothing is written', async () => {
     await expect(application.runPayload({}, `# ${'x'.repeat(2 << 20)}`)).rejects.toThrow('INPUT_TOO_LARGE')
   })

@@ -34,8 +34,8 @@ afterAll(async () => {
 
 test('a full store is a coded failure that is tried again, stops claiming meanwhile, and leaves no half file', async () => {
   const id = await application.insert({ output_spec: { formats: ['txt'] } }, LEAVES_100_MB)
-  await application.until(async () => (await failureCodes(id)).length > 0)
-  expect(await failureCodes(id)).toEqual(['STORAGE_FULL'])
+  await application.until(async () => (await application.failureCodes(id)).length > 0)
+  expect(await application.failureCodes(id)).toEqual(['STORAGE_FULL'])
   await application.untilStatus(id, ['pending'])
   expect(execFileSync('find', [store, '-type', 'f'], { encoding: 'utf8' })).toBe('')
 
@@ -55,14 +55,6 @@ test('a full store is a coded failure that is tried again, stops claiming meanwh
   expect(path).toBe(0)
   expect(statSync(`${home.folder}/copy`).size).toBe(100_000_000)
 })
-
-async function failureCodes(id: string): Promise<string[]> {
-  const { rows } = await application.db.query(
-    `select failure->>'code' as code from jobs.tb_job_attempt where job_id = $1 order by attempt`,
-    [id],
-  )
-  return (rows as { code: string }[]).map(({ code }) => code)
-}
 
 /** By the database's clock. */
 async function minutesOld(id: string): Promise<number> {

@@ -84,6 +84,11 @@ export const ERROR_CATALOGUE = {
     httpStatus: 404,
     summary: 'No artifact has that id or digest.',
   },
+  ARTIFACT_CORRUPT: {
+    exitCode: 3,
+    httpStatus: 500,
+    summary: 'Stored bytes are not those that their digest names.',
+  },
   ARTIFACT_DIGEST_INVALID: {
     exitCode: 2,
     httpStatus: 422,
