@@ -13,14 +13,14 @@ REPORT_FD = 4
 
 
 def main(arguments: list[str]) -> None:
-    """Arguments: count of variables, NAME=value …, then `python FILE` or `exec ARGV…`."""
+    """The arguments are those of ergon_job.Entry.parse."""
     os.write(STATUS_FD, b"started\n")
     job = os.fork()
     if job == 0:
         os.close(STATUS_FD)
-        from ergon_job import become_job
+        from ergon_job import Entry, become_job
 
-        become_job(arguments, REPORT_FD)
+        become_job(Entry.parse(arguments), REPORT_FD)
     # Python makes itself a handler for SIGINT; without one, PID 1 cannot be interrupted.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     os.closerange(0, STATUS_FD)

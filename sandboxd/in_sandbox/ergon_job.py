@@ -15,10 +15,31 @@ JOB_UID = 1000
 _FONT_CACHE = "/usr/share/ergon/matplotlib"
 
 
-def become_job(arguments: list[str], report_fd: int) -> NoReturn:
-    """Turn this process into the job; never returns."""
-    count = int(arguments[0])
-    variables, entry = arguments[1 : 1 + count], arguments[1 + count :]
+class Entry:
+    """What a job runs: variables NAME=value, `python FILE` or `exec ARGV…`, and the seed of its random numbers."""
+
+    def __init__(self, variables: list[str], command: list[str], seed: str | None) -> None:
+        self.variables = variables
+        self.command = command
+        self.seed = seed
+
+    @staticmethod
+    def parse(arguments: list[str]) -> Entry:
+        """Read init's arguments: the seed or "-", the count of variables, the variables, the command."""
+        count = int(arguments[1])
+        seed = None if arguments[0] == "-" else arguments[0]
+        return Entry(arguments[2 : 2 + count], arguments[2 + count :], seed)
+
+
+def become_job(entry: Entry, report_fd: int) -> NoReturn:
+    """Turn init's child into the job; never returns."""
+    leave_init()
+    os.closerange(report_fd + 1, 1 << 16)
+    run_entry(entry, report_fd, [])
+
+
+def leave_init() -> None:
+    """Give up what init had."""
     # While still permitted: the kernel is to prefer the job over init when memory runs out.
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
@@ -27,20 +48,29 @@ def become_job(arguments: list[str], report_fd: int) -> NoReturn:
     os.setresuid(JOB_UID, JOB_UID, JOB_UID)
     os.umask(0o022)
     null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.closerange(report_fd + 1, 1 << 16)
-    for variable in variables:
+    if null != 0:
+        os.dup2(null, 0)
+        os.close(null)
+
+
+def run_entry(entry: Entry, report_fd: int, inherited_generators: list[object]) -> NoReturn:
+    """Run the entry in this process."""
+    for variable in entry.variables:
         name, _, value = variable.partition("=")
         os.environ[name] = value
-    _prepare_matplotlib()
+    prepare_matplotlib()
     # Python ignores it, so a file that grows too large would look like an ordinary error.
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-    if entry[0] == "exec":
-        _execute(entry[1:], report_fd)
+    if entry.command[0] == "exec":
+        _execute(entry.command[1:], report_fd)
     os.set_inheritable(report_fd, False)
+    if entry.seed is not None or inherited_generators:
+        from ergon_seed import seed_job
+
+        seed_job(entry.seed, inherited_generators)
     from ergon_python import run_file
 
-    run_file(entry[1], report_fd)
+    run_file(entry.command[1], report_fd)
 
 
 def _execute(argv: list[str], report_fd: int) -> NoReturn:
@@ -56,7 +86,7 @@ def _execute(argv: list[str], report_fd: int) -> NoReturn:
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-def _prepare_matplotlib() -> None:
+def prepare_matplotlib() -> None:
     """Link the environment's font cache into the job's configuration folder: building it costs a second and warns."""
     try:
         names = os.listdir(_FONT_CACHE)

@@ -1,0 +1,179 @@
+"""The keeper of one template: a process that keeps children ready, hands them out, and replaces a template that wears out."""
+
+import select
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ..log import log
+from .ready_child import ReadyChild
+from .take import TAKE, TAKEN
+from .template import MAX_CHILDREN, MEMORY_BYTES, Template, TemplateFailed
+
+# Beyond this share of its limit a template that has grown is replaced before the kernel ends it.
+_WORN_SHARE: Final = 0.75
+_BACKLOG: Final = 64
+_LOOK_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a keeper needs to know: how to start a template, how many children to keep, whose leaf to remove."""
+
+    start_template: Callable[[int], Template]
+    discard: Callable[[str], None]
+    ready: int
+    address: str
+
+
+class Keeper:
+    """Serves until it is killed; TemplateFailed when a template cannot be started."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._generation = 0
+        self._template = self._start()
+        self._retired: list[Template] = []
+        self._ready: deque[ReadyChild] = deque()
+        self._waiting: deque[socket.socket] = deque()
+        # Handed over, but not yet accepted: leaf by connection.
+        self._offered: dict[socket.socket, str] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+    def _start(self) -> Template:
+        template = self._plan.start_template(self._generation)
+        self._generation += 1
+        try:
+            template.wait_until_warm()
+        except TemplateFailed as error:
+            reason = f"{error}; {template.last_words()}"
+            template.remove()
+            raise TemplateFailed(reason) from error
+        return template
+
+    def run(self) -> None:
+        """Keep children ready and hand them out."""
+        self._refill()
+        self._listener.bind(self._plan.address)
+        self._listener.listen(_BACKLOG)
+        while True:
+            self._refill()
+            self._serve(_LOOK_SECONDS)
+            self._look_after_templates()
+
+    def _refill(self) -> None:
+        while len(self._ready) < self._plan.ready + len(self._waiting):
+            try:
+                self._ready.append(self._template.make_child())
+            except TemplateFailed as error:
+                log(f"a template is replaced: {error}")
+                self._replace(at_once=True)
+            self._hand_out()
+            # Who comes now must not wait for more children than one.
+            self._serve(0)
+
+    def _serve(self, seconds: float) -> None:
+        poller = select.poll()
+        for source in (self._listener, *self._waiting, *self._offered):
+            poller.register(source, select.POLLIN)
+        poller.register(self._template.watched, select.POLLIN)
+        for child in self._ready:
+            poller.register(child.pidfd, select.POLLIN)
+        changed = {fd for fd, _ in poller.poll(seconds * 1000)}
+        if self._template.watched in changed:
+            log("a template has died")
+            self._replace(at_once=True)
+        if self._listener.fileno() in changed:
+            self._accept()
+        for connection in [found for found in self._offered if found.fileno() in changed]:
+            self._conclude(connection)
+        for connection in [found for found in self._waiting if found.fileno() in changed]:
+            # Nobody speaks while waiting: it has gone away.
+            self._waiting.remove(connection)
+            connection.close()
+        for child in [found for found in self._ready if not found.is_waiting]:
+            self._ready.remove(child)
+            self._drop(child)
+        self._hand_out()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        # The handler sends its word right after connecting.
+        connection.settimeout(1.0)
+        try:
+            asked = connection.recv(16)
+        except OSError:
+            asked = b""
+        if asked == TAKE:
+            self._waiting.append(connection)
+        else:
+            connection.close()
+
+    def _hand_out(self) -> None:
+        while self._waiting and self._ready:
+            child, connection = self._ready.popleft(), self._waiting.popleft()
+            if not child.is_waiting:
+                self._drop(child)
+                self._waiting.appendleft(connection)
+                continue
+            try:
+                child.send(connection)
+            except OSError:
+                self._ready.appendleft(child)
+                connection.close()
+                continue
+            self._offered[connection] = child.leaf
+            child.close()
+
+    def _conclude(self, connection: socket.socket) -> None:
+        leaf = self._offered.pop(connection)
+        try:
+            accepted = connection.recv(16) == TAKEN
+        except OSError:
+            accepted = False
+        connection.close()
+        if not accepted:
+            self._plan.discard(leaf)
+
+    def _drop(self, child: ReadyChild) -> None:
+        child.close()
+        self._plan.discard(child.leaf)
+
+    def _look_after_templates(self) -> None:
+        for template in [found for found in self._retired if found.is_over]:
+            self._retired.remove(template)
+            template.remove()
+        if self._template.children >= MAX_CHILDREN or self._template.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
+            self._replace(at_once=False)
+
+    def _replace(self, at_once: bool) -> None:
+        """Start a successor; `at_once` ends the children of the old one too, which have lost what they live in."""
+        old, stale = self._template, list(self._ready)
+        self._ready.clear()
+        for child in stale:
+            self._drop(child)
+        if at_once:
+            old.remove()
+        else:
+            old.retire()
+            self._retired.append(old)
+        self._template = self._start()
+
+
+def run_keeper(plan_for: Callable[[], Plan], failed: Callable[[str], None]) -> int:
+    """Run a keeper in this process; returns the exit status."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        Keeper(plan_for()).run()
+    except (TemplateFailed, OSError) as error:
+        failed(str(error)[:2000])
+        return 1
+    return 0
+
+

@@ -1,0 +1,28 @@
+"""What a template is for: jobs of the same key can be its children."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class TemplateKey:
+    """Numeric libraries choose their threads while they are imported, so the count belongs to the template."""
+
+    environment: str
+    runtime: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """A short name that is safe in paths."""
+        return hashlib.sha256(self.encode()).hexdigest()[:16]
+
+    def encode(self) -> bytes:
+        """Return it as a message."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @staticmethod
+    def decode(message: bytes) -> "TemplateKey":
+        """Read a message of one of our own processes."""
+        return TemplateKey(**json.loads(message))

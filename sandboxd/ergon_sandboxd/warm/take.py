@@ -1,0 +1,82 @@
+"""A handler's side: take a ready child, or have a template started."""
+
+import select
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+from ..errors import SandboxError
+from .key import TemplateKey
+from .ready_child import ReadyChild
+
+# A child is made in some ten milliseconds; beyond this a container of one's own is sooner ready.
+_PATIENCE_SECONDS: Final = 1.0
+_WARM_UP_SECONDS: Final = 120.0
+TAKE: Final = b"take"
+TAKEN: Final = b"taken"
+
+
+class Offer:
+    """A child that the keeper still answers for, until `accept`."""
+
+    def __init__(self, child: ReadyChild, keeper: socket.socket) -> None:
+        self.child = child
+        self._keeper = keeper
+
+    def accept(self) -> None:
+        """From here on its leaf is the caller's to remove."""
+        with self._keeper:
+            self._keeper.send(TAKEN)
+
+
+class Templates:
+    """Where the keepers listen, and how to ask the accept loop for one."""
+
+    def __init__(self, folder: Path, wanted: socket.socket) -> None:
+        self.folder = folder
+        self._wanted = wanted
+
+    def address(self, key: TemplateKey) -> Path:
+        """The socket of the key's keeper; it exists while the template is warm."""
+        return self.folder / key.name
+
+    def failure(self, key: TemplateKey) -> Path:
+        """Why the last template of the key failed."""
+        return self.folder / f"{key.name}.failed"
+
+    def want(self, key: TemplateKey) -> None:
+        """Tell that the key is in use: its template is started, or kept."""
+        try:
+            self._wanted.send(key.encode(), socket.MSG_DONTWAIT)
+        except OSError:
+            # The accept loop has more of these than it can read: it will know.
+            return
+
+    def take(self, key: TemplateKey) -> Offer | None:
+        """Return a ready child; None when the template is not warm or has none soon."""
+        keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            keeper.connect(str(self.address(key)))
+            keeper.send(TAKE)
+            poller = select.poll()
+            poller.register(keeper, select.POLLIN)
+            child = ReadyChild.receive(keeper) if poller.poll(_PATIENCE_SECONDS * 1000) else None
+        except OSError:
+            child = None
+        if child is None:
+            keeper.close()
+            return None
+        return Offer(child, keeper)
+
+    def warm_up(self, key: TemplateKey) -> None:
+        """Wait until the template is warm; SandboxError TEMPLATE_FAILED with its last words."""
+        self.failure(key).unlink(missing_ok=True)
+        deadline = time.monotonic() + _WARM_UP_SECONDS
+        self.want(key)
+        while not self.address(key).exists():
+            if self.failure(key).exists():
+                raise SandboxError("TEMPLATE_FAILED", self.failure(key).read_text())
+            if time.monotonic() > deadline:
+                raise SandboxError("TEMPLATE_FAILED", f"not warm within {_WARM_UP_SECONDS:.0f} s")
+            time.sleep(0.01)
