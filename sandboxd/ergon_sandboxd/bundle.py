@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from . import syscalls
-from .oci_spec import SHIM_MOUNT, BundlePaths
+from . import seccomp, syscalls
+from .bpf import compile_profile
+from .oci_spec import JOB_FILTER, SHIM_MOUNT, BundlePaths
 from .workspace import Workspace
 
 SHIM_SOURCE: Final = Path(__file__).resolve().parent.parent / "in_sandbox"
@@ -28,6 +29,7 @@ def install_shim(folder: Path) -> None:
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(str(source), str(compiled), f"{SHIM_MOUNT}/{source.name}", True, invalidation_mode=mode)
         compiled.chmod(0o444)
+    (folder / JOB_FILTER).write_bytes(compile_profile(seccomp.job_profile()))
 
 
 class Bundle:
@@ -55,13 +57,17 @@ class Bundle:
         rootfs, workspace, tmp, shm, inputs = (self.folder / name for name in _ATTACH_POINTS)
         return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials")
 
-    def attach(self, rootfs: Path, workspace: Workspace) -> None:
-        """Bind the environment read-only and place the volumes."""
-        paths = self.paths
-        syscalls.mount(str(rootfs), str(paths.rootfs), "", syscalls.MS_BIND)
-        self._attached.append(str(paths.rootfs))
+    def attach_rootfs(self, rootfs: Path) -> None:
+        """Bind the environment read-only."""
+        target = str(self.paths.rootfs)
+        syscalls.mount(str(rootfs), target, "", syscalls.MS_BIND)
+        self._attached.append(target)
         flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
-        syscalls.mount("", str(paths.rootfs), "", flags)
+        syscalls.mount("", target, "", flags)
+
+    def attach_volumes(self, workspace: Workspace) -> None:
+        """Place a job's own volumes."""
+        paths = self.paths
         volumes = (workspace.files, workspace.tmp, workspace.shm, workspace.inputs)
         for volume, path in zip(volumes, (paths.workspace, paths.tmp, paths.shm, paths.inputs), strict=True):
             volume.attach(str(path))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_SANDBOXES = 48
+MAX_READY = 16
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Config:
     worker_uid: int
     worker_gid: int
     max_sandboxes: int
+    ready_children: int
     die_with_parent: bool
     started_by: int
     probe: bool
@@ -31,6 +33,7 @@ def parse_arguments(arguments: list[str]) -> Config:
     parser.add_argument("--worker-uid", type=int, default=0, help="the OS user that may connect, beside root")
     parser.add_argument("--worker-gid", type=int, default=0, help="the group that owns the socket")
     parser.add_argument("--max-sandboxes", type=int, default=8, help=f"sandboxes at once, 1 to {MAX_SANDBOXES}")
+    parser.add_argument("--ready", type=int, default=2, help="children that a warm template keeps ready, 1 to 16")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--probe", action="store_true", help="print what the host offers as JSON and exit")
     parser.add_argument("--started-by", type=int, default=0, help=argparse.SUPPRESS)
@@ -41,6 +44,8 @@ def parse_arguments(arguments: list[str]) -> Config:
                 parser.error(f"--{name} is required")
     if not 1 <= found.max_sandboxes <= MAX_SANDBOXES:
         parser.error(f"--max-sandboxes must be from 1 to {MAX_SANDBOXES}")
+    if not 1 <= found.ready <= MAX_READY:
+        parser.error(f"--ready must be from 1 to {MAX_READY}")
     nowhere = Path("/nonexistent")
     return Config(
         home=(found.home or nowhere).absolute(),
@@ -49,6 +54,7 @@ def parse_arguments(arguments: list[str]) -> Config:
         worker_uid=found.worker_uid,
         worker_gid=found.worker_gid,
         max_sandboxes=found.max_sandboxes,
+        ready_children=found.ready,
         die_with_parent=found.die_with_parent,
         started_by=found.started_by,
         probe=found.probe,

@@ -31,14 +31,25 @@ _MAX_STATE_BYTES: Final = 65_536
 class DenialCounter:
     """Takes the seccomp descriptor from the runtime, then answers every notified call with EPERM until the count is full."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, listener: socket.socket | None, notifications: int | None) -> None:
         self.counts: Counter[str] = Counter()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self._listener.bind(str(path))
-        self._listener.listen(1)
+        self._listener = listener
         self._runtime: socket.socket | None = None
-        self._notifications: int | None = None
+        self._notifications = notifications
         self._is_over = False
+
+    @staticmethod
+    def listen(path: Path) -> "DenialCounter":
+        """Wait for a runtime that brings the descriptor."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        listener.bind(str(path))
+        listener.listen(1)
+        return DenialCounter(listener, None)
+
+    @staticmethod
+    def watch(notifications: int) -> "DenialCounter":
+        """Take over the descriptor of a filter that is installed already."""
+        return DenialCounter(None, notifications)
 
     def fileno(self) -> int | None:
         """The descriptor to wait on for now, or None when nothing can come any more."""
@@ -46,7 +57,8 @@ class DenialCounter:
             return None
         if self._notifications is not None:
             return self._notifications
-        return (self._runtime or self._listener).fileno()
+        waiting = self._runtime or self._listener
+        return None if waiting is None else waiting.fileno()
 
     def advance(self, events: int) -> None:
         """Take one step: call it when `fileno` is ready."""
@@ -56,11 +68,11 @@ class DenialCounter:
             else:
                 # Nobody with the filter lives any more.
                 self._stop()
-        elif self._runtime is None:
+        elif self._runtime is not None:
+            self._take_descriptor(self._runtime)
+        elif self._listener is not None:
             self._runtime, _ = self._listener.accept()
             self._runtime.setblocking(False)
-        else:
-            self._take_descriptor(self._runtime)
 
     def _take_descriptor(self, runtime: socket.socket) -> None:
         try:
@@ -94,6 +106,6 @@ class DenialCounter:
     def close(self) -> None:
         """Close every descriptor."""
         self._stop()
-        self._listener.close()
-        if self._runtime is not None:
-            self._runtime.close()
+        for connection in (self._listener, self._runtime):
+            if connection is not None:
+                connection.close()

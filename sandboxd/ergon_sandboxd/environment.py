@@ -1,6 +1,8 @@
 """Finding an environment's root file system and checking that it can be run read-only."""
 
+import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -9,6 +11,7 @@ from .errors import SandboxError
 
 # The runtime would create a missing mount point inside the shared root file system.
 _MOUNT_POINTS: Final = ("workspace", "tmp", "proc", "dev", "usr/lib/ergon")
+_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _INTERPRETER: Final = "usr/bin/python3"
 
 
@@ -24,6 +27,17 @@ def find_rootfs(environments: Path, environment: str) -> Path:
     if not os.path.lexists(rootfs / _INTERPRETER):
         raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} lacks /{_INTERPRETER}, which init needs")
     return rootfs
+
+
+def read_warm_imports(environments: Path, environment: str) -> list[str]:
+    """Return what a template of the environment imports, as its lock says; SandboxError when there is no such lock."""
+    try:
+        found = json.loads((environments / environment / "lock.json").read_text())["warm_imports"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} has no readable lock.json: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(name, str) and _MODULE.fullmatch(name) for name in found):
+        raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment}: warm_imports of lock.json must be names of modules")
+    return found
 
 
 def _is_folder(path: Path) -> bool:

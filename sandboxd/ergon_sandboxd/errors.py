@@ -11,6 +11,8 @@ ErrorCode = Literal[
     "INPUT_TOO_LARGE",
     "DISK_FULL",
     "RUNTIME_FAILED",
+    "TEMPLATE_FAILED",
+    "TEMPLATE_LOST",
     "INTERNAL",
 ]
 

@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import syscalls
 from .bundle import Bundle
-from .cgroup import Hierarchy, Leaf, LeafLimits, kill_until_empty, remove_leaf
+from .cgroup import Hierarchy, kill_until_empty, remove_leaf
 from .collect import Collection
 from .config import Config
 from .connection import Connection
-from .denials import DenialCounter
 from .environment import find_rootfs
 from .errors import Disconnected, SandboxError
 from .evidence import Evidence, describe_exit
 from .inputs import IDLE_SECONDS, Cancelled, receive_inputs
 from .instance import STOP_PATIENCE_SECONDS, State, host_uid
 from .log import log
-from .messages import ProbeRequest, RunRequest, parse_request
-from .network import enter_empty_network
-from .oci_spec import JOB_UID, build_spec
+from .messages import ProbeRequest, PythonEntry, RunRequest, WarmUpRequest, parse_request
 from .probe import probe
-from .runtime import RUNTIME_PIDS, find_runtime, max_open_files, start_runtime
+from .runtime import find_runtime
+from .start import Start
+from .start_fresh import FreshStart
 from .supervise import Supervisor
+from .warm.key import template_key
+from .warm.start_warm import WarmStart
+from .warm.take import Templates
 from .workspace import Workspace
 
 _LINGER_SECONDS: Final = 10.0
@@ -43,6 +44,7 @@ class Service:
     state: State
     hierarchy: Hierarchy
     shim: Path
+    templates: Templates
 
 
 def handle(sock: socket.socket, slot: int, service: Service) -> None:
@@ -55,8 +57,13 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
                 connection.send({"type": "probe_result", **probe(service.hierarchy, service.config.max_sandboxes)})
             elif isinstance(request, RunRequest):
                 Sandbox(connection, request, slot, service).run()
+            elif isinstance(request, WarmUpRequest):
+                find_runtime(request.runtime)
+                find_rootfs(service.config.environments, request.environment)
+                service.templates.warm_up(template_key(request.environment, request.runtime, request.cpu_percent))
+                connection.send({"type": "warm"})
             else:
-                raise SandboxError("PROTOCOL", "the first message must be probe or run")
+                raise SandboxError("PROTOCOL", "the first message must be probe, warm_up or run")
         except SandboxError as error:
             connection.send({"type": "error", "code": error.code, "message": error.message})
             connection.linger(_LINGER_SECONDS)
@@ -90,12 +97,11 @@ class Sandbox:
         self._connection = connection
         self._request = request
         self._service = service
-        self._first_uid = host_uid(service.instance, slot)
+        self._first_host_uid = host_uid(service.instance, slot)
         self._bundle = Bundle(service.state.slot_folder(slot), service.shim)
         self._place: int | None = None
-        self._leaf: Leaf | None = None
+        self._start: Start | None = None
         self._workspace: Workspace | None = None
-        self._denials: DenialCounter | None = None
 
     def run(self) -> None:
         """Run to `done`, or raise after everything was removed."""
@@ -106,63 +112,50 @@ class Sandbox:
         self._connection.send({"type": "done"})
 
     def _run(self) -> None:
-        request, service = self._request, self._service
+        request = self._request
         runtime = find_runtime(request.runtime)
-        rootfs = find_rootfs(service.config.environments, request.environment)
-        self._place = take_place(service.state.folder / "places", service.config.max_sandboxes)
-        self._bundle.create()
-        leaf = self._make_leaf()
-        workspace = self._workspace = Workspace(request.limits, self._first_uid + JOB_UID)
-        # Before the network: a socket of the sandbox's namespace would show its path to the job.
-        denials = self._denials = DenialCounter(self._bundle.paths.listener)
+        rootfs = find_rootfs(self._service.config.environments, request.environment)
+        self._place = take_place(self._service.state.folder / "places", self._service.config.max_sandboxes)
+        start = self._start = self._prepare(runtime, rootfs)
+        workspace = self._workspace = Workspace(request.limits, start.job_host_uid)
         self._connection.send({"type": "accepted"})
         # While the inputs are on their way: it takes a millisecond.
-        enter_empty_network()
+        start.enter_network()
         try:
             receive_inputs(self._connection, request, workspace.inputs)
         except Cancelled:
             self._connection.send(Evidence(describe_exit(None), "client").as_message())
             return
-        evidence = self._supervise(runtime, rootfs, leaf, workspace, denials)
+        evidence = self._supervise(start, workspace)
         self._connection.send(evidence.as_message())
         if evidence.killed_by != "client":
             Collection(workspace.files.fd, request.limits, self._connection.send).run()
 
-    def _make_leaf(self) -> Leaf:
-        limits = self._request.limits
-        name = self._request.id
-        try:
-            leaf = self._service.hierarchy.create(name)
-        except FileExistsError as error:
-            raise SandboxError("PROTOCOL", f"a sandbox with the id {name} exists already") from error
-        self._leaf = leaf
-        # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
-        self._bundle.name_leaf(name)
-        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + RUNTIME_PIDS[self._request.runtime]))
-        return leaf
+    def _prepare(self, runtime: str, rootfs: Path) -> Start:
+        request, hierarchy = self._request, self._service.hierarchy
+        if request.isolation == "warm" and isinstance(request.entry, PythonEntry):
+            key = template_key(request.environment, request.runtime, request.limits.cpu_percent)
+            self._service.templates.want(key)
+            offer = self._service.templates.take(key)
+            if offer is not None:
+                return WarmStart(request, offer, self._bundle, hierarchy)
+        # Also while a template is still importing: a container of its own is never the weaker isolation.
+        return FreshStart(request, runtime, rootfs, self._bundle, hierarchy, self._first_host_uid)
 
-    def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace, denials: DenialCounter) -> Evidence:
+    def _supervise(self, start: Start, workspace: Workspace) -> Evidence:
         request = self._request
-        # Our mounts must be visible to our runtime alone, and must go when this process goes.
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-        self._bundle.attach(rootfs, workspace)
-        paths = self._bundle.paths
-        self._bundle.write_spec(build_spec(request, paths, self._first_uid, max_open_files()))
-        # A runtime that detaches leaves init to us.
-        syscalls.adopt_orphans()
-        with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf)) as process:
-            return Supervisor(self._connection, process, leaf, workspace, denials, request.limits, request.on_output_limit).run()
+        with closing(start.start(workspace)) as process:
+            return Supervisor(self._connection, process, start.leaf, workspace, start.denials, request.limits, request.on_output_limit).run()
 
     def _remove(self) -> None:
-        leaf = self._leaf
-        if leaf is not None and not kill_until_empty(leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
+        start = self._start
+        if start is not None and not kill_until_empty(start.leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
             raise OSError("the sandbox's processes cannot be killed")
-        if self._denials is not None:
-            self._denials.close()
-        self._bundle.remove()
+        if start is not None:
+            start.remove()
         if self._workspace is not None:
             self._workspace.close()
-        if leaf is not None and not remove_leaf(leaf, STOP_PATIENCE_SECONDS):
+        if start is not None and not remove_leaf(start.leaf, STOP_PATIENCE_SECONDS):
             raise OSError("the sandbox's cgroup cannot be removed")
         # Before `done`: a client that starts its next sandbox at once must find the place free.
         if self._place is not None:

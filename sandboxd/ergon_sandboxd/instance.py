@@ -13,7 +13,9 @@ from .cgroup import Hierarchy, kill_until_empty, remove_leaf
 from .config import Config
 
 UIDS_PER_SANDBOX: Final = 65_536
-_SLOTS_PER_INSTANCE: Final = 64
+# The first half for connections, the second for templates.
+_RANGES_PER_INSTANCE: Final = 128
+FIRST_TEMPLATE_RANGE: Final = 64
 _FIRST_HOST_UID: Final = 1 << 30
 _LOCK_PATIENCE_SECONDS: Final = 3.0
 STOP_PATIENCE_SECONDS: Final = 10.0
@@ -25,8 +27,8 @@ def instance_name(socket: Path) -> str:
 
 
 def host_uid(instance: str, slot: int) -> int:
-    """Return the first host uid of a slot's range; ranges of concurrently running sandboxes never overlap."""
-    return _FIRST_HOST_UID + (int(instance[:2], 16) * _SLOTS_PER_INSTANCE + slot) * UIDS_PER_SANDBOX
+    """Return the first host uid of one of the instance's ranges; ranges of concurrently running sandboxes never overlap."""
+    return _FIRST_HOST_UID + (int(instance[:2], 16) * _RANGES_PER_INSTANCE + slot) * UIDS_PER_SANDBOX
 
 
 def take_lock(config: Config, instance: str) -> int:
@@ -56,7 +58,7 @@ class State:
         """Mount it, empty."""
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         syscalls.mount("tmpfs", str(self.folder), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711,size=64m")
-        for name in ("run", "places"):
+        for name in ("run", "places", "warm"):
             (self.folder / name).mkdir(mode=0o711)
 
     def slot_folder(self, slot: int) -> Path:

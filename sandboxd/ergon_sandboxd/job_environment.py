@@ -26,10 +26,14 @@ _CONTRACT: Final[dict[str, str]] = {
 }
 
 
-def fixed_variables(cpu_percent: int) -> dict[str, str]:
+def numeric_threads(cpu_percent: int) -> int:
+    """Return how many threads numeric libraries may use: one for each whole core."""
+    return max(1, cpu_percent // 100)
+
+
+def fixed_variables(threads: int) -> dict[str, str]:
     """Return what every process of a sandbox gets, init included."""
-    threads = str(max(1, cpu_percent // 100))
-    threading = {f"{library}_NUM_THREADS": threads for library in ("OMP", "OPENBLAS", "MKL")}
+    threading = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
     return {**_ALWAYS, **threading, **numerics.variables(numerics.cpu_flags()), **_CONTRACT}
 
 

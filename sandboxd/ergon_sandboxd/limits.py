@@ -51,6 +51,16 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
 }
 
 
+def check_limit(name: str, number: object) -> int:
+    """Return the value of one limit; SandboxError PROTOCOL for its type, LIMIT_OUT_OF_RANGE for its value."""
+    floor, ceiling = RANGES[name]
+    if type(number) is not int:
+        raise SandboxError("PROTOCOL", f"limit {name} must be an integer")
+    if not floor <= number <= ceiling:
+        raise SandboxError("LIMIT_OUT_OF_RANGE", f"limit {name} must be from {floor} to {ceiling}, not {str(number)[:40]}")
+    return number
+
+
 def parse_limits(value: object) -> Limits:
     """Check every limit by name; SandboxError PROTOCOL for a missing or unknown one, LIMIT_OUT_OF_RANGE for its value."""
     if not isinstance(value, dict):
@@ -61,9 +71,5 @@ def parse_limits(value: object) -> Limits:
     for name in names:
         if name not in value:
             raise SandboxError("PROTOCOL", f"limit {name} is missing")
-        number, (floor, ceiling) = value[name], RANGES[name]
-        if type(number) is not int:
-            raise SandboxError("PROTOCOL", f"limit {name} must be an integer")
-        if not floor <= number <= ceiling:
-            raise SandboxError("LIMIT_OUT_OF_RANGE", f"limit {name} must be from {floor} to {ceiling}, not {str(number)[:40]}")
+        check_limit(name, value[name])
     return Limits(**value)

@@ -6,12 +6,13 @@ from typing import Any, Final, Literal
 
 from .errors import SandboxError
 from .framing import Frame, Message
-from .limits import Limits, parse_limits
+from .limits import Limits, check_limit, parse_limits
 
 _ID: Final = re.compile(r"[a-z0-9-]{1,64}")
 _ENVIRONMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[0-9a-f]{64}")
 _FILE: Final = re.compile(r"(code|input)/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_SEED: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_ENV_BYTES: Final = 16_384
 _MAX_ARGUMENTS: Final = 256
 _RUNTIMES: Final = ("crun", "runc", "runsc")
@@ -32,11 +33,22 @@ class ExecEntry:
 
 
 Entry = PythonEntry | ExecEntry
+# A child of a warm template where there is one, or a container of its own in any case.
+Isolation = Literal["warm", "fresh"]
 
 
 @dataclass(frozen=True)
 class ProbeRequest:
     """Ask what the host offers."""
+
+
+@dataclass(frozen=True)
+class WarmUpRequest:
+    """Have the template for such jobs ready."""
+
+    environment: str
+    runtime: str
+    cpu_percent: int
 
 
 @dataclass(frozen=True)
@@ -46,8 +58,10 @@ class RunRequest:
     id: str
     environment: str
     runtime: str
+    isolation: Isolation
     entry: Entry
     env: dict[str, str]
+    seed: str | None
     limits: Limits
     on_output_limit: Literal["kill", "truncate"]
 
@@ -79,11 +93,12 @@ class Kill:
     reason: str
 
 
-Request = ProbeRequest | RunRequest | FileAnnouncement | Data | Start | Kill
+Request = ProbeRequest | WarmUpRequest | RunRequest | FileAnnouncement | Data | Start | Kill
 
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "probe": (),
-    "run": ("id", "environment", "runtime", "entry", "env", "limits", "on_output_limit"),
+    "warm_up": ("environment", "runtime", "cpu_percent"),
+    "run": ("id", "environment", "runtime", "isolation", "entry", "env", "seed", "limits", "on_output_limit"),
     "file": ("path", "size"),
     "data": ("bytes",),
     "start": (),
@@ -150,19 +165,36 @@ def _parse_env(value: Any) -> dict[str, str]:
     return env
 
 
+def _parse_runtime(value: Any) -> str:
+    if not isinstance(value, str) or value not in _RUNTIMES:
+        raise _refuse(f"runtime must be one of {', '.join(_RUNTIMES)}")
+    return value
+
+
+def _parse_warm_up(message: Message) -> WarmUpRequest:
+    return WarmUpRequest(
+        environment=_matching("environment", message["environment"], _ENVIRONMENT),
+        runtime=_parse_runtime(message["runtime"]),
+        cpu_percent=check_limit("cpu_percent", message["cpu_percent"]),
+    )
+
+
 def _parse_run(message: Message) -> RunRequest:
     policy = message["on_output_limit"]
     if policy not in ("kill", "truncate"):
         raise _refuse('on_output_limit must be "kill" or "truncate"')
-    runtime = message["runtime"]
-    if not isinstance(runtime, str) or runtime not in _RUNTIMES:
-        raise _refuse(f"runtime must be one of {', '.join(_RUNTIMES)}")
+    isolation = message["isolation"]
+    if isolation not in ("warm", "fresh"):
+        raise _refuse('isolation must be "warm" or "fresh"')
+    seed = message["seed"]
     return RunRequest(
         id=_matching("id", message["id"], _ID),
         environment=_matching("environment", message["environment"], _ENVIRONMENT),
-        runtime=runtime,
+        runtime=_parse_runtime(message["runtime"]),
+        isolation=isolation,
         entry=_parse_entry(message["entry"]),
         env=_parse_env(message["env"]),
+        seed=None if seed is None else _matching("seed", seed, _SEED),
         limits=parse_limits(message["limits"]),
         on_output_limit=policy,
     )
@@ -177,6 +209,8 @@ def parse_request(frame: Frame) -> Request:
     _exact_keys(kind, message, _KEYS[kind])
     if kind == "run":
         return _parse_run(message)
+    if kind == "warm_up":
+        return _parse_warm_up(message)
     if kind == "file":
         size = message["size"]
         if type(size) is not int or size < 0:

@@ -6,27 +6,30 @@ from typing import Any, Final
 
 from . import seccomp
 from .instance import UIDS_PER_SANDBOX
-from .job_environment import fixed_variables, requested_variables
+from .job_environment import fixed_variables, numeric_threads, requested_variables
+from .limits import Limits
 from .messages import ExecEntry, RunRequest
 
 JOB_UID: Final = 1000
 STATUS_FD: Final = 3
 REPORT_FD: Final = 4
 SHIM_MOUNT: Final = "/usr/lib/ergon"
+# The filter of a job, for those who install it themselves.
+JOB_FILTER: Final = "job.bpf"
 PASSED_DESCRIPTORS: Final = 2
 
-_NEW_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "user", "cgroup")
+NEW_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "user", "cgroup")
 # The one the handler has entered: see network.py.
-_NETWORK: Final = {"type": "network", "path": "/proc/self/ns/net"}
+NETWORK: Final = {"type": "network", "path": "/proc/self/ns/net"}
 # PID 1 keeps what it needs to become the job's uid; the job itself ends up with none, and cannot signal, trace,
 # or reach the descriptors of a process of another uid.
 _INIT_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID")
-_MASKED: Final = [
+MASKED: Final = [
     *(f"/proc/{name}" for name in ("acpi", "asound", "cmdline", "config.gz", "diskstats", "interrupts", "kallsyms")),
     *(f"/proc/{name}" for name in ("kcore", "key-users", "keys", "kmsg", "latency_stats", "modules", "partitions")),
     *(f"/proc/{name}" for name in ("sched_debug", "scsi", "timer_list", "timer_stats")),
 ]
-_READ_ONLY: Final = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+READ_ONLY: Final = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class BundlePaths:
     listener: Path
 
 
-def _bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
+def bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
+    """Return a bind mount without set-uid files and devices."""
     return {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", "nosuid", "nodev", *options]}
 
 
@@ -50,12 +54,12 @@ def _mounts(paths: BundlePaths) -> list[dict[str, Any]]:
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "mode=755", "size=64k"]},
-        _bind(paths.shm, "/dev/shm", "noexec"),
-        _bind(paths.tmp, "/tmp"),
-        _bind(paths.workspace, "/workspace"),
-        _bind(paths.inputs / "code", "/workspace/code", "ro"),
-        _bind(paths.inputs / "input", "/workspace/input", "ro"),
-        _bind(paths.shim, SHIM_MOUNT, "ro"),
+        bind(paths.shm, "/dev/shm", "noexec"),
+        bind(paths.tmp, "/tmp"),
+        bind(paths.workspace, "/workspace"),
+        bind(paths.inputs / "code", "/workspace/code", "ro"),
+        bind(paths.inputs / "input", "/workspace/input", "ro"),
+        bind(paths.shim, SHIM_MOUNT, "ro"),
     ]
 
 
@@ -65,13 +69,22 @@ def init_arguments(request: RunRequest) -> list[str]:
     entry = request.entry
     words = ["exec", *entry.argv] if isinstance(entry, ExecEntry) else ["python", f"/workspace/{entry.file}"]
     # -s and no -I: isolation would also ignore PYTHONHASHSEED, and init's whole environment is ours anyway.
-    return ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/init.py", str(len(added)), *added, *words]
+    return ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/init.py", request.seed or "-", str(len(added)), *added, *words]
+
+
+def resource_limits(limits: Limits, max_open_files: int) -> dict[str, int]:
+    """Return the limits of each single process of a job, by the names of setrlimit(2)."""
+    return {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": limits.file_size_bytes,
+        "RLIMIT_NOFILE": min(limits.open_files, max_open_files),
+        "RLIMIT_MEMLOCK": 65_536,
+    }
 
 
 def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int) -> dict[str, Any]:
     """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed."""
     limits = request.limits
-    files = min(limits.open_files, max_open_files)
     ids = [{"containerID": 0, "hostID": first_host_uid, "size": UIDS_PER_SANDBOX}]
     return {
         "ociVersion": "1.0.2",
@@ -80,17 +93,12 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
             "user": {"uid": 0, "gid": 0},
             "args": init_arguments(request),
             "cwd": "/workspace",
-            "env": [f"{name}={value}" for name, value in fixed_variables(limits.cpu_percent).items()],
+            "env": [f"{name}={value}" for name, value in fixed_variables(numeric_threads(limits.cpu_percent)).items()],
             "capabilities": {
                 kind: list(_INIT_CAPABILITIES) if kind in ("bounding", "effective", "permitted") else []
                 for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
             },
-            "rlimits": [
-                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
-                {"type": "RLIMIT_FSIZE", "soft": limits.file_size_bytes, "hard": limits.file_size_bytes},
-                {"type": "RLIMIT_NOFILE", "soft": files, "hard": files},
-                {"type": "RLIMIT_MEMLOCK", "soft": 65536, "hard": 65536},
-            ],
+            "rlimits": [{"type": name, "soft": value, "hard": value} for name, value in resource_limits(limits, max_open_files).items()],
             "noNewPrivileges": True,
             # Below the job's own 1000, so that the kernel kills the job and not the init that reports on it.
             "oomScoreAdj": 500,
@@ -99,11 +107,11 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
         "hostname": "sandbox",
         "mounts": _mounts(paths),
         "linux": {
-            "namespaces": [_NETWORK, *({"type": kind} for kind in _NEW_NAMESPACES)],
+            "namespaces": [NETWORK, *({"type": kind} for kind in NEW_NAMESPACES)],
             "uidMappings": ids,
             "gidMappings": ids,
             "seccomp": seccomp.profile(paths.listener),
-            "maskedPaths": list(_MASKED),
-            "readonlyPaths": list(_READ_ONLY),
+            "maskedPaths": list(MASKED),
+            "readonlyPaths": list(READ_ONLY),
         },
     }

@@ -7,11 +7,12 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from . import syscalls
 from .cgroup import Leaf
 from .errors import SandboxError
+from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 
 # The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
@@ -45,6 +46,35 @@ def max_open_files() -> int:
     return hard if hard > 0 else 1 << 20
 
 
+class Pipes(NamedTuple):
+    """What comes out of a sandbox, our ends and its own: stdout, stderr, status, report, in this order."""
+
+    reading: list[int]
+    writing: list[int]
+
+    @staticmethod
+    def open() -> "Pipes":
+        """Make four pipes, ours not blocking."""
+        reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
+        # They are ours or, by the runtime, init's: without this a job could write to them but not open /dev/stdout.
+        for fd in writing[:2]:
+            os.fchmod(fd, 0o622)
+        for fd in reading:
+            os.set_blocking(fd, False)
+        return Pipes(list(reading), list(writing))
+
+    def close_writing(self) -> None:
+        """Close the sandbox's ends here, so that ours end when it ends."""
+        while self.writing:
+            os.close(self.writing.pop())
+
+    def close(self) -> None:
+        """Close everything."""
+        self.close_writing()
+        for fd in self.reading:
+            os.close(fd)
+
+
 @dataclass
 class RuntimeProcess:
     """A started runtime and our ends of its pipes."""
@@ -58,6 +88,7 @@ class RuntimeProcess:
     log: Path
     detaches: bool
     exit_code: int | None = None
+    isolation: Isolation = "fresh"
 
     def reap(self) -> None:
         """Collect the runtime's exit if it has ended, and every process of the sandbox that it left to us."""
@@ -75,6 +106,9 @@ class RuntimeProcess:
     def is_over(self) -> bool:
         """True when the runtime has ended and the job cannot live on without it."""
         return self.exit_code is not None and not (self.detaches and self.exit_code == 0)
+
+    def check_foundation(self) -> None:
+        """Nothing: a container of its own stands on nothing that others could end."""
 
     def failure(self) -> str:
         """Return what the runtime logged, shortened and without the bundle's path."""
@@ -100,34 +134,38 @@ def _log_messages(text: str) -> str:
     return "; ".join(messages) or "no log"
 
 
-def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
-    """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when not even a fork is possible."""
-    log = bundle / "log"
-    reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
+def runtime_command(path: str, name: str, bundle: Path) -> list[str]:
+    """Return the command line that runs a bundle as the container `name`."""
     kind = os.path.basename(path)
-    arguments = [path, _NO_CGROUPS[kind], f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json"]
+    arguments = [path, _NO_CGROUPS[kind], f"--root={bundle / 'runtime'}", f"--log={bundle / 'log'}", "--log-format=json"]
     # Attached, runc would copy the job's output through pipes of its own, and take the rest along when it is killed.
-    arguments += ["run", *(["--detach"] if kind in _DETACHING else []), f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
-    # The pipes are ours or, by the runtime, init's: without this a job could write to them but not open /dev/stdout.
-    for fd in writing[:2]:
-        os.fchmod(fd, 0o622)
+    return [*arguments, "run", *(["--detach"] if kind in _DETACHING else []), f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
+
+
+def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
+    """Run a bundle in a leaf; SandboxError RUNTIME_FAILED when not even a fork is possible."""
+    pipes = Pipes.open()
+    try:
+        return launch(runtime_command(path, name, bundle), leaf, pipes, bundle / "log")
+    except SandboxError:
+        pipes.close()
+        raise
+
+
+def launch(arguments: list[str], leaf: Leaf, pipes: Pipes, log: Path) -> RuntimeProcess:
+    """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when a fork is refused."""
     try:
         pid = os.fork()
     except OSError as error:
-        for fd in (*reading, *writing):
-            os.close(fd)
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
     if pid == 0:
-        _become_runtime(arguments, leaf.join_files, writing, log)
-    for fd in writing:
-        os.close(fd)
-    for fd in reading:
-        os.set_blocking(fd, False)
-    stdout, stderr, status, report = reading
-    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, kind in _DETACHING)
+        _become_runtime(arguments, leaf.join_files, pipes.writing, log)
+    pipes.close_writing()
+    stdout, stderr, status, report = pipes.reading
+    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, os.path.basename(arguments[0]) in _DETACHING)
 
 
-def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path) -> None:
+def _become_runtime(arguments: list[str], join_files: list[str], writing: list[int], log: Path) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:

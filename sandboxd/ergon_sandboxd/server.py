@@ -16,6 +16,7 @@ from .config import Config
 from .handler import Service, handle
 from .instance import State, clean_slot, instance_name, sweep, take_lock
 from .log import log
+from .warm.keepers import Keepers
 
 # Beyond the sandboxes, so that a probe and a polite BUSY are possible while all run.
 _SPARE_CONNECTIONS: Final = 16
@@ -32,8 +33,9 @@ def _wake_up_only(number: int, frame: object) -> None:
 class Server:
     """Listens until SIGTERM or SIGINT."""
 
-    def __init__(self, service: Service, listener: socket.socket) -> None:
+    def __init__(self, service: Service, listener: socket.socket, keepers: Keepers) -> None:
         self._service = service
+        self._keepers = keepers
         self._listener = listener
         self._slots: dict[int, int] = {}
         self._free = list(range(service.config.max_sandboxes + _SPARE_CONNECTIONS))
@@ -50,12 +52,15 @@ class Server:
         while not self._stopping:
             poller = select.poll()
             poller.register(reading, select.POLLIN)
+            poller.register(self._keepers, select.POLLIN)
             if self._free:
                 # Out of places, connections wait in the bounded backlog instead of being dropped.
                 poller.register(self._listener, select.POLLIN)
             for fd, _ in poller.poll():
                 if fd == reading:
                     self._on_signals(os.read(reading, 4096))
+                elif fd == self._keepers.fileno():
+                    self._keepers.advance(self._become_child)
                 else:
                     self._accept()
         self._stop()
@@ -81,6 +86,8 @@ class Server:
             # As PID 1 we also inherit orphans of dead handlers: those have no slot.
             if pid in self._slots:
                 self._release(self._slots.pop(pid), status)
+            else:
+                self._keepers.on_exit(pid, status)
 
     def _release(self, slot: int, status: int) -> None:
         if status != 0:
@@ -113,13 +120,17 @@ class Server:
                 self._become_handler(client, slot)
             self._slots[pid] = slot
 
+    def _become_child(self) -> None:
+        """Let go, in a fork, of what belongs to the accept loop."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, *_STOP_SIGNALS):
+            signal.signal(number, signal.SIG_DFL)
+        self._listener.close()
+
     def _become_handler(self, client: socket.socket, slot: int) -> None:
         code = 1
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, *_STOP_SIGNALS):
-                signal.signal(number, signal.SIG_DFL)
-            self._listener.close()
+            self._become_child()
             handle(client, slot, self._service)
             code = 0
         except Exception as error:
@@ -134,6 +145,7 @@ class Server:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._release(self._slots.pop(pid), 0)
+        self._keepers.stop()
 
 
 def _listen(config: Config) -> socket.socket:
@@ -164,7 +176,9 @@ def serve(config: Config, mounts: CgroupMounts) -> int:
     gc.collect()
     gc.freeze()
     try:
-        Server(Service(config, instance, state, hierarchy, state.folder / "shim"), listener).run()
+        keepers = Keepers(config, instance, state, hierarchy)
+        service = Service(config, instance, state, hierarchy, state.folder / "shim", keepers.templates)
+        Server(service, listener, keepers).run()
     finally:
         state.unmount()
         hierarchy.remove()

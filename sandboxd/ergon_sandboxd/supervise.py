@@ -14,8 +14,8 @@ from .evidence import Counters, Evidence, KilledBy, describe_exit
 from .limits import Limits
 from .messages import Kill, parse_request
 from .network import count_attempts
+from .process import SandboxProcess
 from .report import MAX_REPORT_BYTES, parse_report
-from .runtime import RuntimeProcess
 from .streams import OutputStream
 from .workspace import Workspace
 
@@ -35,7 +35,7 @@ class Supervisor:
     def __init__(
         self,
         connection: Connection,
-        process: RuntimeProcess,
+        process: SandboxProcess,
         leaf: Leaf,
         workspace: Workspace,
         denials: DenialCounter,
@@ -79,7 +79,10 @@ class Supervisor:
             self._check_client_gone()
             raise SandboxError("RUNTIME_FAILED", f"the sandbox could not be started: {self._process.failure()}")
         self._sample_volumes()
-        return self._evidence(ended_at)
+        evidence = self._evidence(ended_at)
+        if evidence.exit["kind"] == "unknown" and evidence.killed_by is None:
+            self._process.check_foundation()
+        return evidence
 
     def _reap(self) -> None:
         self._process.reap()
@@ -165,7 +168,7 @@ class Supervisor:
             # What the runtime needed to start (some 50 ms) is not the job's, and a small share must not slow it down.
             self._leaf.limit_cpu(self._limits.cpu_percent)
             self._runtime_cpu_ms = self._leaf.cpu_ms()
-            self._queue({"type": "started"})
+            self._queue({"type": "started", "isolation": self._process.isolation})
         if b"exit " in self._status and self._status.endswith(b"\n"):
             # PID 1 is ending: whatever it orphaned dies with it, and nobody waits for a pipe it left open.
             self._ended = True

@@ -57,6 +57,12 @@ def unshare(flags: int) -> None:
         _raise("unshare")
 
 
+def enter(namespace: int, kind: int) -> None:
+    """Move the caller into an existing namespace, given as a descriptor."""
+    if _libc.setns(namespace, kind) != 0:
+        _raise("setns")
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     """Mount as mount(2) does; empty strings stand for no value."""
     arguments = [value.encode() or None for value in (source, target, kind)]

@@ -16,7 +16,7 @@ NEW_USER, NEW_PIDS, NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _DETACH, _CWD, _EMPTY_PATH = 2, -100, 4
 _SIGCHLD = 17
-_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
 _SECCOMP_SET_MODE_FILTER, _NEW_LISTENER = 1, 1 << 3
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
@@ -94,6 +94,11 @@ def empty_bounding_set(last_capability: int) -> None:
     """Give up that any program started from here could ever gain a capability."""
     for capability in range(last_capability + 1):
         _check(_libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl capbset")
+
+
+def own_proc_files(owned: bool) -> None:
+    """Say whether the files in /proc/self are the caller's; a change of uid makes them the host's."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, int(owned), 0, 0, 0), "prctl dumpable")
 
 
 def drop_capabilities() -> None:

@@ -86,11 +86,11 @@ def _seed_numpy(module: ModuleType, number: int) -> None:
     sys.modules["numpy.random.bit_generator"].randbits = source.getrandbits  # type: ignore[attr-defined]
 
 
-_SEEDERS: dict[str, Callable[[Any, int], None]] = {
-    "random": lambda module, number: module.seed(number),
-    "numpy.random": _seed_numpy,
-    "sympy.core.random": lambda module, number: module.seed(number),
-}
+def _seed_module(module: Any, number: int) -> None:
+    module.seed(number)
+
+
+_SEEDERS: dict[str, Callable[[Any, int], None]] = {"random": _seed_module, "numpy.random": _seed_numpy, "sympy.core.random": _seed_module}
 
 
 class _SeedOnImport:
@@ -106,13 +106,13 @@ class _SeedOnImport:
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
-                _seed_after(spec, lambda module: seeder(module, self._number))
+                _seed_after(spec, seeder, self._number)
                 return spec
         return None
 
 
-def _seed_after(spec: ModuleSpec, seed: Callable[[ModuleType], None]) -> None:
-    loader = spec.loader
+def _seed_after(spec: ModuleSpec, seed: Callable[[Any, int], None], number: int) -> None:
+    loader: Any = spec.loader
     if loader is None:
         return
     execute = loader.exec_module
@@ -120,6 +120,6 @@ def _seed_after(spec: ModuleSpec, seed: Callable[[ModuleType], None]) -> None:
     def execute_and_seed(module: ModuleType) -> None:
         del loader.exec_module
         execute(module)
-        seed(module)
+        seed(module, number)
 
-    loader.exec_module = execute_and_seed  # type: ignore[method-assign]
+    loader.exec_module = execute_and_seed

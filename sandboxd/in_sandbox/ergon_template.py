@@ -90,7 +90,7 @@ def _rehearse_plotting() -> None:
     """Draw once: fonts, glyphs and backends are then loaded, which is most of a first savefig."""
     import io
 
-    import matplotlib.pyplot
+    import matplotlib.pyplot  # type: ignore[import]
 
     figure = matplotlib.pyplot.figure()
     axes = figure.add_subplot()

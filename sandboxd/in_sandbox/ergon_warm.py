@@ -65,9 +65,12 @@ def become_init(descriptors: list[int], blueprint: Blueprint) -> NoReturn:
             os._exit(0)
         _enclose(blueprint)
         reading, writing = os.pipe()
+        # For the job's own oom_score_adj; its change of uid takes them back.
+        kernel.own_proc_files(True)
         job = os.fork()
         if job == 0:
             _become_job(control, reading, blueprint)
+        kernel.own_proc_files(False)
         os.close(reading)
         os.dup2(writing, _INSTRUCTIONS_END_FD)
         os.closerange(_INSTRUCTIONS_END_FD + 1, 1 << 16)

@@ -10,6 +10,7 @@ from typing import Any
 
 MIB = 1 << 20
 DEFAULT_RUNTIME = "crun"
+DEFAULT_ISOLATION = "fresh"
 DEFAULT_LIMITS: dict[str, int] = {
     "wall_ms": 20_000,
     "cpu_ms": 20_000,
@@ -49,6 +50,7 @@ class Outcome:
     artifacts: dict[str, bytes] = field(default_factory=dict)
     violations: list[tuple[str, str]] = field(default_factory=list)
     limits: list[dict[str, Any]] = field(default_factory=list)
+    isolation: str | None = None
     order: list[str] = field(default_factory=list)
     exit_after_seconds: float = 0.0
 
@@ -120,6 +122,7 @@ class Client:
         """Send everything up to and including start."""
         limits = {**DEFAULT_LIMITS, **request.pop("limits", {})}
         run = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "on_output_limit": "kill"}
+        run.update(isolation=DEFAULT_ISOLATION, seed=None)
         run["entry"] = {"kind": "python", "file": "code/main.py"}
         self.send({"type": "run", **run, "limits": limits, **request})
         self.expect("accepted")
@@ -134,7 +137,9 @@ class Client:
             message, _ = self.receive()
             kind = message["type"]
             outcome.order.append(kind)
-            if kind == "exit":
+            if kind == "started":
+                outcome.isolation = message["isolation"]
+            elif kind == "exit":
                 outcome.evidence = message["evidence"]
                 outcome.exit_after_seconds = time.monotonic() - began
             elif kind == "result":
@@ -150,7 +155,7 @@ class Client:
                 outcome.stdout, outcome.stderr = self.streams["stdout"], self.streams["stderr"]
                 return outcome
             else:
-                assert kind in ("started", "output"), message
+                assert kind == "output", message
 
     def _data(self, size: int) -> bytes:
         found = b""

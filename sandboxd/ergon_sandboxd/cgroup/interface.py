@@ -30,6 +30,9 @@ class Leaf(Protocol):
     def cpu_ms(self) -> int:
         """CPU time used by all processes so far, in milliseconds."""
 
+    def memory_bytes(self) -> int:
+        """Memory charged now."""
+
     def memory_peak_bytes(self) -> int:
         """The most memory charged at once, tmpfs pages included."""
 

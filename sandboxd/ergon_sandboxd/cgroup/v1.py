@@ -44,6 +44,9 @@ class V1Leaf:
     def cpu_ms(self) -> int:
         return read_number(self._folders["cpuacct"] / "cpuacct.usage") // 1_000_000
 
+    def memory_bytes(self) -> int:
+        return read_number(self._folders["memory"] / "memory.usage_in_bytes")
+
     def memory_peak_bytes(self) -> int:
         return read_number(self._folders["memory"] / "memory.max_usage_in_bytes")
 

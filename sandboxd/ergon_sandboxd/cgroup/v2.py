@@ -37,6 +37,9 @@ class V2Leaf:
     def cpu_ms(self) -> int:
         return read_field(self._folder / "cpu.stat", "usage_usec") // 1000
 
+    def memory_bytes(self) -> int:
+        return read_number(self._folder / "memory.current")
+
     def memory_peak_bytes(self) -> int:
         # memory.peak came with Linux 5.19; before that the largest sample has to do.
         self._peak_seen = max(self._peak_seen, read_number(self._folder / "memory.current"))

@@ -15,6 +15,8 @@ from .template import MAX_CHILDREN, MEMORY_BYTES, Template, TemplateFailed
 
 # Beyond this share of its limit a template that has grown is replaced before the kernel ends it.
 _WORN_SHARE: Final = 0.75
+# In a row; then it is not the template's fault.
+_MAX_FAILURES: Final = 3
 _BACKLOG: Final = 64
 _LOOK_SECONDS: Final = 5.0
 
@@ -26,6 +28,7 @@ class Plan:
     start_template: Callable[[int], Template]
     discard: Callable[[str], None]
     ready: int
+    max_retired: int
     address: str
 
 
@@ -35,6 +38,7 @@ class Keeper:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._generation = 0
+        self._failures = 0
         self._template = self._start()
         self._retired: list[Template] = []
         self._ready: deque[ReadyChild] = deque()
@@ -70,7 +74,12 @@ class Keeper:
                 self._ready.append(self._template.make_child())
             except TemplateFailed as error:
                 log(f"a template is replaced: {error}")
-                self._replace(at_once=True)
+                self._failures += 1
+                if self._failures >= _MAX_FAILURES:
+                    raise
+                self._replace()
+            else:
+                self._failures = 0
             self._hand_out()
             # Who comes now must not wait for more children than one.
             self._serve(0)
@@ -85,7 +94,7 @@ class Keeper:
         changed = {fd for fd, _ in poller.poll(seconds * 1000)}
         if self._template.watched in changed:
             log("a template has died")
-            self._replace(at_once=True)
+            self._replace()
         if self._listener.fileno() in changed:
             self._accept()
         for connection in [found for found in self._offered if found.fileno() in changed]:
@@ -150,19 +159,18 @@ class Keeper:
             self._retired.remove(template)
             template.remove()
         if self._template.children >= MAX_CHILDREN or self._template.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
-            self._replace(at_once=False)
+            self._replace()
 
-    def _replace(self, at_once: bool) -> None:
-        """Start a successor; `at_once` ends the children of the old one too, which have lost what they live in."""
+    def _replace(self) -> None:
+        """Start a successor; the jobs that run as children of the old one go on."""
+        if len(self._retired) >= self._plan.max_retired:
+            raise TemplateFailed(f"{len(self._retired)} templates wait for their last jobs")
         old, stale = self._template, list(self._ready)
         self._ready.clear()
         for child in stale:
             self._drop(child)
-        if at_once:
-            old.remove()
-        else:
-            old.retire()
-            self._retired.append(old)
+        old.retire()
+        self._retired.append(old)
         self._template = self._start()
 
 
@@ -175,5 +183,3 @@ def run_keeper(plan_for: Callable[[], Plan], failed: Callable[[str], None]) -> i
         failed(str(error)[:2000])
         return 1
     return 0
-
-

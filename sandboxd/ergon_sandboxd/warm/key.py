@@ -5,6 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 
 
+from ..job_environment import numeric_threads
+
+
 @dataclass(frozen=True)
 class TemplateKey:
     """Numeric libraries choose their threads while they are imported, so the count belongs to the template."""
@@ -26,3 +29,8 @@ class TemplateKey:
     def decode(message: bytes) -> "TemplateKey":
         """Read a message of one of our own processes."""
         return TemplateKey(**json.loads(message))
+
+
+def template_key(environment: str, runtime: str, cpu_percent: int) -> TemplateKey:
+    """Return the key of a job's template."""
+    return TemplateKey(environment, runtime, numeric_threads(cpu_percent))

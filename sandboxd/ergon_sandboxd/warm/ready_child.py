@@ -51,9 +51,16 @@ class ReadyChild:
             for descriptor in descriptors:
                 os.close(descriptor)
             return None
-        return ReadyChild(**json.loads(message), **dict(zip(_DESCRIPTORS, descriptors, strict=True)))
+        known = json.loads(message)
+        return ReadyChild(known["leaf"], known["job_uid"], **dict(zip(_DESCRIPTORS, descriptors, strict=True)))
+
+    def release_notifications(self) -> int:
+        """Give the descriptor to a new owner: while any copy is open, the kernel lets refused calls wait."""
+        released, self.notifications = self.notifications, -1
+        return released
 
     def close(self) -> None:
         """Close every descriptor; a child that nobody else holds then ends by itself."""
         for name in _DESCRIPTORS:
-            os.close(getattr(self, name))
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))

@@ -2,10 +2,12 @@
 
 import os
 import select
+import signal
 import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ..cgroup import Hierarchy, Leaf, LeafLimits, kill_until_empty, remove_leaf
@@ -51,13 +53,14 @@ class Template:
         self.children = 0
 
     @staticmethod
-    def start(command: list[str], leaf: Leaf, place: Place, log: str) -> "Template":
+    def start(command: list[str], leaf: Leaf, place: Place, log: Path) -> "Template":
         """Start the runtime in its leaf, with a control socket where a job has its report."""
         leaf.set_limits(LeafLimits(MEMORY_BYTES, _PIDS))
         pipes = Pipes.open()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            process = launch(command, pipes.with_report(theirs.fileno()), leaf, log)
+        os.close(pipes.writing.pop())
+        pipes.writing.append(theirs.detach())
+        process = launch(command, leaf, pipes, log)
         return Template(process, ours, leaf, place)
 
     def wait_until_warm(self) -> None:
@@ -84,7 +87,7 @@ class Template:
         try:
             return self._make(leaf, name, pipes, ours, theirs)
         except (OSError, TemplateFailed) as error:
-            reason = f"{error}; {self.last_words()} {pipes.read_stderr()}"
+            reason = f"{error}; {self.last_words()} {_read(pipes.reading[1])}"
             pipes.close()
             ours.close()
             theirs.close()
@@ -116,11 +119,7 @@ class Template:
 
     def last_words(self) -> str:
         """What the container has printed, shortened."""
-        words = []
-        for fd in (self._process.stderr, self._process.stdout):
-            with suppress(OSError):
-                words.append(os.read(fd, _MAX_LOG_BYTES).decode(errors="replace").strip())
-        return " ".join([*words, self._process.failure()])
+        return " ".join([_read(self._process.stderr), self._process.failure()])
 
     def memory_bytes(self) -> int:
         """What the template holds; its children are charged to leaves of their own."""
@@ -129,6 +128,10 @@ class Template:
     def retire(self) -> None:
         """Fork no more; the container ends by itself after its last child."""
         self._control.close()
+        # It may hang. PID 1, which the children live under, is left alone.
+        for pid in self._leaf.processes():
+            if _number_inside(pid) not in (None, 1):
+                os.kill(pid, signal.SIGKILL)
 
     @property
     def is_over(self) -> bool:
@@ -143,6 +146,12 @@ class Template:
         self._process.close()
         if self._container is not None:
             os.close(self._container)
+
+
+def _read(fd: int) -> str:
+    with suppress(OSError):
+        return os.read(fd, _MAX_LOG_BYTES).decode(errors="replace").strip()
+    return ""
 
 
 def discard_leaf(leaf: Leaf, process: RuntimeProcess | None = None) -> None:
@@ -179,8 +188,14 @@ def _await(sock: socket.socket, expected: bytes, seconds: float) -> _Message:
 def _first_of(pids: list[int]) -> int:
     """Return PID 1 of the container among the processes of its leaf (beside the runtime and the template itself)."""
     for pid in pids:
-        with suppress(OSError), open(f"/proc/{pid}/status") as status:
-            numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
-            if numbers[-1] == "1" and len(numbers) > 1:
-                return pid
+        if _number_inside(pid) == 1:
+            return pid
     raise TemplateFailed("the container has no first process")
+
+
+def _number_inside(pid: int) -> int | None:
+    """Return a process's number in the container; None for one that is outside or gone."""
+    with suppress(OSError), open(f"/proc/{pid}/status") as status:
+        numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
+        return int(numbers[-1]) if len(numbers) > 1 else None
+    return None

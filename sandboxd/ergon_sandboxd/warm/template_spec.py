@@ -11,9 +11,8 @@ from typing import Any, Final
 from .. import seccomp
 from ..instance import UIDS_PER_SANDBOX
 from ..job_environment import fixed_variables
-from ..oci_spec import MASKED, NETWORK, NEW_NAMESPACES, READ_ONLY, SHIM_MOUNT, bind
+from ..oci_spec import JOB_FILTER, MASKED, NETWORK, NEW_NAMESPACES, READ_ONLY, SHIM_MOUNT, bind
 
-JOB_FILTER: Final = "job.bpf"
 _CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID")
 _OWN_TMP: Final = ["nosuid", "nodev", "mode=1777", "size=16m", "nr_inodes=1024"]
 
@@ -29,7 +28,7 @@ def build_template_spec(imports: list[str], threads: int, rootfs: Path, shim: Pa
             "user": {"uid": 0, "gid": 0},
             "args": ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/template.py", json.dumps(settings)],
             "cwd": "/",
-            "env": [f"{name}={value}" for name, value in fixed_variables(100 * threads).items()],
+            "env": [f"{name}={value}" for name, value in fixed_variables(threads).items()],
             "capabilities": {
                 kind: list(_CAPABILITIES) if kind in ("bounding", "effective", "permitted") else []
                 for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")

@@ -1,0 +1,38 @@
+"""What the supervisor needs of a started sandbox, however it was started."""
+
+from typing import Protocol
+
+from .messages import Isolation
+
+
+class SandboxProcess(Protocol):
+    """Our ends of the pipes, and a descriptor that tells when the process that carries the sandbox is gone."""
+
+    pidfd: int
+    stdout: int
+    stderr: int
+    status: int
+    report: int
+    exit_code: int | None
+    # Whether it hands the sandbox to us and ends, having needed processes that the job must not get.
+    detaches: bool
+
+    @property
+    def isolation(self) -> Isolation:
+        """How it was started."""
+
+    @property
+    def is_over(self) -> bool:
+        """True when it has ended and the job cannot live on without it."""
+
+    def reap(self) -> None:
+        """Notice ends."""
+
+    def failure(self) -> str:
+        """Why it did not start, as far as is known."""
+
+    def check_foundation(self) -> None:
+        """SandboxError when the sandbox ended because something it shares with others did."""
+
+    def close(self) -> None:
+        """Close every descriptor."""

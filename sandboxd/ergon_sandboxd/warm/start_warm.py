@@ -1,0 +1,109 @@
+"""A child of a warm template, taken when it is ready: what is left is to limit it, give it its files and let it go."""
+
+import json
+import os
+import select
+import socket
+from typing import Final
+
+from .. import syscalls
+from ..bundle import Bundle
+from ..cgroup import Hierarchy, LeafLimits
+from ..denials import DenialCounter
+from ..errors import SandboxError
+from ..job_environment import requested_variables
+from ..messages import Isolation, PythonEntry, RunRequest
+from ..oci_spec import resource_limits
+from ..runtime import max_open_files
+from ..workspace import Workspace
+from .ready_child import ReadyChild
+from .take import Offer
+
+_INIT_PIDS: Final = 1
+# How long the kernel may take to end a container after the first of its processes.
+_FOUNDATION_SECONDS: Final = 2.0
+
+
+class WarmProcess:
+    """A child that was let go."""
+
+    isolation: Isolation = "warm"
+    detaches = False
+
+    def __init__(self, child: ReadyChild) -> None:
+        self._child = child
+        self.pidfd = child.pidfd
+        self.stdout, self.stderr, self.status, self.report = child.stdout, child.stderr, child.status, child.report
+        self.exit_code: int | None = None
+
+    def reap(self) -> None:
+        # The kernel reaps it: its parent, the template, does not want to know.
+        if self.exit_code is None and _is_readable(self.pidfd, 0):
+            self.exit_code = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.exit_code is not None
+
+    def failure(self) -> str:
+        return "the ready child ended before its job began"
+
+    def check_foundation(self) -> None:
+        if _is_readable(self._child.template, _FOUNDATION_SECONDS):
+            raise SandboxError("TEMPLATE_LOST", "the warm template that the job lived in was killed")
+
+    def close(self) -> None:
+        """Nothing: WarmStart closes the child's descriptors."""
+
+
+class WarmStart:
+    """Takes over an offered child."""
+
+    def __init__(self, request: RunRequest, offer: Offer, bundle: Bundle, hierarchy: Hierarchy) -> None:
+        self._request = request
+        self._bundle = bundle
+        self._child = offer.child
+        bundle.folder.mkdir(mode=0o711)
+        # First: whoever cleans up after us must find it before the keeper forgets it.
+        bundle.name_leaf(offer.child.leaf)
+        offer.accept()
+        self.leaf = hierarchy.open(offer.child.leaf)
+        self.job_host_uid = offer.child.job_uid
+        self.denials = DenialCounter.watch(offer.child.release_notifications())
+        limits = request.limits
+        self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + _INIT_PIDS))
+
+    def enter_network(self) -> None:
+        syscalls.enter(self._child.network, syscalls.CLONE_NEWNET)
+
+    def start(self, workspace: Workspace) -> WarmProcess:
+        volumes = (workspace.files, workspace.inputs, workspace.tmp, workspace.shm)
+        with socket.socket(fileno=os.dup(self._child.control)) as control:
+            try:
+                socket.send_fds(control, [self._order()], [volume.fd for volume in volumes])
+            except OSError as error:
+                raise SandboxError("RUNTIME_FAILED", f"the ready child is gone: {error}") from error
+        return WarmProcess(self._child)
+
+    def _order(self) -> bytes:
+        request, entry = self._request, self._request.entry
+        if not isinstance(entry, PythonEntry):
+            raise SandboxError("INTERNAL", "only Python can be warm")
+        order = {
+            "variables": [f"{name}={value}" for name, value in requested_variables(request.env).items()],
+            "file": f"/workspace/{entry.file}",
+            "seed": request.seed,
+            "rlimits": resource_limits(request.limits, max_open_files()),
+        }
+        return json.dumps(order).encode()
+
+    def remove(self) -> None:
+        self.denials.close()
+        self._child.close()
+        self._bundle.remove()
+
+
+def _is_readable(fd: int, seconds: float) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
