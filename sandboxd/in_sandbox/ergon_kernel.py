@@ -14,6 +14,10 @@ _MOVE_MOUNT = 429
 NEW_MOUNTS, NEW_CGROUP, NEW_UTS, NEW_IPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 NEW_USER, NEW_PIDS, NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+# Instead of namespaces: the child becomes one of the caller's parent.
+SIBLING = 0x00008000
+# What a job joins of its init, in this order: rights over the others come with the first.
+JOINED = (NEW_USER, NEW_MOUNTS, NEW_NETWORK, NEW_IPC, NEW_UTS, NEW_CGROUP)
 _DETACH, _CWD, _EMPTY_PATH = 2, -100, 4
 _SIGCHLD = 17
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
@@ -42,12 +46,12 @@ def _call(what: str, number: int, *arguments: int | bytes | ctypes.Structure) ->
     return _check(_libc.syscall(ctypes.c_long(number), *converted), what)
 
 
-def fork_into(namespaces: int) -> int:
-    """Fork as os.fork does, the child being the first process of new namespaces."""
+def fork_into(flags: int) -> int:
+    """Fork as os.fork does, with flags of clone(2): new namespaces for the child, or another parent."""
     zero = ctypes.c_long(0)
     number = _NUMBERS[os.uname().machine]["clone"]
     ctypes.pythonapi.PyOS_BeforeFork()
-    pid: int = _locked.syscall(ctypes.c_long(number), ctypes.c_long(namespaces | _SIGCHLD), zero, zero, zero, zero)
+    pid: int = _locked.syscall(ctypes.c_long(number), ctypes.c_long(flags | _SIGCHLD), zero, zero, zero, zero)
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
     else:
@@ -60,16 +64,21 @@ def unshare(namespaces: int) -> None:
     _check(_libc.unshare(ctypes.c_int(namespaces)), "unshare")
 
 
+def enter(namespace: int, kind: int) -> None:
+    """Move the caller, or of PID namespaces its future children, into an existing namespace."""
+    _check(_libc.setns(ctypes.c_int(namespace), ctypes.c_int(kind)), "setns")
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     """Mount as mount(2) does; empty strings stand for no value."""
     words = [word.encode() or None for word in (source, target, kind)]
     _check(_libc.mount(*words, flags, options.encode() or None), f"mount {kind or 'bind'} on {target}")
 
 
-def bind_read_only(source: str, target: str) -> None:
+def bind_read_only(source: str, target: str, flags: int = 0) -> None:
     """Make `source` visible at `target`, without the right to write."""
     mount(source, target, "", BIND)
-    mount("", target, "", BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEVICES | NO_EXEC)
+    mount("", target, "", BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEVICES | flags)
 
 
 def attach(mount_fd: int, target: str) -> None:
@@ -90,15 +99,21 @@ def loopback_up() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
 
+def last_capability() -> int:
+    """Return the highest capability that this kernel knows."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        return int(file.read())
+
+
 def empty_bounding_set(last_capability: int) -> None:
     """Give up that any program started from here could ever gain a capability."""
     for capability in range(last_capability + 1):
         _check(_libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl capbset")
 
 
-def own_proc_files(owned: bool) -> None:
-    """Say whether the files in /proc/self are the caller's; a change of uid makes them the host's."""
-    _check(_libc.prctl(_PR_SET_DUMPABLE, int(owned), 0, 0, 0), "prctl dumpable")
+def own_proc_files() -> None:
+    """Make the files in /proc/self the caller's until its next change of uid, which makes them the host's."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl dumpable")
 
 
 def drop_capabilities() -> None:

@@ -1,86 +1,59 @@
-"""The template of warm sandboxes: imports an environment's libraries once, then forks a child for each job.
+"""The template of warm sandboxes: imports an environment's libraries once, then forks a job for each that is asked for.
 
-It never sees a byte of a user. PID 1 only reaps, so that running jobs outlive a template that dies; the template is its child.
+It never sees a byte of a user.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import]
+import gc
+import importlib
+import io
 import os
+import socket
+
+import ergon_kernel as kernel
+from ergon_job import prepare_matplotlib
+from ergon_seed import find_generators
+from ergon_warm_job import Blueprint, become_job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-STATUS_FD, CONTROL_FD = 3, 4
-_CHILD_NAMESPACES = ("NEW_USER", "NEW_MOUNTS", "NEW_PIDS", "NEW_NETWORK", "NEW_IPC", "NEW_UTS")
-# stdout, stderr, status, report and the control socket of a child
-_CHILD_DESCRIPTORS = 5
+# The namespaces of the job's init in the order of kernel.JOINED, then stdout, stderr, report and the control socket.
+_DESCRIPTORS = 11
+# What every job needs of the standard library, whether or not a library has imported it.
+_ALWAYS = ("atexit", "io", "json", "resource", "threading", "traceback", "ergon_python", "ergon_report")
 
 
-def main(settings: str) -> NoReturn:
-    """`settings` is JSON: imports, masked, read_only, filter."""
-    os.write(STATUS_FD, b"started\n")
-    if os.fork() == 0:
-        os.close(STATUS_FD)
-        _serve(settings)
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    os.closerange(0, CONTROL_FD + 1)
-    try:
-        while True:
-            os.wait()
-    except ChildProcessError:
-        os._exit(0)
-
-
-def _serve(settings: str) -> NoReturn:
-    import gc
-    import json
-    import socket
-
-    import ergon_kernel
-    import ergon_seed
-    from ergon_warm import Blueprint, become_init
-
-    chosen: dict[str, Any] = json.loads(settings)
-    control = socket.socket(fileno=CONTROL_FD)
-    _import_libraries(chosen["imports"])
-    blueprint = Blueprint.read(chosen["masked"], chosen["read_only"], chosen["filter"], ergon_seed.find_generators())
-    namespaces = 0
-    for name in _CHILD_NAMESPACES:
-        namespaces |= getattr(ergon_kernel, name)
-    # The kernel reaps the children: nobody here would.
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+def serve(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
+    """Import, say so, and fork a job for each request until the socket closes."""
+    _import_libraries(settings["imports"])
+    blueprint = Blueprint(kernel.SeccompFilter(settings["filter"]), kernel.last_capability(), find_generators())
+    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.collect()
-    # What the collector never touches stays shared between all children.
+    # What the collector never touches stays shared between all jobs.
     gc.freeze()
     control.send(b"ready")
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 64, _CHILD_DESCRIPTORS)
+        message, descriptors, _, _ = socket.recv_fds(control, 16, _DESCRIPTORS)
         if not message:
             os._exit(0)
-        first_uid = int(message)
-        pid = ergon_kernel.fork_into(namespaces)
+        pids, namespaces, streams = descriptors[0], descriptors[1:7], descriptors[7:]
+        # Of one's PID namespace only children can be moved, and only at their birth.
+        kernel.enter(pids, kernel.NEW_PIDS)
+        pid = kernel.fork_into(kernel.SIBLING)
         if pid == 0:
-            become_init(descriptors, blueprint)
-        for kind in ("uid_map", "gid_map"):
-            with open(f"/proc/{pid}/{kind}", "w") as file:
-                file.write(f"0 {first_uid} 1\n1000 {first_uid + 1} 1\n")
+            become_job(namespaces, streams, blueprint)
+        kernel.enter(own_pids, kernel.NEW_PIDS)
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(b"forked")
+        control.send(b"forked %d" % pid)
 
 
 def _import_libraries(names: list[str]) -> None:
-    import importlib
-
-    from ergon_job import prepare_matplotlib
-
     prepare_matplotlib()
-    for name in names:
-        importlib.import_module(name)
-    # What every job needs of the standard library, whether or not a library has imported it.
-    for name in ("atexit", "io", "json", "resource", "threading", "traceback", "ergon_python", "ergon_report"):
+    for name in (*names, *_ALWAYS):
         importlib.import_module(name)
     if "matplotlib.pyplot" in names:
         _rehearse_plotting()
@@ -88,8 +61,6 @@ def _import_libraries(names: list[str]) -> None:
 
 def _rehearse_plotting() -> None:
     """Draw once: fonts, glyphs and backends are then loaded, which is most of a first savefig."""
-    import io
-
     import matplotlib.pyplot  # type: ignore[import]
 
     figure = matplotlib.pyplot.figure()

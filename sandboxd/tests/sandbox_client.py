@@ -121,8 +121,8 @@ class Client:
     def begin(self, environment: str, source: str, *, files: dict[str, bytes] | None = None, **request: Any) -> None:
         """Send everything up to and including start."""
         limits = {**DEFAULT_LIMITS, **request.pop("limits", {})}
-        run = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "on_output_limit": "kill"}
-        run.update(isolation=DEFAULT_ISOLATION, seed=None)
+        run: dict[str, Any] = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "seed": None, "on_output_limit": "kill"}
+        run.update(isolation=DEFAULT_ISOLATION)
         run["entry"] = {"kind": "python", "file": "code/main.py"}
         self.send({"type": "run", **run, "limits": limits, **request})
         self.expect("accepted")

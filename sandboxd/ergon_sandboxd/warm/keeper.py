@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..log import log
+from .conversation import TemplateFailed
 from .ready_child import ReadyChild
 from .take import TAKE, TAKEN
-from .template import MAX_CHILDREN, MEMORY_BYTES, Template, TemplateFailed
+from .template import MAX_CHILDREN, MEMORY_BYTES, Template
 
 # Beyond this share of its limit a template that has grown is replaced before the kernel ends it.
 _WORN_SHARE: Final = 0.75
@@ -88,11 +89,12 @@ class Keeper:
         poller = select.poll()
         for source in (self._listener, *self._waiting, *self._offered):
             poller.register(source, select.POLLIN)
-        poller.register(self._template.watched, select.POLLIN)
+        for ended in self._template.watched:
+            poller.register(ended, select.POLLIN)
         for child in self._ready:
             poller.register(child.pidfd, select.POLLIN)
         changed = {fd for fd, _ in poller.poll(seconds * 1000)}
-        if self._template.watched in changed:
+        if changed.intersection(self._template.watched):
             log("a template has died")
             self._replace()
         if self._listener.fileno() in changed:

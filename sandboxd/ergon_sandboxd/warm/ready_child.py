@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Final
 
-_DESCRIPTORS: Final = ("control", "stdout", "stderr", "status", "report", "notifications", "pidfd", "network", "template")
+_DESCRIPTORS: Final = ("init", "job", "stdout", "stderr", "status", "report", "notifications", "pidfd", "network", "template")
 _MAX_MESSAGE_BYTES: Final = 4096
 
 
@@ -15,13 +15,14 @@ _MAX_MESSAGE_BYTES: Final = 4096
 class ReadyChild:
     """Its cgroup leaf, the host uid of its job, and our ends of all that leads to it.
 
-    `control` takes the job; stdout, stderr, status and report are what comes out; `notifications` is where its refused
+    `init` takes the volumes, `job` the order what to run; stdout, stderr, status and report are what comes out; `notifications` is where its refused
     system calls wait; `pidfd` is its init, `template` the container it lives in; `network` its network namespace.
     """
 
     leaf: str
     job_uid: int
-    control: int
+    init: int
+    job: int
     stdout: int
     stderr: int
     status: int

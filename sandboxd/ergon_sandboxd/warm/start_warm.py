@@ -20,6 +20,7 @@ from .ready_child import ReadyChild
 from .take import Offer
 
 _INIT_PIDS: Final = 1
+_ATTACH_SECONDS: Final = 10.0
 # How long the kernel may take to end a container after the first of its processes.
 _FOUNDATION_SECONDS: Final = 2.0
 
@@ -78,11 +79,14 @@ class WarmStart:
 
     def start(self, workspace: Workspace) -> WarmProcess:
         volumes = (workspace.files, workspace.inputs, workspace.tmp, workspace.shm)
-        with socket.socket(fileno=os.dup(self._child.control)) as control:
-            try:
-                socket.send_fds(control, [self._order()], [volume.fd for volume in volumes])
-            except OSError as error:
-                raise SandboxError("RUNTIME_FAILED", f"the ready child is gone: {error}") from error
+        try:
+            with socket.socket(fileno=os.dup(self._child.init)) as init, socket.socket(fileno=os.dup(self._child.job)) as job:
+                socket.send_fds(init, [b"volumes"], [volume.fd for volume in volumes])
+                if not _is_readable(init.fileno(), _ATTACH_SECONDS) or init.recv(16) != b"attached":
+                    raise SandboxError("RUNTIME_FAILED", "the ready child did not attach its volumes")
+                job.send(self._order())
+        except OSError as error:
+            raise SandboxError("RUNTIME_FAILED", f"the ready child is gone: {error}") from error
         return WarmProcess(self._child)
 
     def _order(self) -> bytes:

@@ -1,7 +1,8 @@
 """The OCI specification of a template's sandbox: what a job's has, without a job's volumes and without masks.
 
 The masks are for the children to place: a nested /proc can only be mounted where the one it hides is whole. A template runs
-nothing but libraries of its environment and code of ours, and it may map its children's uids, which needs two capabilities.
+nothing but libraries of its environment and code of ours. Within its own user namespace it may map uids and enter PID
+namespaces, which needs three capabilities; its children have none of them.
 """
 
 import json
@@ -13,7 +14,7 @@ from ..instance import UIDS_PER_SANDBOX
 from ..job_environment import fixed_variables
 from ..oci_spec import JOB_FILTER, MASKED, NETWORK, NEW_NAMESPACES, READ_ONLY, SHIM_MOUNT, bind
 
-_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID")
+_CAPABILITIES: Final = ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_ADMIN")
 _OWN_TMP: Final = ["nosuid", "nodev", "mode=1777", "size=16m", "nr_inodes=1024"]
 
 
@@ -26,7 +27,7 @@ def build_template_spec(imports: list[str], threads: int, rootfs: Path, shim: Pa
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},
-            "args": ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/template.py", json.dumps(settings)],
+            "args": ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/launcher.py", json.dumps(settings)],
             "cwd": "/",
             "env": [f"{name}={value}" for name, value in fixed_variables(threads).items()],
             "capabilities": {
