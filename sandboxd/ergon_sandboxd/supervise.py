@@ -71,10 +71,14 @@ class Supervisor:
         while not self._ended and self._killed_by is None:
             self._poll_once()
         ended_at = time.monotonic()
+        # What is reported after this is what our own signal did.
+        told = len(self._status) if self._killed_by is not None else None
         self._counters.pids_refused = self._leaf.pids_refused()
         if not kill_until_empty(self._leaf, KILL_SECONDS, between=self._reap):
             raise SandboxError("INTERNAL", "processes of the sandbox survived SIGKILL")
         self._drain()
+        if told is not None:
+            del self._status[told:]
         if self._started_at is None and self._killed_by is None:
             self._check_client_gone()
             raise SandboxError("RUNTIME_FAILED", f"the sandbox could not be started: {self._process.failure()}")

@@ -15,16 +15,14 @@ def environment() -> str:
     return find_environment().name
 
 
-@pytest.fixture(params=["crun", "runc"])
-def runtime(request: pytest.FixtureRequest) -> str:
-    """Each runtime in turn, for the tests of what a runtime could do differently."""
-    return str(request.param)
-
-
-@pytest.fixture
-def each_runtime(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a whole test file under each runtime, whatever its tests ask for."""
+@pytest.fixture(params=["crun", "runc", "crun-warm", "runc-warm"])
+def each_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a whole test file with each runtime, in containers of their own and as children of a warm template."""
+    runtime, _, warm = str(request.param).partition("-")
     monkeypatch.setattr(sandbox_client, "DEFAULT_RUNTIME", runtime)
+    if warm:
+        monkeypatch.setattr(sandbox_client, "DEFAULT_ISOLATION", "warm")
+        monkeypatch.setattr(sandbox_client, "BEFORE_CONNECT", lambda path: sandbox_client.warm_up(path, find_environment().name, runtime))
 
 
 @pytest.fixture(scope="session")

@@ -52,13 +52,32 @@ class LiveSandboxd:
         self.process.stdout.close()
         return code
 
-    def leaves(self) -> list[str]:
+    def all_leaves(self) -> list[str]:
+        """Those of templates and of children that wait for a job, too."""
         return detect_hierarchy(instance_name(self.socket)).leftovers()
 
+    def leaves(self) -> list[str]:
+        """Those that a connection has taken, and those that it made for itself."""
+        taken = self._taken()
+        return [name for name in self.all_leaves() if "_" not in name or name in taken]
+
+    def _taken(self) -> set[str]:
+        if self.process is None:
+            return set()
+        # sandboxd's notes are in its own mount namespace.
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        if not children.exists():
+            return set(self.all_leaves())
+        return {
+            file.read_text()
+            for pid in children.read_text().split()
+            for file in Path(f"/proc/{pid}/root/run/ergon-sandboxd", instance_name(self.socket), "run").glob("*/leaf")
+        }
+
     def processes(self) -> list[int]:
-        """Every process below sandboxd's own, as the host sees them."""
+        """Every process of a taken leaf, as the host sees them."""
         hierarchy = detect_hierarchy(instance_name(self.socket))
-        return [pid for name in hierarchy.leftovers() for pid in hierarchy.open(name).processes()]
+        return [pid for name in self.leaves() for pid in hierarchy.open(name).processes()]
 
     def wait_until_clean(self, seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds

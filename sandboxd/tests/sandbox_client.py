@@ -4,6 +4,7 @@ import json
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 MIB = 1 << 20
 DEFAULT_RUNTIME = "crun"
 DEFAULT_ISOLATION = "fresh"
+# For what must be ready before a request's clocks run.
+BEFORE_CONNECT: Callable[[Path], None] | None = None
 DEFAULT_LIMITS: dict[str, int] = {
     "wall_ms": 20_000,
     "cpu_ms": 20_000,
@@ -74,11 +77,14 @@ class Client:
     """One connection."""
 
     def __init__(self, path: Path, timeout: float = 60.0) -> None:
+        if BEFORE_CONNECT is not None:
+            BEFORE_CONNECT(path)
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
         self.sock.connect(str(path))
         self._file = self.sock.makefile("rb")
         self.streams = {"stdout": b"", "stderr": b""}
+        self._expected_isolation: str | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -102,6 +108,8 @@ class Client:
         payload = self._file.read(message.get("bytes", 0))
         if message["type"] == "error":
             raise Refused(message["code"], message["message"])
+        if message["type"] == "started" and self._expected_isolation is not None:
+            assert message["isolation"] == self._expected_isolation
         if message["type"] == "output":
             assert message["offset"] == len(self.streams[message["stream"]])
             self.streams[message["stream"]] += payload
@@ -124,7 +132,10 @@ class Client:
         run: dict[str, Any] = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "seed": None, "on_output_limit": "kill"}
         run.update(isolation=DEFAULT_ISOLATION)
         run["entry"] = {"kind": "python", "file": "code/main.py"}
-        self.send({"type": "run", **run, "limits": limits, **request})
+        run = {**run, "limits": limits, **request}
+        if run["entry"]["kind"] == "python":
+            self._expected_isolation = run["isolation"]
+        self.send({"type": "run", **run})
         self.expect("accepted")
         for path, content in {"code/main.py": source.encode(), "input/parameters.json": b"{}", **(files or {})}.items():
             self.send_file(path, content)
@@ -165,6 +176,18 @@ class Client:
             found += payload
         assert len(found) == size
         return found
+
+
+def warm_up(path: Path, environment: str, runtime: str = "crun", cpu_percent: int = 100) -> None:
+    """Wait until the template of such jobs is warm; Refused TEMPLATE_FAILED when it cannot be."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(150)
+        connection.connect(str(path))
+        request = {"type": "warm_up", "environment": environment, "runtime": runtime, "cpu_percent": cpu_percent}
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(connection.makefile().readline())
+    if answer["type"] != "warm":
+        raise Refused(answer["code"], answer["message"])
 
 
 def run(path: Path, environment: str, source: str, **request: Any) -> Outcome:

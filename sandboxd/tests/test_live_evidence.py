@@ -6,7 +6,7 @@ import pytest
 
 from sandbox_client import run
 
-pytestmark = pytest.mark.usefixtures("each_runtime")
+pytestmark = pytest.mark.usefixtures("each_start")
 
 CAUGHT = """
 import socket, urllib.request

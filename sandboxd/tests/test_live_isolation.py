@@ -7,7 +7,7 @@ import pytest
 
 from sandbox_client import run
 
-pytestmark = pytest.mark.usefixtures("each_runtime")
+pytestmark = pytest.mark.usefixtures("each_start")
 
 PRELUDE = """
 import ctypes, errno, json, os, socket

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox_client import MIB, Client, Outcome, Refused, run
 
-pytestmark = pytest.mark.usefixtures("each_runtime")
+pytestmark = pytest.mark.usefixtures("each_start")
 
 
 def ok(outcome: Outcome) -> Outcome:

@@ -23,7 +23,7 @@ def wait_for_output(client: Client) -> None:
         pass
 
 
-@pytest.mark.usefixtures("each_runtime")
+@pytest.mark.usefixtures("each_start")
 def test_disconnect_kills(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
     client = Client(sandboxd)
     client.begin(environment, SLEEP)
@@ -54,7 +54,7 @@ def test_kill_request_before_the_start(sandboxd: Path, environment: str) -> None
     assert outcome.killed_by == "client"
 
 
-@pytest.mark.usefixtures("each_runtime")
+@pytest.mark.usefixtures("each_start")
 def test_a_message_other_than_kill_after_start_ends_it(sandboxd: Path, environment: str) -> None:
     with Client(sandboxd) as client:
         client.begin(environment, SLEEP)
@@ -99,7 +99,7 @@ def test_the_same_id_twice(sandboxd: Path, environment: str) -> None:
         assert first.finish().killed_by == "client"
 
 
-@pytest.mark.usefixtures("each_runtime")
+@pytest.mark.usefixtures("each_start")
 def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
     with Client(sandboxd) as client:
         client.begin(environment, SLEEP)
@@ -214,7 +214,7 @@ def own(tmp_path: Path) -> LiveSandboxd:
     return LiveSandboxd(tmp_path)
 
 
-@pytest.mark.usefixtures("each_runtime")
+@pytest.mark.usefixtures("each_start")
 def test_kill_9_leaves_nothing_after_the_next_start(own: LiveSandboxd, environment: str) -> None:
     own.start()
     client = Client(own.socket)
@@ -237,7 +237,7 @@ def test_kill_9_leaves_nothing_after_the_next_start(own: LiveSandboxd, environme
     assert own.stop() == 0 and own.leaves() == []
 
 
-@pytest.mark.usefixtures("each_runtime")
+@pytest.mark.usefixtures("each_start")
 def test_sigterm_ends_running_sandboxes(own: LiveSandboxd, environment: str) -> None:
     own.start()
     client = Client(own.socket)

@@ -55,7 +55,7 @@ def test_requested_variables_reach_the_job_and_never_init() -> None:
     process = spec(env={"LD_PRELOAD": "/workspace/code/x.so", "ERGON_RESULT": "/etc/x", "A": "b=c"})["process"]
     assert not any("LD_PRELOAD" in line for line in process["env"])
     assert "ERGON_RESULT=/workspace/result.json" in process["env"]
-    assert process["args"][4:] == ["2", "LD_PRELOAD=/workspace/code/x.so", "A=b=c", "python", "/workspace/code/main.py"]
+    assert process["args"][4:] == ["-", "2", "LD_PRELOAD=/workspace/code/x.so", "A=b=c", "python", "/workspace/code/main.py"]
 
 
 def test_arguments_stay_literal() -> None:

@@ -57,6 +57,7 @@ class Keepers:
         self._running: dict[int, _Running] = {}
         self._failed_at: dict[TemplateKey, float] = {}
         self._started = 0
+        self._stopping = False
 
     def fileno(self) -> int:
         """Readable when a handler wants something."""
@@ -147,7 +148,7 @@ class Keepers:
         running = self._running.pop(pid, None)
         if running is None:
             return False
-        if status != 0:
+        if status != 0 and not self._stopping:
             log(f"the keeper of {running.key.environment} ended with wait status {status}")
         if os.WIFEXITED(status):
             self._failed_at[running.key] = time.monotonic()
@@ -169,6 +170,7 @@ class Keepers:
 
     def stop(self) -> None:
         """End every keeper and its template."""
+        self._stopping = True
         for pid in list(self._running):
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
