@@ -28,7 +28,7 @@ export {
   SCHEMA_VERSION,
 } from './job-payload.ts'
 export { type JobResult, jobResultSchema } from './job-result.ts'
-export { type JobLimits, limitsSchema } from './limits.ts'
+export { DEFAULT_JOB_LIMITS, type JobLimits, limitsSchema } from './limits.ts'
 export {
   CONTRACT_STATUSES,
   type ContractStatus,

@@ -7,7 +7,7 @@ import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
 import { Doorbell } from '../queue/doorbell.ts'
 import { resolveDatasets } from '../queue/resolve-datasets.ts'
-import { BUILT_IN_SERVICES } from '../registry/service-registry.ts'
+import { createBuiltInServices } from '../registry/service-registry.ts'
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
@@ -53,13 +53,14 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   )
 
   const recorder = createOutcomeRecorder(db, logger)
-  const execution = { services: BUILT_IN_SERVICES, runners, store, storageGuard, recorder, logger, random: Math.random }
+  const services = createBuiltInServices(config.executorPolicy === null ? null : JSON.parse(config.executorPolicy))
+  const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
     {
       db,
       doorbell,
-      services: BUILT_IN_SERVICES,
+      services,
       storageGuard,
       logger,
       execute: (attempt) =>

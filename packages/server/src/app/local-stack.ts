@@ -151,6 +151,7 @@ export class LocalStack {
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
+      executorPolicy: settings.executorPolicy,
     }
     await this.#run('worker', workerCommand(config, paths, this.#workerUser()), logger, drainMs + 10_000)
   }

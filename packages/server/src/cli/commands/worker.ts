@@ -56,6 +56,7 @@ export function addWorkerCommand(program: Command): void {
           drainMs: options.drain * 1_000,
           logLevel: settings.logLevel,
           sandboxRuntime: settings.sandboxRuntime,
+          executorPolicy: settings.executorPolicy,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user)
         const child = spawn(command, args, {

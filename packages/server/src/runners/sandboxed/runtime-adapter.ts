@@ -1,5 +1,7 @@
 import type { JobPayload } from '@ergon/contract'
+import type { EffectiveLimits } from '../../domain/limits.ts'
 import type { CollectionViolation } from '../../domain/sandbox-evidence.ts'
+import type { SandboxPolicy } from '../../domain/sandbox-policy.ts'
 import type { SandboxFile, SandboxObserver, SandboxReport, SandboxRequest } from '../../sandbox/sandbox.ts'
 import type { ProducedArtifact } from '../runner.ts'
 
@@ -8,8 +10,9 @@ export interface AdapterInputs {
   jobId: string
   attempt: number
   payload: JobPayload
-  /** The lower of the payload's and the row's time-out, in ms. */
-  timeoutMs: number
+  /** The payload's under the policy; `timeout_ms` also under the row's time-out. */
+  limits: EffectiveLimits
+  policy: SandboxPolicy
   parametersJson: string
   envVersion: string
   datasets: readonly SandboxFile[]
