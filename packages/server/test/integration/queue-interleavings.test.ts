@@ -224,10 +224,10 @@ describe('a job inserted under the id of one that was deleted while somebody hel
   })
 
   it('is queued at once when nobody holds the live row any more', async () => {
-    const id = await insertJob(db.admin)
+    const id = await insertJob(db.admin, { priority: 7 })
     await inOpenTransaction(LOCK_LIVE, [id], () => app().query(DELETE, [id]))
     await app().query(REINSERT, [id])
-    expect(await readLive(db.admin, id)).toMatchObject({ state: 'ready', attempt: 0 })
+    expect(await readLive(db.admin, id)).toMatchObject({ state: 'ready', attempt: 0, priority: 100 })
     await expectToRunOnce(id)
   })
 

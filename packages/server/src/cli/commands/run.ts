@@ -169,6 +169,7 @@ async function follow({ control }: CommandContext, id: string, isQuiet: boolean)
       const result = await control.readJob(id)
       if (result === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
       const output = await control.readOutput(id, position)
+      if (output === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
       position = output.position
       if (!isQuiet) {
         if (output.chunks.length > 0) spinner.hide()
