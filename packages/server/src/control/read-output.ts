@@ -36,6 +36,7 @@ const readingSchema = z.object({
   newest_attempt: z.number().nullable(),
   began_at: z.coerce.number().nullable(),
 })
+const noChunkSchema = z.object({ stream: z.null() })
 const chunkSchema = z.object({
   attempt: z.number(),
   stream: z.enum(STREAMS),
@@ -67,10 +68,12 @@ export async function readOutput(db: Database, jobId: string, from: OutputPositi
   )
   if (rows[0] === undefined) return null
   const { status, newest_attempt: attempt, began_at: beganAt } = readingSchema.parse(rows[0])
-  const found = rows.filter((row) => Object(row).stream !== null).map((row) => chunkSchema.parse(row))
   const chunks: OutputChunk[] = []
   const position = continueFrom(from, attempt, beganAt)
-  for (const chunk of found) {
+  for (const row of rows) {
+    // A job without output is one row without a chunk.
+    if (noChunkSchema.safeParse(row).success) continue
+    const chunk = chunkSchema.parse(row)
     if (chunk.attempt !== position.attempt || chunk.offset > position[chunk.stream]) continue
     const bytes = chunk.bytes.subarray(position[chunk.stream] - chunk.offset)
     if (bytes.length === 0) continue
