@@ -6,7 +6,7 @@
 export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   domain: [],
   platform: [],
-  config: ['platform'],
+  config: ['domain', 'platform'],
   registry: ['domain', 'platform'],
   compiler: ['domain', 'platform', 'registry'],
   queue: ['domain', 'platform'],

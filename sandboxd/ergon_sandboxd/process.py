@@ -18,6 +18,10 @@ class SandboxProcess(Protocol):
     detaches: bool
 
     @property
+    def companions(self) -> int:
+        """Processes beside the job's own that its leaf holds while it runs."""
+
+    @property
     def isolation(self) -> Isolation:
         """How it was started."""
 

@@ -107,6 +107,11 @@ class RuntimeProcess:
         """True when the runtime has ended and the job cannot live on without it."""
         return self.exit_code is not None and not (self.detaches and self.exit_code == 0)
 
+    @property
+    def companions(self) -> int:
+        """Init, and a runtime that waits for it."""
+        return 1 if self.detaches else 2
+
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""
 

@@ -19,7 +19,6 @@ from .report import MAX_REPORT_BYTES, parse_report
 from .streams import OutputStream
 from .workspace import Workspace
 
-_INIT_PIDS: Final = 1
 SAMPLE_SECONDS: Final = 0.1
 START_SECONDS: Final = 30.0
 KILL_SECONDS: Final = 30.0
@@ -125,8 +124,11 @@ class Supervisor:
         self._process.reap()
         self._ended = self._ended or self._process.is_over
         if self._process.detaches:
-            # What it needed to start is not for the job.
-            self._leaf.set_limits(LeafLimits(self._limits.memory_bytes, self._limits.pids + _INIT_PIDS))
+            self._take_back_pids()
+
+    def _take_back_pids(self) -> None:
+        # What the runtime needed only to start is not for the job.
+        self._leaf.set_limits(LeafLimits(self._limits.memory_bytes, self._limits.pids + self._process.companions))
 
     def _on_denial(self, fd: int, events: int) -> None:
         self._denials.advance(events)
@@ -172,6 +174,8 @@ class Supervisor:
             # What the runtime needed to start (some 50 ms) is not the job's, and a small share must not slow it down.
             self._leaf.limit_cpu(self._limits.cpu_percent)
             self._runtime_cpu_ms = self._leaf.cpu_ms()
+            if not self._process.detaches:
+                self._take_back_pids()
             self._queue({"type": "started", "isolation": self._process.isolation})
         if b"exit " in self._status and self._status.endswith(b"\n"):
             # PID 1 is ending: whatever it orphaned dies with it, and nobody waits for a pipe it left open.

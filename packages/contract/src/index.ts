@@ -18,6 +18,7 @@ export {
   type FailureDetails,
   failureSchema,
 } from './failure.ts'
+export { ISOLATIONS, type Isolation } from './isolation.ts'
 export {
   JOB_TYPES,
   type JobPayload,
@@ -28,7 +29,7 @@ export {
   SCHEMA_VERSION,
 } from './job-payload.ts'
 export { type JobResult, jobResultSchema } from './job-result.ts'
-export { type JobLimits, limitsSchema } from './limits.ts'
+export { DEFAULT_JOB_LIMITS, type JobLimits, limitsSchema } from './limits.ts'
 export {
   CONTRACT_STATUSES,
   type ContractStatus,

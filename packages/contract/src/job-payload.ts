@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from './artifact.ts'
+import { ISOLATIONS } from './isolation.ts'
 import { limitsSchema } from './limits.ts'
 
 /** Job types the contract names; only some have an implementation, the others end as UNSUPPORTED_JOB_TYPE. */
@@ -50,6 +51,10 @@ export const jobPayloadSchema = z.object({
     language: z.string(),
     env_version: z.string(),
     network_access: z.literal('disabled').default('disabled'),
+    /** How the sandbox may start; a service's policy can require `fresh`. */
+    isolation: z.enum(ISOLATIONS).default('warm'),
+    /** What random numbers are derived from: equal jobs draw equal ones, unless `entropy` is asked for. */
+    seed: z.enum(['execution_key', 'entropy']).default('execution_key'),
   }),
   inputs: z.object({
     object: inputObjectSchema,

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { artifactSchema } from './artifact.ts'
 import { failureSchema } from './failure.ts'
+import { ISOLATIONS } from './isolation.ts'
 import { CONTRACT_STATUSES } from './status.ts'
 
 export const jobResultSchema = z.object({
@@ -15,6 +16,8 @@ export const jobResultSchema = z.object({
   resource_usage: z.object({
     cpu_ms: z.number().nullable(),
     memory_mb_peak: z.number().nullable(),
+    /** How the sandbox was started; null where there was none. */
+    isolation: z.enum(ISOLATIONS).nullable(),
   }),
   outputs: z.object({
     result_json: z.unknown(),

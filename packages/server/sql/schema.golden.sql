@@ -12,6 +12,7 @@ table jobs.tb_artifact owner ergon_owner
 table jobs.tb_job_attempt owner ergon_owner
 table jobs.tb_job_output owner ergon_owner
 table jobs.tb_job_queue owner ergon_owner with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=2000000000)
+table jobs.tb_job_requeue owner ergon_owner
 table jobs.tb_job_run owner ergon_owner with (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05)
 table jobs.tb_job_worker owner ergon_owner with (fillfactor=50)
 table jobs.tb_late_result owner ergon_owner
@@ -61,6 +62,8 @@ tb_job_queue.state text not null
 tb_job_queue.tenant_id uuid
 tb_job_queue.timeout_seconds integer not null
 tb_job_queue.worker_id uuid
+tb_job_requeue.job_id uuid not null
+tb_job_requeue.stale_seq bigint not null
 tb_job_run.attempts integer default 0
 tb_job_run.completed_at timestamp with time zone
 tb_job_run.concurrency_key text
@@ -147,6 +150,7 @@ END)
 tb_job_queue.ck_job_queue_gated_has_gate CHECK (((state <> 'gated'::text) OR (gate IS NOT NULL)))
 tb_job_queue.ck_job_queue_state CHECK ((state = ANY (ARRAY['ready'::text, 'scheduled'::text, 'gated'::text, 'blocked'::text, 'executing'::text])))
 tb_job_queue.tb_job_queue_pkey PRIMARY KEY (job_id)
+tb_job_requeue.tb_job_requeue_pkey PRIMARY KEY (job_id, stale_seq)
 tb_job_run.ck_job_run_dead_letter_is_failed CHECK ((((dead_letter_reason IS NULL) = (dead_lettered_at IS NULL)) AND ((dead_letter_reason IS NULL) OR (status = 'failed'::text))))
 tb_job_run.ck_job_run_execution_type CHECK (((execution_type COLLATE "C") ~ '^[a-z][a-z0-9_-]{0,62}$'::text))
 tb_job_run.ck_job_run_failure_category CHECK ((failure_category = ANY (ARRAY['USER_CODE_ERROR'::text, 'VALIDATION_ERROR'::text, 'RESOURCE_LIMIT'::text, 'SANDBOX_VIOLATION'::text, 'DEPENDENCY_ERROR'::text, 'INTERNAL_ERROR'::text])))
@@ -182,6 +186,7 @@ CREATE UNIQUE INDEX tb_artifact_pkey ON jobs.tb_artifact USING btree (artifact_i
 CREATE UNIQUE INDEX tb_job_attempt_pkey ON jobs.tb_job_attempt USING btree (job_id, attempt)
 CREATE UNIQUE INDEX tb_job_output_pkey ON jobs.tb_job_output USING btree (job_id, attempt, stream, "offset")
 CREATE UNIQUE INDEX tb_job_queue_pkey ON jobs.tb_job_queue USING btree (job_id)
+CREATE UNIQUE INDEX tb_job_requeue_pkey ON jobs.tb_job_requeue USING btree (job_id, stale_seq)
 CREATE UNIQUE INDEX tb_job_run_identifier_key ON jobs.tb_job_run USING btree (identifier)
 CREATE UNIQUE INDEX tb_job_run_pkey ON jobs.tb_job_run USING btree (id)
 CREATE UNIQUE INDEX tb_job_worker_pkey ON jobs.tb_job_worker USING btree (worker_id)
@@ -347,6 +352,34 @@ begin
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
     perform set_config('synchronous_commit', 'off', true);
   end if;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.clear_stale_live_rows(p_job_ids uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  stale_ids uuid[];
+begin
+  select array_agg(q.job_id) into stale_ids
+  from unnest(p_job_ids) g (id)
+  cross join lateral (select l.job_id from jobs.tb_job_queue l where l.job_id = g.id offset 0) q;
+  if stale_ids is null then
+    return p_job_ids;
+  end if;
+  delete from jobs.tb_job_queue q
+  where q.job_id in (select l.job_id from jobs.tb_job_queue l where l.job_id = any (stale_ids) for update skip locked);
+  insert into jobs.tb_job_requeue (job_id, stale_seq)
+  select q.job_id, q.seq from jobs.tb_job_queue q where q.job_id = any (stale_ids)
+  on conflict do nothing;
+  return (
+    select coalesce(array_agg(g.id order by g.position), '{}')
+    from unnest(p_job_ids) with ordinality g (id, position)
+    where not exists (select from jobs.tb_job_queue q where q.job_id = g.id));
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.complete_job_successfully(job_id uuid, output jsonb)
@@ -717,6 +750,7 @@ declare
   promoted_lanes text[];
   promoted_lane text;
 begin
+  perform jobs.requeue_jobs();
   with due as materialized (
     select q.job_id from jobs.tb_job_queue q
     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
@@ -742,6 +776,7 @@ CREATE OR REPLACE FUNCTION jobs.queue_jobs(p_job_ids uuid[])
 AS $function$
 declare
   woken_lane text;
+  free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
 begin
   for woken_lane in
     with queued as (
@@ -761,7 +796,7 @@ begin
              greatest(coalesce(j.max_attempts, 3), 1),
              least(greatest(coalesce(j.timeout_seconds, 300), 1), 604800),
              coalesce(j.on_worker_lost = 'retry', j.execution_type = 'sandbox')
-      from unnest(p_job_ids) with ordinality g (id, position)
+      from unnest(free_ids) with ordinality g (id, position)
       -- The offset keeps the planner from scanning the table once and the array for each of its rows: 50 000 rows took minutes.
       cross join lateral (select * from jobs.tb_job_run r where r.id = g.id offset 0) j
       order by g.position
@@ -935,6 +970,50 @@ begin
   select p_job_id, p_attempt, s.stream, 0, convert_to(s.content, 'UTF8')
   from (values ('stdout', p_stdout), ('stderr', p_stderr)) s (stream, content)
   where s.content <> '';
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.requeue_jobs()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  noted jobs.tb_job_requeue;
+  is_in_the_way boolean;
+  current_status text;
+  settled_count integer := 0;
+begin
+  for noted in
+    select * from jobs.tb_job_requeue r order by r.job_id, r.stale_seq limit 1000 for update skip locked
+  loop
+    perform from jobs.tb_job_queue q where q.job_id = noted.job_id and q.seq = noted.stale_seq for update skip locked;
+    is_in_the_way := found;
+    if not is_in_the_way and exists (select from jobs.tb_job_queue q where q.job_id = noted.job_id and q.seq = noted.stale_seq) then
+      continue;
+    end if;
+    -- Locked, so that an application that deletes the job once more finds the live row that it gets here.
+    select j.status into current_status from jobs.tb_job_run j where j.id = noted.job_id for no key update skip locked;
+    if not found then
+      if exists (select from jobs.tb_job_run j where j.id = noted.job_id) then
+        continue;
+      end if;
+      current_status := null;
+    end if;
+    if current_status = 'pending' then
+      if is_in_the_way then
+        delete from jobs.tb_job_queue q where q.job_id = noted.job_id and q.seq = noted.stale_seq;
+      end if;
+      if not exists (select from jobs.tb_job_queue q where q.job_id = noted.job_id) then
+        perform jobs.queue_jobs(array[noted.job_id]);
+      end if;
+    end if;
+    -- Running by now: a claim took the old live row for the new job, and it goes its usual way.
+    delete from jobs.tb_job_requeue r where r.job_id = noted.job_id and r.stale_seq = noted.stale_seq;
+    settled_count := settled_count + 1;
+  end loop;
+  return settled_count;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.rescue_jobs()

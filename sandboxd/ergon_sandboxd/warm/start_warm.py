@@ -19,7 +19,6 @@ from ..workspace import Workspace
 from .ready_child import ReadyChild
 from .take import Offer
 
-_INIT_PIDS: Final = 1
 _ATTACH_SECONDS: Final = 10.0
 # How long the kernel may take to end a container after the first of its processes.
 _FOUNDATION_SECONDS: Final = 2.0
@@ -30,6 +29,8 @@ class WarmProcess:
 
     isolation: Isolation = "warm"
     detaches = False
+    # Init.
+    companions = 1
 
     def __init__(self, child: ReadyChild) -> None:
         self._child = child
@@ -72,7 +73,7 @@ class WarmStart:
         self.job_host_uid = offer.child.job_uid
         self.denials = DenialCounter.watch(offer.child.release_notifications())
         limits = request.limits
-        self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + _INIT_PIDS))
+        self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + WarmProcess.companions))
 
     def enter_network(self) -> None:
         syscalls.enter(self._child.network, syscalls.CLONE_NEWNET)

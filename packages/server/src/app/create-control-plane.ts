@@ -1,22 +1,27 @@
 import type { Readable } from 'node:stream'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import type { HomePaths } from '../config/home-paths.ts'
+import { findJobId } from '../control/find-job.ts'
 import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
 import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
 import { submitPayload, uploadDataset } from '../control/submit-job.ts'
 import type { Database } from '../platform/db/database.ts'
 import { cancelJob } from '../queue/cancel.ts'
+import { retryJob } from '../queue/retry.ts'
 
 type Bound<F> = F extends (db: Database, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never
 
 /** What a platform can ask of Ergon without running anything: submit, read, cancel. Command line and API share it. */
 export interface ControlPlane {
   submitPayload: Bound<typeof submitPayload>
+  /** A job is named by its id or its identifier. */
+  findJobId: Bound<typeof findJobId>
   readJob: Bound<typeof readJob>
   readOutput: Bound<typeof readOutput>
   listJobs: Bound<typeof listJobs>
   cancelJob: Bound<typeof cancelJob>
+  retryJob: Bound<typeof retryJob>
   listArtifacts: Bound<typeof listArtifacts>
   findArtifact: Bound<typeof findArtifact>
   /** Stores a file as a dataset of the tenant and gives its digest. */
@@ -30,10 +35,12 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
   const store = new FilesystemArtifactStore(paths.artifacts)
   return {
     submitPayload: (payload) => submitPayload(db, payload),
+    findJobId: (reference) => findJobId(db, reference),
     readJob: (id) => readJob(db, id),
     readOutput: (id, from) => readOutput(db, id, from),
     listJobs: (filter) => listJobs(db, filter),
     cancelJob: (id) => cancelJob(db, id),
+    retryJob: (id) => retryJob(db, id),
     listArtifacts: (jobId, limit) => listArtifacts(db, jobId, limit),
     findArtifact: (id) => findArtifact(db, id),
     uploadDataset: (file, tenantId) => uploadDataset(db, store, file, tenantId),

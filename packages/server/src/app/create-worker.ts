@@ -7,11 +7,15 @@ import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
 import { Doorbell } from '../queue/doorbell.ts'
 import { resolveDatasets } from '../queue/resolve-datasets.ts'
-import { BUILT_IN_SERVICES } from '../registry/service-registry.ts'
+import { createBuiltInServices } from '../registry/service-registry.ts'
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
-import { type InstalledEnvironment, resolveEnvironment } from '../sandbox/environments/installed-environments.ts'
+import {
+  type InstalledEnvironment,
+  listEnvironments,
+  resolveEnvironment,
+} from '../sandbox/environments/installed-environments.ts'
 import { SandboxdClient } from '../sandbox/sandboxd-client.ts'
 import { executeJob } from '../worker/execute-job.ts'
 import { createOutcomeRecorder } from '../worker/outcome-recorder.ts'
@@ -46,20 +50,22 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const sandbox = new SandboxdClient(paths.sandboxdSocket)
 
   const runners = new RunnerRegistry()
-  const adapters = [createPythonAdapter(sandbox, config.sandboxRuntime, cpuPercentPerSandbox(config.sandboxSlots))]
+  const cpuPercent = cpuPercentPerSandbox(config.sandboxSlots)
+  const adapters = [createPythonAdapter(sandbox, config.sandboxRuntime, cpuPercent)]
   runners.register(
     'sandbox',
     new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),
   )
 
   const recorder = createOutcomeRecorder(db, logger)
-  const execution = { services: BUILT_IN_SERVICES, runners, store, storageGuard, recorder, logger, random: Math.random }
+  const services = createBuiltInServices(config.executorPolicy === null ? null : JSON.parse(config.executorPolicy))
+  const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
     {
       db,
       doorbell,
-      services: BUILT_IN_SERVICES,
+      services,
       storageGuard,
       logger,
       execute: (attempt) =>
@@ -73,6 +79,19 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   )
   const maintenance = new MaintenanceLoop(db, logger)
 
+  /** Jobs that come before it is done get containers of their own. */
+  async function warmUp(): Promise<void> {
+    for (const { envVersion, language, isDefault } of await listEnvironments(paths.environments)) {
+      if (language !== 'python' || !isDefault) continue
+      try {
+        await sandbox.warmUp({ environment: envVersion, runtime: config.sandboxRuntime, cpuPercent })
+        logger.info({ environment: envVersion }, 'warm')
+      } catch (error) {
+        logger.warn({ err: error, environment: envVersion }, 'no template; jobs get containers of their own')
+      }
+    }
+  }
+
   return {
     logger,
     async start() {
@@ -80,6 +99,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await doorbell.start()
       await worker.start()
       maintenance.start()
+      if (config.warmUp) void warmUp()
     },
     async stop() {
       await worker.stop(config.drainMs)

@@ -26,6 +26,8 @@ export interface LocalStackOptions {
   /** TCP port of the embedded server on 127.0.0.1; without it there is only the unix socket. */
   port?: number
   slots?: number
+  /** Whether this stack is here to stay, so that importing libraries ahead of the first job pays. */
+  warmUp?: boolean
   sandboxSlots?: number
   /** How long a stopping worker waits for the jobs it holds before it hands them back. */
   drainMs?: number
@@ -138,7 +140,7 @@ export class LocalStack {
   }
 
   async #startWorker({ workerDatabaseUrl: url }: DatabaseUrls): Promise<void> {
-    const { settings, paths, logger, slots, sandboxSlots, drainMs = 5_000 } = this.#options
+    const { settings, paths, logger, slots, sandboxSlots, warmUp = false, drainMs = 5_000 } = this.#options
     const config = {
       name: hostname(),
       version: VERSION,
@@ -148,9 +150,11 @@ export class LocalStack {
       slots: slots ?? 32,
       sandboxSlots: sandboxSlots ?? availableParallelism(),
       lanes: ['sandbox'],
+      warmUp,
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
+      executorPolicy: settings.executorPolicy,
     }
     await this.#run('worker', workerCommand(config, paths, this.#workerUser()), logger, drainMs + 10_000)
   }

@@ -12,6 +12,9 @@ export const workerProcessConfigSchema = z.object({
   sandboxSlots: z.number().int().nonnegative(),
   lanes: z.array(z.string()),
   sandboxRuntime: settingsSchema.shape.sandboxRuntime,
+  executorPolicy: settingsSchema.shape.executorPolicy,
+  /** Whether to have templates ready before the first job. */
+  warmUp: z.boolean(),
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
   /** Whose child it must still be once it asked to die with its parent. */

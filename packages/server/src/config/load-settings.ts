@@ -25,6 +25,7 @@ export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     cache: defaultFolder(env, 'XDG_CACHE_HOME', '.cache', '/var/cache/ergon'),
     databaseUrl: null,
     sandboxRuntime: 'crun',
+    executorPolicy: null,
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

@@ -8,6 +8,7 @@ export const SETTING_VARIABLES = {
   environments: 'ERGON_ENVIRONMENTS',
   databaseUrl: 'DATABASE_URL',
   sandboxRuntime: 'ERGON_SANDBOX_RUNTIME',
+  executorPolicy: 'ERGON_EXECUTOR_POLICY',
   debianMirror: 'ERGON_DEBIAN_MIRROR',
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   logLevel: 'ERGON_LOG_LEVEL',
@@ -24,6 +25,8 @@ export const SETTING_SUMMARIES = {
     "The application's PostgreSQL, version 15 or newer. Without it an embedded server runs in the data folder.",
   sandboxRuntime:
     'The OCI runtime that starts sandboxes: crun (the default) or runc. Verdicts and evidence are the same, crun starts sooner.',
+  executorPolicy:
+    'JSON: what the built-in executor service lets its jobs have, see the job contract. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   logLevel:

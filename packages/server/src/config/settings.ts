@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { z } from 'zod'
+import { parseSandboxPolicy } from '../domain/sandbox-policy.ts'
 
 const PROFILES = ['development', 'staging', 'production'] as const
 
@@ -19,6 +20,14 @@ export const settingsSchema = z.object({
     .nullable(),
   /** The OCI runtime that starts sandboxes. */
   sandboxRuntime: z.enum(['crun', 'runc']),
+  /** The built-in `executor` service's policy as JSON, or null for the default. */
+  executorPolicy: z
+    .string()
+    .superRefine((text, context) => {
+      const parsed = parseSandboxPolicy(text)
+      if (!parsed.ok) context.addIssue({ code: 'custom', message: parsed.problem })
+    })
+    .nullable(),
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),

@@ -2,6 +2,7 @@ import {
   type Artifact,
   artifactUri,
   failureSchema,
+  ISOLATIONS,
   type JobResult,
   SCHEMA_VERSION,
   toContractStatus,
@@ -24,6 +25,7 @@ const rowSchema = z.object({
       cpu_ms: z.number().optional(),
       peak_memory_mb: z.number().optional(),
       duration_seconds: z.number().optional(),
+      isolation: z.enum(ISOLATIONS).optional(),
     })
     .nullable(),
   output_text: z.string().nullable(),
@@ -64,7 +66,11 @@ export async function readJob(db: Database, id: string): Promise<JobResult | nul
       usage?.duration_seconds === undefined
         ? durationOf(row.started_at, row.completed_at)
         : Math.round(usage.duration_seconds * 1000),
-    resource_usage: { cpu_ms: usage?.cpu_ms ?? null, memory_mb_peak: usage?.peak_memory_mb ?? null },
+    resource_usage: {
+      cpu_ms: usage?.cpu_ms ?? null,
+      memory_mb_peak: usage?.peak_memory_mb ?? null,
+      isolation: usage?.isolation ?? null,
+    },
     outputs: {
       result_json: output.data?.result_json ?? null,
       stdout: output.data?.stdout ?? null,

@@ -2,19 +2,16 @@ import { FAILURE_CATEGORIES } from '@ergon/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decideOutcome, type Verdict, type VerdictInput } from './decide-outcome.ts'
-import { toSandboxLimits } from './limits.ts'
+import { applyPolicy, toSandboxLimits } from './limits.ts'
+import { EXECUTOR_POLICY } from './sandbox-policy.ts'
 import type { SandboxEvidence } from './sandbox-evidence.ts'
 
-const limits = toSandboxLimits(
-  {
-    timeout_ms: 1000,
-    cpu_ms: 1000,
-    memory_mb: 64,
-    max_output_kb: 1,
-    max_artifacts: 5,
-  },
-  100,
+const applied = applyPolicy(
+  { timeout_ms: 1000, cpu_ms: 1000, memory_mb: 64, max_output_kb: 1, max_artifacts: 5 },
+  EXECUTOR_POLICY,
 )
+if (!applied.ok) throw new Error(applied.failure.message)
+const limits = toSandboxLimits(applied.limits, 100)
 
 const clean: SandboxEvidence = {
   exit: { kind: 'exited', code: 0 },

@@ -1,9 +1,10 @@
+import type { Isolation } from '@ergon/contract'
 import type { SandboxEvidence } from './sandbox-evidence.ts'
 
 const MIB = 1024 * 1024
 
 /** The table's resource_usage for a sandbox; memory_mb is the peak, the only memory figure that a finished leaf still has. */
-export function toResourceUsage({ counters }: SandboxEvidence) {
+export function toResourceUsage({ counters }: SandboxEvidence, isolation: Isolation | null) {
   const peakMemoryMb = round(counters.memory_peak_bytes / MIB)
   return {
     cpu_ms: Math.round(counters.cpu_ms),
@@ -12,6 +13,7 @@ export function toResourceUsage({ counters }: SandboxEvidence) {
     peak_memory_mb: peakMemoryMb,
     disk_mb: round(counters.disk_peak_bytes / MIB),
     duration_seconds: Math.round(counters.wall_ms) / 1000,
+    ...(isolation === null ? {} : { isolation }),
   }
 }
 

@@ -17,13 +17,18 @@ export interface ServiceRegistry {
   resolve(serviceName: string, operation: string): ResolvedService
 }
 
-/** The registry of a worker without a registry file: the built-in `executor`, whose operations are the contract's job types (the runner refuses the others by name). */
-export const BUILT_IN_SERVICES: ServiceRegistry = {
-  serviceNames: () => ['executor'],
-  resolve(serviceName, operation) {
-    if (serviceName.toLowerCase() !== 'executor') {
-      throw new ErgonError('SERVICE_NOT_FOUND', `Service '${serviceName}' not found. Available: [executor]`)
-    }
-    return { name: 'executor', operation, executionType: 'sandbox', runnerConfig: null }
-  },
+/**
+ * The registry of a worker without a registry file: the built-in `executor`, whose operations are the contract's job
+ * types (the runner refuses the others by name). Its configuration is its sandbox policy, null for the default.
+ */
+export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry {
+  return {
+    serviceNames: () => ['executor'],
+    resolve(serviceName, operation) {
+      if (serviceName.toLowerCase() !== 'executor') {
+        throw new ErgonError('SERVICE_NOT_FOUND', `Service '${serviceName}' not found. Available: [executor]`)
+      }
+      return { name: 'executor', operation, executionType: 'sandbox', runnerConfig: executorPolicy }
+    },
+  }
 }

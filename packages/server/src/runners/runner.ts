@@ -1,4 +1,4 @@
-import type { Artifact, ArtifactKind } from '@ergon/contract'
+import type { Artifact, ArtifactKind, Isolation } from '@ergon/contract'
 import type { SpooledFile } from '../artifacts/spool.ts'
 import type { Verdict } from '../domain/decide-outcome.ts'
 
@@ -48,6 +48,7 @@ export interface ResourceUsage {
   peak_memory_mb: number
   disk_mb: number
   duration_seconds: number
+  isolation?: Isolation
 }
 
 /** What the worker made of a job's streams and files: sanitised text and stored artifacts. */

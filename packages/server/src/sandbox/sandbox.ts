@@ -1,3 +1,4 @@
+import type { Isolation } from '@ergon/contract'
 import type {
   CollectionLimit,
   CollectionViolation,
@@ -21,8 +22,12 @@ export interface SandboxRequest {
   /** `<name>@<digest>` of an installed environment. */
   environment: string
   runtime: SandboxRuntime
+  /** `warm`: a child of the environment's template where one is ready, else a container of its own; `fresh`: always that. */
+  isolation: Isolation
   entry: { kind: 'python'; file: string } | { kind: 'exec'; argv: string[] }
   env: Record<string, string>
+  /** What random numbers are derived from, 64 hexadecimal digits; null: the operating system. */
+  seed: string | null
   limits: SandboxLimits
   onOutputLimit: 'kill' | 'truncate'
   files: readonly SandboxFile[]
@@ -43,6 +48,8 @@ export interface SandboxObserver {
 }
 
 export interface SandboxReport {
+  /** How it was really started; null when it was killed before. */
+  isolation: Isolation | null
   evidence: SandboxEvidence
   violations: CollectionViolation[]
   collectionLimits: CollectionLimit[]
@@ -54,6 +61,8 @@ export interface SandboxReport {
  */
 export interface Sandbox {
   run(request: SandboxRequest, observer: SandboxObserver, signal: AbortSignal): Promise<SandboxReport>
+  /** Has a template for such jobs ready; throws SandboxError when it cannot be. */
+  warmUp(template: { environment: string; runtime: SandboxRuntime; cpuPercent: number }): Promise<void>
 }
 
 /** Why there is no report: sandboxd refused the request, or was lost on the way. `code` is sandboxd's, or LOST or UNREACHABLE. */

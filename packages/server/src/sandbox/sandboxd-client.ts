@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { ISOLATIONS } from '@ergon/contract'
 import { z } from 'zod'
 import { sandboxEvidenceSchema } from '../domain/sandbox-evidence.ts'
 import { type Frame, MAX_PAYLOAD_BYTES, readFrames, writeFrame } from './frame-stream.ts'
@@ -17,7 +18,8 @@ const KILL_PATIENCE_MS = 15_000
 
 const messageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('accepted') }),
-  z.object({ type: z.literal('started') }),
+  z.object({ type: z.literal('started'), isolation: z.enum(ISOLATIONS) }),
+  z.object({ type: z.literal('warm') }),
   z.object({ type: z.literal('error'), code: z.string(), message: z.string() }),
   z.object({ type: z.literal('output'), stream: z.enum(['stdout', 'stderr']) }),
   z.object({ type: z.literal('exit'), evidence: sandboxEvidenceSchema }),
@@ -80,6 +82,21 @@ export class SandboxdClient implements Sandbox {
       socket.destroy()
     }
   }
+
+  async warmUp({ environment, runtime, cpuPercent }: Parameters<Sandbox['warmUp']>[0]): Promise<void> {
+    const answer = await ask(this.#socketPath, { type: 'warm_up', environment, runtime, cpu_percent: cpuPercent })
+    if (answer.type !== 'warm') throw new SandboxError('PROTOCOL', `sandboxd answered warm_up with "${answer.type}"`)
+  }
+}
+
+async function ask(socketPath: string, request: Record<string, unknown>): Promise<Message> {
+  const socket = await connectTo(socketPath)
+  try {
+    await writeFrame(socket, request)
+    return (await nextMessage(readFrames(socket))).message
+  } finally {
+    socket.destroy()
+  }
 }
 
 async function connectTo(socketPath: string): Promise<Socket> {
@@ -95,14 +112,16 @@ async function connectTo(socketPath: string): Promise<Socket> {
 }
 
 function toRunMessage(request: SandboxRequest): Record<string, unknown> {
-  const { id, environment, runtime, entry, env, limits, onOutputLimit } = request
+  const { id, environment, runtime, isolation, entry, env, seed, limits, onOutputLimit } = request
   return {
     type: 'run',
     id,
     environment,
     runtime,
+    isolation,
     entry,
     env,
+    seed,
     limits,
     on_output_limit: onOutputLimit,
   }
@@ -131,7 +150,8 @@ async function sendInputs(socket: Socket, request: SandboxRequest): Promise<void
 }
 
 async function receive(frames: AsyncGenerator<Frame>, observer: SandboxObserver): Promise<SandboxReport> {
-  const report: Partial<SandboxReport> & Pick<SandboxReport, 'violations' | 'collectionLimits'> = {
+  const report: Partial<SandboxReport> & Pick<SandboxReport, 'isolation' | 'violations' | 'collectionLimits'> = {
+    isolation: null,
     violations: [],
     collectionLimits: [],
   }
@@ -139,6 +159,7 @@ async function receive(frames: AsyncGenerator<Frame>, observer: SandboxObserver)
     const { message, payload } = await nextMessage(frames)
     switch (message.type) {
       case 'started':
+        report.isolation = message.isolation
         observer.onStarted()
         break
       case 'output':
@@ -164,9 +185,9 @@ async function receive(frames: AsyncGenerator<Frame>, observer: SandboxObserver)
         })
         break
       case 'done': {
-        const { evidence, violations, collectionLimits } = report
+        const { isolation, evidence, violations, collectionLimits } = report
         if (evidence === undefined) throw new SandboxError('PROTOCOL', 'sandboxd was done without evidence')
-        return { evidence, violations, collectionLimits }
+        return { isolation, evidence, violations, collectionLimits }
       }
       default:
         throw new SandboxError('PROTOCOL', `unexpected "${message.type}" from sandboxd`)

@@ -8,7 +8,7 @@ import type { Verdict } from '../domain/decide-outcome.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { createLogger } from '../platform/logger.ts'
 import type { ClaimedJob } from '../queue/types.ts'
-import { BUILT_IN_SERVICES } from '../registry/service-registry.ts'
+import { createBuiltInServices } from '../registry/service-registry.ts'
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import type { ExecutionContext, RunnerOutcome } from '../runners/runner.ts'
 import { Attempt } from './attempt.ts'
@@ -87,7 +87,7 @@ async function execute(
     getResourceRequirements: () => ({ cpuCores: 1, memoryMb: 1, diskMb: 1 }),
   })
   await executeJob(attempt, {
-    services: BUILT_IN_SERVICES,
+    services: createBuiltInServices(null),
     runners,
     store: {} as ArtifactStore,
     storageGuard: guard,

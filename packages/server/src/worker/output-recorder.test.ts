@@ -68,6 +68,20 @@ describe('OutputRecorder', () => {
     expect(await output.finish()).toEqual({ stdout: '', stderr: 'still here' })
   })
 
+  it('sends a chunk again as it was, since a lost answer may have been a yes, and then what came after it', async () => {
+    let isAway = true
+    const { output, appends } = recorder(() => (isAway ? Promise.reject(new Error('gone')) : Promise.resolve(true)))
+    output.write('stdout', Buffer.from('one'))
+    await vi.advanceTimersByTimeAsync(250)
+    output.write('stdout', Buffer.from('two'))
+    await vi.advanceTimersByTimeAsync(2_000)
+    isAway = false
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(appends.slice(0, -1).every((append) => append[1] === 0 && append[2] === 'one')).toBe(true)
+    expect(appends.length).toBeLessThan(8)
+    expect(appends.at(-1)).toEqual(['stdout', 3, 'two'])
+  })
+
   it('completes a character that two chunks share', async () => {
     const { output } = recorder()
     const bytes = Buffer.from('€')

@@ -3,6 +3,7 @@ import { OutputSanitiser } from '../platform/text/sanitise-output.ts'
 /** A job younger than this is over before anybody could watch it, so its output is written once, at the end. */
 const LIVE_AFTER_MS = 200
 const FLUSH_INTERVAL_MS = 200
+const RETRY_INTERVAL_MS = 1_000
 const FLUSH_CHARACTERS = 16 * 1024
 
 type Stream = 'stdout' | 'stderr'
@@ -16,6 +17,8 @@ interface StreamState {
   /** Characters of `text` that are stored, and the byte offset they end at. */
   flushedCharacters: number
   flushedBytes: number
+  /** How many characters from there a chunk has that may or may not have been stored: it is sent again as it was. */
+  unsureCharacters: number | null
 }
 
 /** Gathers a job's bounded output, sanitises it once, and stores it live while the job runs. */
@@ -34,10 +37,13 @@ export class OutputRecorder {
   write(stream: Stream, bytes: Buffer): void {
     const state = this.#streams[stream]
     state.text += state.sanitiser.push(bytes)
-    if (this.#stopped || this.#timer !== null) return
     const age = performance.now() - this.#startedAt
-    const isLarge = state.text.length - state.flushedCharacters >= FLUSH_CHARACTERS
-    const wait = age < LIVE_AFTER_MS ? LIVE_AFTER_MS - age : isLarge ? 0 : FLUSH_INTERVAL_MS
+    const isLarge = state.unsureCharacters === null && state.text.length - state.flushedCharacters >= FLUSH_CHARACTERS
+    this.#flushIn(age < LIVE_AFTER_MS ? LIVE_AFTER_MS - age : isLarge ? 0 : FLUSH_INTERVAL_MS)
+  }
+
+  #flushIn(wait: number): void {
+    if (this.#stopped || this.#timer !== null) return
     this.#timer = setTimeout(() => {
       this.#timer = null
       this.#flushing = this.#flushing.then(() => this.#flush())
@@ -58,20 +64,29 @@ export class OutputRecorder {
   async #flush(): Promise<void> {
     for (const stream of ['stdout', 'stderr'] as const) {
       const state = this.#streams[stream]
-      const text = state.text.slice(state.flushedCharacters)
+      const end = state.unsureCharacters === null ? undefined : state.flushedCharacters + state.unsureCharacters
+      const text = state.text.slice(state.flushedCharacters, end)
       if (text === '' || this.#stopped) continue
-      // Live output is a courtesy: when the database is away, the final text still holds everything.
-      const accepted = await this.#append(stream, state.flushedBytes, text).catch(() => true)
+      state.unsureCharacters = text.length
+      // When the database is away the chunk waits: another one in its place would leave a gap, or a longer one be
+      // taken for a repetition of it. At the end the final text holds everything.
+      const accepted = await this.#append(stream, state.flushedBytes, text).catch(() => null)
+      if (accepted === null) {
+        this.#flushIn(RETRY_INTERVAL_MS)
+        return
+      }
       if (!accepted) {
         this.#stopped = true
         return
       }
+      state.unsureCharacters = null
       state.flushedCharacters += text.length
       state.flushedBytes += Buffer.byteLength(text)
+      if (state.flushedCharacters < state.text.length) this.#flushIn(FLUSH_INTERVAL_MS)
     }
   }
 }
 
 function newStream(): StreamState {
-  return { sanitiser: new OutputSanitiser(), text: '', flushedCharacters: 0, flushedBytes: 0 }
+  return { sanitiser: new OutputSanitiser(), text: '', flushedCharacters: 0, flushedBytes: 0, unsureCharacters: null }
 }

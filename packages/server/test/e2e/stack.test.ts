@@ -66,7 +66,7 @@ test('a worker whose parent ended before it could ask to die with it does not st
   const config = {
     ...{ name: 'orphan', version: '0', home: home.folder, environments: home.env['ERGON_ENVIRONMENTS'] },
     ...{ databaseUrl: 'postgresql://nobody@localhost:1/none', slots: 1, sandboxSlots: 1, lanes: ['sandbox'] },
-    ...{ drainMs: 0, logLevel: 'info', sandboxRuntime: 'crun', parentPid: process.ppid },
+    ...{ drainMs: 0, logLevel: 'info', sandboxRuntime: 'crun', executorPolicy: null, parentPid: process.ppid },
   }
   const entry = path.join(import.meta.dirname, '../../dist/cli/worker-process.js')
   const orphan = spawn(process.execPath, [entry])

@@ -28,7 +28,7 @@ export function addDevCommand(program: Command): void {
       const { settings } = loadSettings(process.env, flags)
       const paths = homePaths(settings)
       const logger = createLogger('ergon', settings.logLevel)
-      const stack = new LocalStack({ settings, paths, logger, ...options })
+      const stack = new LocalStack({ settings, paths, logger, warmUp: true, ...options })
       await stack.prepare()
       const server = new StackServer(stack, paths, null)
       await server.start()

@@ -1,18 +1,16 @@
 import { JOB_STATUSES } from '@ergon/contract'
 import type { Command } from 'commander'
-import type { ControlPlane } from '../../app/create-control-plane.ts'
-import { OUTPUT_START } from '../../control/read-output.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import { parseNumber } from '../parse-options.ts'
 import { printResult } from '../print-result.ts'
+import { JOB_ARGUMENT, jobNotFound, requireJobId } from '../require-job.ts'
 import { formatTable } from '../terminal.ts'
 import { withDatabase } from '../with-database.ts'
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+import { addJobsLogsCommand } from './jobs-logs.ts'
 
 export function addJobsCommand(program: Command): void {
-  const jobs = program.command('jobs').description('list, show and cancel jobs, read their output')
+  const jobs = program.command('jobs').description('list, show, cancel and retry jobs, read their output')
 
   jobs
     .command('list')
@@ -44,12 +42,16 @@ export function addJobsCommand(program: Command): void {
   jobs
     .command('show')
     .description('the result envelope of a job')
-    .argument('<id>')
+    .argument('<job>', JOB_ARGUMENT)
     .option('--json', 'exactly the envelope', false)
-    .addHelpText('after', '\nExample:\n  ergon jobs show 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --json')
-    .action((id: string, options: { json: boolean }) =>
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ergon jobs show 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --json\n  ergon jobs show order_42_analysis',
+    )
+    .action((job: string, options: { json: boolean }) =>
       withDatabase('database', async ({ control }) => {
-        const result = await requireJob(control, id)
+        const result = await control.readJob(await requireJobId(control, job))
+        if (result === null) throw jobNotFound(job)
         if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
         else printResult(result, control)
       }),
@@ -58,12 +60,12 @@ export function addJobsCommand(program: Command): void {
   jobs
     .command('cancel')
     .description('cancel a pending or running job; a running one is killed')
-    .argument('<id>')
+    .argument('<job>', JOB_ARGUMENT)
     .option('--json', 'one JSON object', false)
     .addHelpText('after', '\nExample:\n  ergon jobs cancel 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f')
-    .action((id: string, options: { json: boolean }) =>
+    .action((job: string, options: { json: boolean }) =>
       withDatabase('database', async ({ control }) => {
-        await requireJob(control, id)
+        const id = await requireJobId(control, job)
         if ((await control.cancelJob(id)) !== 'cancelled')
           throw new ErgonError('JOB_FINISHED', `job ${id} has ended already; \`ergon jobs show ${id}\` shows how`)
         process.stdout.write(
@@ -73,31 +75,28 @@ export function addJobsCommand(program: Command): void {
     )
 
   jobs
-    .command('logs')
-    .description("what a job's newest attempt wrote to standard output and standard error")
-    .argument('<id>')
-    .option('--json', 'one JSON object {stdout, stderr}', false)
-    .addHelpText('after', '\nExample:\n  ergon jobs logs 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f')
-    .action((id: string, options: { json: boolean }) =>
+    .command('retry')
+    .description('queue a failed job again, with at least one more attempt')
+    .argument('<job>', JOB_ARGUMENT)
+    .option('--json', 'one JSON object', false)
+    .addHelpText('after', '\nExample:\n  ergon jobs retry 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f')
+    .action((job: string, options: { json: boolean }) =>
       withDatabase('database', async ({ control }) => {
-        await requireJob(control, id)
-        const { chunks } = await control.readOutput(id, OUTPUT_START)
-        if (!options.json) {
-          for (const chunk of chunks) process[chunk.stream].write(chunk.bytes)
-          return
-        }
-        const text = (stream: string) =>
-          Buffer.concat(chunks.filter((chunk) => chunk.stream === stream).map(({ bytes }) => bytes)).toString('utf8')
-        process.stdout.write(`${JSON.stringify({ stdout: text('stdout'), stderr: text('stderr') })}\n`)
+        const id = await requireJobId(control, job)
+        const outcome = await control.retryJob(id)
+        if (outcome === 'not_found') throw jobNotFound(job)
+        if (outcome === 'not_failed')
+          throw new ErgonError(
+            'ILLEGAL_TRANSITION',
+            `job ${id} has not failed; only a failed one can be queued again. \`ergon jobs show ${id}\` shows how it is`,
+          )
+        process.stdout.write(
+          options.json ? `${JSON.stringify({ job_id: id, status: 'QUEUED' })}\n` : `job ${id} is queued again\n`,
+        )
       }),
     )
-}
 
-async function requireJob(control: ControlPlane, id: string) {
-  const result = UUID.test(id) ? await control.readJob(id) : null
-  if (result === null)
-    throw new ErgonError('JOB_NOT_FOUND', `there is no job ${JSON.stringify(id)}; \`ergon jobs list\` shows the newest`)
-  return result
+  addJobsLogsCommand(jobs)
 }
 
 function checkStatus(status: string | undefined): string | null {

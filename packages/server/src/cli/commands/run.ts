@@ -2,8 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ARTIFACT_FORMATS, type JobPayloadInput, type JobResult, SCHEMA_VERSION } from '@ergon/contract'
-import type { Command } from 'commander'
+import {
+  ARTIFACT_FORMATS,
+  type Isolation,
+  ISOLATIONS,
+  type JobPayloadInput,
+  type JobResult,
+  SCHEMA_VERSION,
+} from '@ergon/contract'
+import { type Command, Option } from 'commander'
 import { OUTPUT_START } from '../../control/read-output.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
@@ -26,6 +33,8 @@ interface RunOptions {
   dataset: string[]
   timeout: number
   memory: number
+  isolation: Isolation
+  seed: 'execution_key' | 'entropy'
   json: boolean
 }
 
@@ -45,6 +54,19 @@ export function addRunCommand(program: Command): void {
     .option('--dataset <name=file>', 'a file the program finds in its input folder, repeatable', repeat, [])
     .option('--timeout <seconds>', 'wall-clock and CPU limit', parseNumber('--timeout', 0.1, 3_600, false), 30)
     .option('--memory <MB>', 'memory limit', parseNumber('--memory', 32, 8_192), 512)
+    .addOption(
+      new Option(
+        '--isolation <mode>',
+        'warm: a child of a warm template where one is ready; fresh: a container of its own',
+      )
+        .choices([...ISOLATIONS])
+        .default('warm'),
+    )
+    .addOption(
+      new Option('--seed <source>', 'what random numbers are derived from')
+        .choices(['execution_key', 'entropy'])
+        .default('execution_key'),
+    )
     .option('--json', 'print exactly the result envelope', false)
     .addHelpText(
       'after',
@@ -144,7 +166,12 @@ function composePayload(parts: PayloadParts): JobPayloadInput {
     job_type: 'object_execute',
     created_at: new Date().toISOString(),
     limits: { timeout_ms: timeoutMs, cpu_ms: timeoutMs, memory_mb: parts.options.memory },
-    environment: { language: parts.language, env_version: parts.envVersion },
+    environment: {
+      language: parts.language,
+      env_version: parts.envVersion,
+      isolation: parts.options.isolation,
+      seed: parts.options.seed,
+    },
     inputs: {
       object: {
         type: 'code',
@@ -169,6 +196,7 @@ async function follow({ control }: CommandContext, id: string, isQuiet: boolean)
       const result = await control.readJob(id)
       if (result === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
       const output = await control.readOutput(id, position)
+      if (output === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
       position = output.position
       if (!isQuiet) {
         if (output.chunks.length > 0) spinner.hide()

@@ -53,9 +53,11 @@ export function addWorkerCommand(program: Command): void {
           slots: options.slots ?? 32,
           sandboxSlots: options.sandboxSlots ?? availableParallelism(),
           lanes,
+          warmUp: lanes.includes('sandbox'),
           drainMs: options.drain * 1_000,
           logLevel: settings.logLevel,
           sandboxRuntime: settings.sandboxRuntime,
+          executorPolicy: settings.executorPolicy,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user)
         const child = spawn(command, args, {

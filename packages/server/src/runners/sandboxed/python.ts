@@ -1,7 +1,7 @@
 import { toSandboxLimits } from '../../domain/limits.ts'
 import type { Sandbox, SandboxFile, SandboxRuntime } from '../../sandbox/sandbox.ts'
 import { SandboxOutputs } from './collect-outputs.ts'
-import type { RuntimeAdapter } from './runtime-adapter.ts'
+import type { AdapterInputs, RuntimeAdapter } from './runtime-adapter.ts'
 
 const DEFAULT_ENTRYPOINT = 'main.py'
 
@@ -20,13 +20,15 @@ export function createPythonAdapter(sandbox: Sandbox, runtime: SandboxRuntime, c
           id: `${inputs.jobId}-${inputs.attempt}`,
           environment: inputs.envVersion,
           runtime,
+          isolation: inputs.isolation,
           entry: { kind: 'python', file: code.path },
           env: {},
-          limits: toSandboxLimits({ ...payload.limits, timeout_ms: inputs.timeoutMs }, cpuPercent),
-          onOutputLimit: 'kill',
+          seed: inputs.seed,
+          limits: toSandboxLimits(inputs.limits, cpuPercent),
+          onOutputLimit: inputs.policy.on_output_limit,
           files: [code, parameters, ...inputs.datasets],
         },
-        outputs: new SandboxOutputs(inputs.spoolFolder, payload.output_spec.formats, onOutput),
+        outputs: new SandboxOutputs(inputs.spoolFolder, allowedFormats(inputs), onOutput),
       }
     },
 
@@ -36,6 +38,12 @@ export function createPythonAdapter(sandbox: Sandbox, runtime: SandboxRuntime, c
 
     cleanup: (run) => run.outputs.abandon(),
   }
+}
+
+/** What the job wants to leave, as far as the service lets it. */
+function allowedFormats({ payload, policy }: AdapterInputs): string[] {
+  const allowed: readonly string[] = policy.formats
+  return payload.output_spec.formats.filter((format) => allowed.includes(format))
 }
 
 function textFile(path: string, text: string): SandboxFile {

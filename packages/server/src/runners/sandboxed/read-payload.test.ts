@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { EXECUTOR_POLICY } from '../../domain/sandbox-policy.ts'
 import { readPayload } from './read-payload.ts'
 
 function payloadWith(parameters: string): string {
@@ -9,11 +10,11 @@ function payloadWith(parameters: string): string {
 }
 
 it('reads parameters with every number as it was written', () => {
-  const reading = readPayload(payloadWith('[1.0,12345678901234567890]'), 'object_execute')
+  const reading = readPayload(payloadWith('[1.0,12345678901234567890]'), 'object_execute', EXECUTOR_POLICY)
   expect(reading).toMatchObject({ ok: true, read: { parametersJson: '{"a":[1.0,12345678901234567890]}' } })
 })
 
 it.each([1_000, 6_000, 100_000])('refuses a payload nested %i deep as the fault of its submitter', (depth) => {
-  const reading = readPayload(payloadWith('['.repeat(depth) + ']'.repeat(depth)), 'object_execute')
+  const reading = readPayload(payloadWith('['.repeat(depth) + ']'.repeat(depth)), 'object_execute', EXECUTOR_POLICY)
   expect(reading).toMatchObject({ ok: false, failure: { category: 'VALIDATION_ERROR', code: 'PAYLOAD_INVALID' } })
 })

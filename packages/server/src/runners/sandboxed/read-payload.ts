@@ -1,6 +1,7 @@
 import { type Failure, JOB_TYPES, type JobPayload, jobPayloadSchema, SCHEMA_MAJOR } from '@ergon/contract'
 import { MAX_JSON_DEPTH, measureDepth } from '../../domain/check-result-json.ts'
-import { EXECUTOR_LIMIT_POLICY, findLimitAbovePolicy } from '../../domain/limits.ts'
+import { applyPolicy, type EffectiveLimits } from '../../domain/limits.ts'
+import type { SandboxPolicy } from '../../domain/sandbox-policy.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
 
 /** Job types this build can run; the contract's others are refused by name. */
@@ -8,6 +9,8 @@ const SUPPORTED_JOB_TYPES = new Set(['object_execute'])
 
 export interface ReadPayload {
   payload: JobPayload
+  /** The payload's limits under the service's policy. */
+  limits: EffectiveLimits
   /** runtime.parameters as JSON text with every number as the submitter wrote it. */
   parametersJson: string
 }
@@ -15,7 +18,7 @@ export interface ReadPayload {
 export type PayloadReading = { ok: true; read: ReadPayload } | { ok: false; failure: Failure }
 
 /** Reads a stored job-contract payload tolerantly: unknown fields are ignored, what is required is required. */
-export function readPayload(inputJson: string | null, operation: string): PayloadReading {
+export function readPayload(inputJson: string | null, operation: string, policy: SandboxPolicy): PayloadReading {
   if (inputJson === null) return invalid('PAYLOAD_INVALID', 'input_data is null; expected a job-contract payload')
   // The parsers below recurse: what PostgreSQL still stores would overflow their stack, and look like a fault of ours.
   const depth = measureDepth(inputJson)
@@ -51,11 +54,11 @@ export function readPayload(inputJson: string | null, operation: string): Payloa
       `the row's operation is "${operation}" but the payload's job_type is "${payload.job_type}"; they must agree`,
     )
   }
-  const aboveCeiling = findLimitAbovePolicy(payload.limits, EXECUTOR_LIMIT_POLICY)
-  if (aboveCeiling !== null) return invalid('LIMIT_ABOVE_POLICY', `${aboveCeiling}; lower it`)
+  const applied = applyPolicy(payload.limits, policy)
+  if (!applied.ok) return applied
   return {
     ok: true,
-    read: { payload, parametersJson: readParameters(inputJson) },
+    read: { payload, limits: applied.limits, parametersJson: readParameters(inputJson) },
   }
 }
 

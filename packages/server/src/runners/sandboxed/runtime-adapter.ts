@@ -1,5 +1,7 @@
-import type { JobPayload } from '@ergon/contract'
+import type { Isolation, JobPayload } from '@ergon/contract'
+import type { EffectiveLimits } from '../../domain/limits.ts'
 import type { CollectionViolation } from '../../domain/sandbox-evidence.ts'
+import type { SandboxPolicy } from '../../domain/sandbox-policy.ts'
 import type { SandboxFile, SandboxObserver, SandboxReport, SandboxRequest } from '../../sandbox/sandbox.ts'
 import type { ProducedArtifact } from '../runner.ts'
 
@@ -8,8 +10,12 @@ export interface AdapterInputs {
   jobId: string
   attempt: number
   payload: JobPayload
-  /** The lower of the payload's and the row's time-out, in ms. */
-  timeoutMs: number
+  /** The payload's under the policy; `timeout_ms` also under the row's time-out. */
+  limits: EffectiveLimits
+  policy: SandboxPolicy
+  isolation: Isolation
+  /** 64 hexadecimal digits that the job's random numbers are derived from; null for the operating system's. */
+  seed: string | null
   parametersJson: string
   envVersion: string
   datasets: readonly SandboxFile[]

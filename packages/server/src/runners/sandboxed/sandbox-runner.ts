@@ -1,6 +1,14 @@
 import type { Failure } from '@ergon/contract'
 import type { ArtifactStore } from '../../artifacts/artifact-store.ts'
 import { decideOutcome, type Verdict } from '../../domain/decide-outcome.ts'
+import type { SandboxLimits } from '../../domain/sandbox-evidence.ts'
+import {
+  describePolicyProblems,
+  EXECUTOR_POLICY,
+  type SandboxPolicy,
+  sandboxPolicySchema,
+} from '../../domain/sandbox-policy.ts'
+import { deriveSeed } from '../../domain/execution-key.ts'
 import { toResourceUsage } from '../../domain/resource-usage.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { SandboxError, type SandboxReport } from '../../sandbox/sandbox.ts'
@@ -17,7 +25,7 @@ interface Dependencies {
 }
 
 /** Runs job-contract payloads: one sandbox per attempt, the language's adapter around it. */
-export class SandboxRunner implements Runner<null> {
+export class SandboxRunner implements Runner<SandboxPolicy> {
   readonly displayName = 'Sandbox'
   readonly #adapters: ReadonlyMap<string, RuntimeAdapter>
   readonly #dependencies: Dependencies
@@ -28,16 +36,19 @@ export class SandboxRunner implements Runner<null> {
     this.#adapters = new Map(dependencies.adapters.map((adapter) => [adapter.language, adapter]))
   }
 
-  validateConfig(config: unknown): null {
-    if (config === null || config === undefined) return null
-    throw new ErgonError('CONFIG_INVALID', 'the built-in executor service takes no runner_config')
+  /** A sandboxed service's configuration is its policy. */
+  validateConfig(config: unknown): SandboxPolicy {
+    if (config === null || config === undefined) return EXECUTOR_POLICY
+    const parsed = sandboxPolicySchema.safeParse(config)
+    if (parsed.success) return parsed.data
+    throw new ErgonError('CONFIG_INVALID', `the sandbox policy is wrong: ${describePolicyProblems(parsed.error)}`)
   }
 
-  async execute(job: RunnerJob, _config: null, context: ExecutionContext): Promise<RunnerOutcome> {
+  async execute(job: RunnerJob, policy: SandboxPolicy, context: ExecutionContext): Promise<RunnerOutcome> {
     const controller = new AbortController()
     this.#running.set(job.id, controller)
     try {
-      return await this.#attempt(job, {
+      return await this.#attempt(job, policy, {
         ...context,
         signal: AbortSignal.any([context.signal, controller.signal]),
       })
@@ -56,10 +67,10 @@ export class SandboxRunner implements Runner<null> {
     return { cpuCores: 1, memoryMb: 512, diskMb: 256 }
   }
 
-  async #attempt(job: RunnerJob, context: ExecutionContext): Promise<RunnerOutcome> {
-    const reading = readPayload(job.inputJson, job.operation)
+  async #attempt(job: RunnerJob, policy: SandboxPolicy, context: ExecutionContext): Promise<RunnerOutcome> {
+    const reading = readPayload(job.inputJson, job.operation, policy)
     if (!reading.ok) return refused(reading.failure)
-    const { payload, parametersJson } = reading.read
+    const { payload, limits, parametersJson } = reading.read
     const workspace = payload.workspace_id ?? null
     if (workspace !== null && workspace !== context.tenantId) {
       return refused(
@@ -84,14 +95,18 @@ export class SandboxRunner implements Runner<null> {
     const inputs = await resolveDatasets(payload, this.#dependencies.store, context)
     if (!inputs.ok) return refused(inputs.failure, environment.envVersion)
 
+    const { envVersion } = environment
     const run = adapter.prepare(
       {
         jobId: job.id,
         attempt: job.attempt,
         payload,
-        timeoutMs: Math.min(payload.limits.timeout_ms, job.timeoutSeconds * 1_000),
+        isolation: policy.isolation === 'fresh' ? 'fresh' : payload.environment.isolation,
+        seed: deriveSeed({ payload, parametersJson, envVersion, limits }),
+        limits: { ...limits, timeout_ms: Math.min(limits.timeout_ms, job.timeoutSeconds * 1_000) },
+        policy,
         parametersJson,
-        envVersion: environment.envVersion,
+        envVersion,
         datasets: inputs.datasets,
         spoolFolder: context.spoolFolder,
       },
@@ -139,9 +154,9 @@ function conclude(
     composeOutput: (stored) => composeOutput(outputs.resultJson, stored, spec),
     // A job that broke the rules of leaving leaves nothing.
     artifacts: isRuleBreach(verdict) ? [] : outputs.artifacts,
-    resourceUsage: toResourceUsage(report.evidence),
+    resourceUsage: toResourceUsage(report.evidence, report.isolation),
     envVersion,
-    logs: describeRefusals(report),
+    logs: describeRefusals(report, request.limits),
   }
 }
 
@@ -160,7 +175,7 @@ function composeOutput(
   return `{"result_json":${resultJson ?? 'null'},"stdout":${stdout},"stderr":${stderr},"artifacts":${JSON.stringify(stored.artifacts)}}`
 }
 
-function describeRefusals({ evidence }: SandboxReport): RunnerOutcome['logs'] {
+function describeRefusals({ evidence }: SandboxReport, limits: SandboxLimits): RunnerOutcome['logs'] {
   const logs: RunnerOutcome['logs'] = []
   if (evidence.counters.pids_refused > 0)
     logs.push({
@@ -175,7 +190,12 @@ function describeRefusals({ evidence }: SandboxReport): RunnerOutcome['logs'] {
   for (const [name, times] of Object.entries(evidence.denied_syscalls))
     logs.push({ level: 'warn', message: `the system call ${name} was refused, ${times} in all` })
   for (const stream of ['stdout', 'stderr'] as const) {
-    if (evidence.truncated[stream]) logs.push({ level: 'warn', message: `${stream} was cut at its limit` })
+    const counter = `${stream}_bytes` as const
+    if (evidence.truncated[stream])
+      logs.push({
+        level: 'warn',
+        message: `${stream} was cut at its limit. ${counter}: limit ${limits[counter]}, observed ${evidence.counters[counter]}`,
+      })
   }
   return logs
 }
