@@ -6,6 +6,8 @@ from pathlib import Path
 
 MAX_SANDBOXES = 48
 MAX_READY = 16
+# Each has two uids of its own in its template's range.
+MAX_CHILDREN = 10_000
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Config:
     worker_gid: int
     max_sandboxes: int
     ready_children: int
+    children_per_template: int
     die_with_parent: bool
     started_by: int
     probe: bool
@@ -34,6 +37,7 @@ def parse_arguments(arguments: list[str]) -> Config:
     parser.add_argument("--worker-gid", type=int, default=0, help="the group that owns the socket")
     parser.add_argument("--max-sandboxes", type=int, default=8, help=f"sandboxes at once, 1 to {MAX_SANDBOXES}")
     parser.add_argument("--ready", type=int, default=2, help="children that a warm template keeps ready, 1 to 16")
+    parser.add_argument("--children-per-template", type=int, default=MAX_CHILDREN, help=f"jobs after which a template is replaced, 1 to {MAX_CHILDREN}")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--probe", action="store_true", help="print what the host offers as JSON and exit")
     parser.add_argument("--started-by", type=int, default=0, help=argparse.SUPPRESS)
@@ -46,6 +50,8 @@ def parse_arguments(arguments: list[str]) -> Config:
         parser.error(f"--max-sandboxes must be from 1 to {MAX_SANDBOXES}")
     if not 1 <= found.ready <= MAX_READY:
         parser.error(f"--ready must be from 1 to {MAX_READY}")
+    if not 1 <= found.children_per_template <= MAX_CHILDREN:
+        parser.error(f"--children-per-template must be from 1 to {MAX_CHILDREN}")
     nowhere = Path("/nonexistent")
     return Config(
         home=(found.home or nowhere).absolute(),
@@ -55,6 +61,7 @@ def parse_arguments(arguments: list[str]) -> Config:
         worker_gid=found.worker_gid,
         max_sandboxes=found.max_sandboxes,
         ready_children=found.ready,
+        children_per_template=found.children_per_template,
         die_with_parent=found.die_with_parent,
         started_by=found.started_by,
         probe=found.probe,

@@ -13,10 +13,10 @@ from .cgroup import Hierarchy, kill_until_empty, remove_leaf
 from .config import Config
 
 UIDS_PER_SANDBOX: Final = 65_536
-# The first half for connections, the second for templates.
-_RANGES_PER_INSTANCE: Final = 128
-FIRST_TEMPLATE_RANGE: Final = 64
+_SLOTS_PER_INSTANCE: Final = 64
+TEMPLATES_PER_INSTANCE: Final = 32
 _FIRST_HOST_UID: Final = 1 << 30
+_FIRST_TEMPLATE_UID: Final = 1 << 29
 _LOCK_PATIENCE_SECONDS: Final = 3.0
 STOP_PATIENCE_SECONDS: Final = 10.0
 
@@ -27,8 +27,13 @@ def instance_name(socket: Path) -> str:
 
 
 def host_uid(instance: str, slot: int) -> int:
-    """Return the first host uid of one of the instance's ranges; ranges of concurrently running sandboxes never overlap."""
-    return _FIRST_HOST_UID + (int(instance[:2], 16) * _RANGES_PER_INSTANCE + slot) * UIDS_PER_SANDBOX
+    """Return the first host uid of a slot's range; ranges of concurrently running sandboxes never overlap."""
+    return _FIRST_HOST_UID + (int(instance[:2], 16) * _SLOTS_PER_INSTANCE + slot) * UIDS_PER_SANDBOX
+
+
+def template_uid(instance: str, number: int) -> int:
+    """Return the first host uid of a template's range, from which each of its jobs gets two."""
+    return _FIRST_TEMPLATE_UID + (int(instance[:2], 16) * TEMPLATES_PER_INSTANCE + number) * UIDS_PER_SANDBOX
 
 
 def take_lock(config: Config, instance: str) -> int:

@@ -27,14 +27,14 @@ def find_environment() -> Path:
 class LiveSandboxd:
     """One sandboxd process and what the kernel knows of its sandboxes."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environments: Path | None = None) -> None:
+        self.environments = environments or find_environment().parent
         self.home = home
         self.socket = home / "sandboxd.sock"
         self.process: subprocess.Popen[str] | None = None
 
     def command(self, *extra: str) -> list[str]:
-        environments = find_environment().parent
-        return [str(LAUNCHER), "--home", str(self.home), "--environments", str(environments), "--socket", str(self.socket), *extra]
+        return [str(LAUNCHER), "--home", str(self.home), "--environments", str(self.environments), "--socket", str(self.socket), *extra]
 
     def start(self, *extra: str) -> dict[str, Any]:
         self.process = subprocess.Popen(self.command(*extra), stdout=subprocess.PIPE, text=True)

@@ -129,12 +129,14 @@ class Client:
     def begin(self, environment: str, source: str, *, files: dict[str, bytes] | None = None, **request: Any) -> None:
         """Send everything up to and including start."""
         limits = {**DEFAULT_LIMITS, **request.pop("limits", {})}
+        isolation = request.get("isolation", DEFAULT_ISOLATION)
+        expected = request.pop("expect_isolation", isolation)
         run: dict[str, Any] = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "seed": None, "on_output_limit": "kill"}
         run.update(isolation=DEFAULT_ISOLATION)
         run["entry"] = {"kind": "python", "file": "code/main.py"}
         run = {**run, "limits": limits, **request}
         if run["entry"]["kind"] == "python":
-            self._expected_isolation = run["isolation"]
+            self._expected_isolation = expected
         self.send({"type": "run", **run})
         self.expect("accepted")
         for path, content in {"code/main.py": source.encode(), "input/parameters.json": b"{}", **(files or {})}.items():

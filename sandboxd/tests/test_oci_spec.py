@@ -4,8 +4,8 @@ from typing import Any
 
 from ergon_sandboxd import numerics, seccomp
 from ergon_sandboxd.framing import Frame
-from ergon_sandboxd.instance import host_uid
-from ergon_sandboxd.job_environment import fixed_variables
+from ergon_sandboxd.instance import TEMPLATES_PER_INSTANCE, host_uid, template_uid
+from ergon_sandboxd.job_environment import fixed_variables, numeric_threads
 from ergon_sandboxd.messages import RunRequest, parse_request
 from ergon_sandboxd.oci_spec import BundlePaths, build_spec
 from test_messages import run_message
@@ -60,12 +60,12 @@ def test_requested_variables_reach_the_job_and_never_init() -> None:
 
 def test_arguments_stay_literal() -> None:
     words = ["/bin/echo", "; rm -rf /", "$(id)", "python", "2"]
-    assert spec(entry={"kind": "exec", "argv": words}, env={})["process"]["args"][4:] == ["0", "exec", *words]
+    assert spec(entry={"kind": "exec", "argv": words}, env={})["process"]["args"][4:] == ["-", "0", "exec", *words]
 
 
 def test_threads_follow_the_cpu_limit() -> None:
-    assert fixed_variables(50)["OMP_NUM_THREADS"] == "1"
-    assert fixed_variables(400)["OPENBLAS_NUM_THREADS"] == "4"
+    assert fixed_variables(numeric_threads(50))["OMP_NUM_THREADS"] == "1"
+    assert fixed_variables(numeric_threads(400))["OPENBLAS_NUM_THREADS"] == "4"
 
 
 def test_seccomp_denies_by_default_and_allows_no_privileged_call() -> None:
@@ -97,6 +97,9 @@ def test_uid_ranges_never_overlap() -> None:
     assert len(starts) == 256 * 64
     assert all(after - before >= 65536 for before, after in zip(starts, starts[1:]))
     assert starts[0] >= 1 << 30 and starts[-1] + 65536 <= 1 << 31
+    templates = sorted({template_uid(f"{instance:02x}" + "0" * 14, number) for instance in range(256) for number in range(TEMPLATES_PER_INSTANCE)})
+    assert len(templates) == 256 * TEMPLATES_PER_INSTANCE
+    assert all(after - before >= 65536 for before, after in zip(templates, [*templates[1:], starts[0]]))
 
 
 def test_numerics_name_only_what_the_cpu_has() -> None:

@@ -12,7 +12,7 @@ from ..log import log
 from .conversation import TemplateFailed
 from .ready_child import ReadyChild
 from .take import TAKE, TAKEN
-from .template import MAX_CHILDREN, MEMORY_BYTES, Template
+from .template import MEMORY_BYTES, Template
 
 # Beyond this share of its limit a template that has grown is replaced before the kernel ends it.
 _WORN_SHARE: Final = 0.75
@@ -30,6 +30,7 @@ class Plan:
     discard: Callable[[str], None]
     ready: int
     max_retired: int
+    children_per_template: int
     address: str
 
 
@@ -160,7 +161,7 @@ class Keeper:
         for template in [found for found in self._retired if found.is_over]:
             self._retired.remove(template)
             template.remove()
-        if self._template.children >= MAX_CHILDREN or self._template.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
+        if self._template.children >= self._plan.children_per_template or self._template.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
             self._replace()
 
     def _replace(self) -> None:

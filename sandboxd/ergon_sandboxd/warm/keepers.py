@@ -15,7 +15,7 @@ from ..cgroup import Hierarchy
 from ..config import Config
 from ..environment import find_rootfs, read_warm_imports
 from ..errors import SandboxError
-from ..instance import FIRST_TEMPLATE_RANGE, State, host_uid, remove_by_name
+from ..instance import TEMPLATES_PER_INSTANCE, State, remove_by_name, template_uid
 from ..log import log
 from ..network import enter_empty_network
 from ..runtime import find_runtime, max_open_files, runtime_command
@@ -29,7 +29,7 @@ from .template_spec import build_template_spec
 # Each holds some hundred megabytes of libraries.
 _MAX_KEEPERS: Final = 4
 # A template and those of its predecessors whose children still run each have a uid range of their own.
-RANGES_PER_KEEPER: Final = 16
+_RANGES_PER_KEEPER: Final = TEMPLATES_PER_INSTANCE // _MAX_KEEPERS
 _RETRY_SECONDS: Final = 30.0
 _MESSAGE_BYTES: Final = 4096
 
@@ -124,7 +124,7 @@ class Keepers:
             raise OSError(error.message) from error
 
         def start_template(generation: int) -> Template:
-            first_uid = host_uid(self._instance, FIRST_TEMPLATE_RANGE + running.place * RANGES_PER_KEEPER + generation % RANGES_PER_KEEPER)
+            first_uid = template_uid(self._instance, running.place * _RANGES_PER_KEEPER + generation % _RANGES_PER_KEEPER)
             name = f"template_{running.number}_{generation}"
             bundle = Bundle(self._state.folder / "run" / name, self._state.folder / "shim")
             bundle.create()
@@ -139,7 +139,8 @@ class Keepers:
             start_template,
             lambda leaf: remove_by_name(self._hierarchy, leaf),
             self._config.ready_children,
-            RANGES_PER_KEEPER - 1,
+            _RANGES_PER_KEEPER - 1,
+            self._config.children_per_template,
             str(self.templates.address(key)),
         )
 

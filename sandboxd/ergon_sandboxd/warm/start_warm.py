@@ -21,7 +21,7 @@ from .take import Offer
 
 _ATTACH_SECONDS: Final = 10.0
 # How long the kernel may take to end a container after the first of its processes.
-_FOUNDATION_SECONDS: Final = 2.0
+_FOUNDATION_SECONDS: Final = 10.0
 
 
 class WarmProcess:

@@ -22,7 +22,6 @@ MEMORY_BYTES: Final = 2 << 30
 _PIDS: Final = 4096
 # Uids of a job and its init, above those that mean something inside an environment.
 _FIRST_CHILD_UID: Final = 2000
-MAX_CHILDREN: Final = 10_000
 
 
 @dataclass(frozen=True)
