@@ -15,6 +15,8 @@ _ALLOWED: Final[list[str]] = json.loads(Path(__file__).with_name("seccomp_allowe
 # Number by architecture; those named in _NARROWED are notified for some arguments only.
 _COUNTED: Final[dict[str, dict[str, int]]] = json.loads(Path(__file__).with_name("seccomp_counted.json").read_text())
 _NARROWED: Final = frozenset({"clone", "mknod", "mknodat", "socket"})
+# Beyond what is counted, what making a sandbox needs.
+_SETUP: Final = ("capset",)
 _EPERM, _ENOSYS = 1, 38
 # NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 _NAMESPACE_FLAGS: Final = 0x7E020000
@@ -71,38 +73,56 @@ def name_of(number: int) -> str:
     return next((name for name, numbers in _COUNTED.items() if numbers.get(machine) == number), f"syscall_{number}")
 
 
-def profile(listener: Path) -> dict[str, Any]:
-    """Return the seccomp section of an OCI specification for this machine's architecture.
+def _allowed() -> list[dict[str, Any]]:
+    """What a job may call; no rule here overlaps with one of `_counted`."""
+    return [
+        {"names": _ALLOWED, "action": "SCMP_ACT_ALLOW"},
+        _allow("clone", _argument(0, 0, mask=_NAMESPACE_FLAGS)),
+        # glibc falls back to clone, whose flags can be inspected, only when clone3 does not exist.
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
+        _allow("socket", _argument(0, _AF_UNIX)),
+        *(
+            _allow("socket", _argument(0, domain), _argument(1, kind, mask=_SOCKET_TYPE_MASK), _argument(2, protocol))
+            for domain in _INTERNET_DOMAINS.values()
+            for kind, protocol in _INTERNET_PROTOCOLS
+        ),
+        _allow("socketpair", _argument(0, _AF_UNIX)),
+        _allow("mmap", _argument(3, 0, mask=_MAP_HUGETLB)),
+        _allow("memfd_create", _argument(1, 0, mask=_MFD_HUGETLB)),
+        *(_allow("fcntl", _argument(1, command, mask=_COMMAND_MASK)) for command in _FCNTL_COMMANDS),
+        _allow("personality", _argument(0, 0)),
+        # FIFOs are ordinary inter-process plumbing; device nodes stay refused.
+        _allow("mknod", _argument(1, _S_IFIFO, mask=_S_IFMT)),
+        _allow("mknodat", _argument(2, _S_IFIFO, mask=_S_IFMT)),
+    ]
 
-    The runtime hands the descriptor of the notified calls to the unix socket `listener`.
-    """
+
+def _profile(rules: list[dict[str, Any]]) -> dict[str, Any]:
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise OSError(f"no seccomp profile for the architecture {machine}")
-    return {
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": _EPERM,
-        "architectures": [_ARCHITECTURES[machine]],
-        "listenerPath": str(listener),
-        "syscalls": [
-            *_counted(machine),
-            {"names": _ALLOWED, "action": "SCMP_ACT_ALLOW"},
-            _allow("clone", _argument(0, 0, mask=_NAMESPACE_FLAGS)),
-            # glibc falls back to clone, whose flags can be inspected, only when clone3 does not exist.
-            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
-            _allow("socket", _argument(0, _AF_UNIX)),
-            *(
-                _allow("socket", _argument(0, domain), _argument(1, kind, mask=_SOCKET_TYPE_MASK), _argument(2, protocol))
-                for domain in _INTERNET_DOMAINS.values()
-                for kind, protocol in _INTERNET_PROTOCOLS
-            ),
-            _allow("socketpair", _argument(0, _AF_UNIX)),
-            _allow("mmap", _argument(3, 0, mask=_MAP_HUGETLB)),
-            _allow("memfd_create", _argument(1, 0, mask=_MFD_HUGETLB)),
-            *(_allow("fcntl", _argument(1, command, mask=_COMMAND_MASK)) for command in _FCNTL_COMMANDS),
-            _allow("personality", _argument(0, 0)),
-            # FIFOs are ordinary inter-process plumbing; device nodes stay refused.
-            _allow("mknod", _argument(1, _S_IFIFO, mask=_S_IFMT)),
-            _allow("mknodat", _argument(2, _S_IFIFO, mask=_S_IFMT)),
-        ],
-    }
+    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": _EPERM, "architectures": [_ARCHITECTURES[machine]], "syscalls": rules}
+
+
+def job_profile() -> dict[str, Any]:
+    """Return the profile of a job for this machine's architecture; OSError when there is none."""
+    return _profile([*_counted(platform.machine()), *_allowed()])
+
+
+def profile(listener: Path) -> dict[str, Any]:
+    """Return the seccomp section of an OCI specification.
+
+    The runtime hands the descriptor of the notified calls to the unix socket `listener`.
+    """
+    return {**job_profile(), "listenerPath": str(listener)}
+
+
+def template_profile() -> dict[str, Any]:
+    """Return the profile of a process that makes sandboxes out of itself and puts a job's filter on top of this one.
+
+    Without a listener: the kernel allows one in a chain of filters, which is the job's. What a job's filter notifies must be
+    allowed here, because of two filters the more refusing one decides and a refused call is not counted.
+    """
+    plain = [name for name, numbers in _COUNTED.items() if platform.machine() in numbers]
+    kept = [rule for rule in _allowed() if not _NARROWED & set(rule["names"])]
+    return _profile([{"names": [*plain, *_SETUP], "action": "SCMP_ACT_ALLOW"}, *kept])
