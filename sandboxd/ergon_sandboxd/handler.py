@@ -27,7 +27,7 @@ from .messages import ProbeRequest, RunRequest, parse_request
 from .network import enter_empty_network
 from .oci_spec import JOB_UID, build_spec
 from .probe import probe
-from .runtime import RUNTIME_PIDS, find_runtime, max_open_files, start_runtime
+from .runtime import RUNTIME_PIDS, TAKES_PROGRAM, find_runtime, max_open_files, start_runtime
 from .supervise import Supervisor
 from .workspace import Workspace
 
@@ -43,6 +43,9 @@ class Service:
     state: State
     hierarchy: Hierarchy
     shim: Path
+    # A job's compiled seccomp profile, and what to execute for a runtime's path.
+    program: bytes
+    executables: dict[str, str]
 
 
 def handle(sock: socket.socket, slot: int, service: Service) -> None:
@@ -147,10 +150,12 @@ class Sandbox:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         self._bundle.attach(rootfs, workspace)
         paths = self._bundle.paths
-        self._bundle.write_spec(build_spec(request, paths, self._first_uid, max_open_files()))
+        program = self._service.program if request.runtime in TAKES_PROGRAM else None
+        self._bundle.write_spec(build_spec(request, paths, self._first_uid, max_open_files(), program))
         # A runtime that detaches leaves init to us.
         syscalls.adopt_orphans()
-        with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf)) as process:
+        executable = self._service.executables.get(runtime, runtime)
+        with closing(start_runtime(runtime, executable, request.id, self._bundle.folder, leaf)) as process:
             return Supervisor(self._connection, process, leaf, workspace, denials, request.limits, request.on_output_limit).run()
 
     def _remove(self) -> None:

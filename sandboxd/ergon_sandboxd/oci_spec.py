@@ -1,5 +1,6 @@
 """The OCI runtime specification of one sandbox, built here and never taken from a client."""
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ STATUS_FD: Final = 3
 REPORT_FD: Final = 4
 SHIM_MOUNT: Final = "/usr/lib/ergon"
 PASSED_DESCRIPTORS: Final = 2
+# crun's own: it loads these bytes instead of translating the rules.
+_BPF_ANNOTATION: Final = "run.oci.seccomp_bpf_data"
 
 _NEW_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "user", "cgroup")
 # The one the handler has entered: see network.py.
@@ -68,8 +71,13 @@ def init_arguments(request: RunRequest) -> list[str]:
     return ["/usr/bin/python3", "-s", "-B", f"{SHIM_MOUNT}/init.py", str(len(added)), *added, *words]
 
 
-def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int) -> dict[str, Any]:
-    """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed."""
+def build_spec(
+    request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int, program: bytes | None = None
+) -> dict[str, Any]:
+    """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed.
+
+    `program` is the compiled seccomp profile, for a runtime that takes one instead of the rules.
+    """
     limits = request.limits
     files = min(limits.open_files, max_open_files)
     ids = [{"containerID": 0, "hostID": first_host_uid, "size": UIDS_PER_SANDBOX}]
@@ -102,8 +110,9 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
             "namespaces": [_NETWORK, *({"type": kind} for kind in _NEW_NAMESPACES)],
             "uidMappings": ids,
             "gidMappings": ids,
-            "seccomp": seccomp.profile(paths.listener),
+            "seccomp": seccomp.profile(paths.listener) if program is None else seccomp.listener_alone(paths.listener),
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READ_ONLY),
         },
+        **({} if program is None else {"annotations": {_BPF_ANNOTATION: base64.b64encode(program).decode()}}),
     }

@@ -9,6 +9,7 @@ import socket
 import struct
 from typing import Final
 
+from .bpf import compile_profile
 from .bundle import install_shim
 from .cgroup import detect_hierarchy
 from .cgroup.detect import CgroupMounts
@@ -16,6 +17,8 @@ from .config import Config
 from .handler import Service, handle
 from .instance import State, clean_slot, instance_name, sweep, take_lock
 from .log import log
+from .runtime import seal_runtimes
+from .seccomp import job_profile
 
 # Beyond the sandboxes, so that a probe and a polite BUSY are possible while all run.
 _SPARE_CONNECTIONS: Final = 16
@@ -159,12 +162,13 @@ def serve(config: Config, mounts: CgroupMounts) -> int:
     state = State(instance)
     state.mount()
     install_shim(state.folder / "shim")
+    service = Service(config, instance, state, hierarchy, state.folder / "shim", compile_profile(job_profile()), seal_runtimes(state.folder))
     listener = _listen(config)
     # Handlers are forks: frozen objects are not touched by their collector, so the pages stay shared.
     gc.collect()
     gc.freeze()
     try:
-        Server(Service(config, instance, state, hierarchy, state.folder / "shim"), listener).run()
+        Server(service, listener).run()
     finally:
         state.unmount()
         hierarchy.remove()
