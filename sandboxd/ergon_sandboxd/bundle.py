@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from . import seccomp, syscalls
-from .bpf import compile_profile
-from .oci_spec import JOB_FILTER, SHIM_MOUNT, BundlePaths
+from . import syscalls
+from .oci_spec import SHIM_MOUNT, BundlePaths
 from .workspace import Workspace
 
 SHIM_SOURCE: Final = Path(__file__).resolve().parent.parent / "in_sandbox"
@@ -29,7 +28,6 @@ def install_shim(folder: Path) -> None:
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(str(source), str(compiled), f"{SHIM_MOUNT}/{source.name}", True, invalidation_mode=mode)
         compiled.chmod(0o444)
-    (folder / JOB_FILTER).write_bytes(compile_profile(seccomp.job_profile()))
 
 
 class Bundle:

@@ -23,6 +23,7 @@ from .instance import STOP_PATIENCE_SECONDS, State, host_uid
 from .log import log
 from .messages import ProbeRequest, PythonEntry, RunRequest, WarmUpRequest, parse_request
 from .probe import probe
+from .provisions import Provisions
 from .runtime import find_runtime
 from .start import Start
 from .start_fresh import FreshStart
@@ -43,7 +44,7 @@ class Service:
     instance: str
     state: State
     hierarchy: Hierarchy
-    shim: Path
+    provisions: Provisions
     templates: Templates
 
 
@@ -98,7 +99,7 @@ class Sandbox:
         self._request = request
         self._service = service
         self._first_host_uid = host_uid(service.instance, slot)
-        self._bundle = Bundle(service.state.slot_folder(slot), service.shim)
+        self._bundle = Bundle(service.state.slot_folder(slot), service.provisions.shim)
         self._place: int | None = None
         self._start: Start | None = None
         self._workspace: Workspace | None = None
@@ -140,7 +141,7 @@ class Sandbox:
             if offer is not None:
                 return WarmStart(request, offer, self._bundle, hierarchy)
         # Also while a template is still importing: a container of its own is never the weaker isolation.
-        return FreshStart(request, runtime, rootfs, self._bundle, hierarchy, self._first_host_uid)
+        return FreshStart(request, runtime, rootfs, self._bundle, hierarchy, self._service.provisions, self._first_host_uid)
 
     def _supervise(self, start: Start, workspace: Workspace) -> Evidence:
         request = self._request

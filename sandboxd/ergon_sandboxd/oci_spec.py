@@ -1,5 +1,6 @@
 """The OCI runtime specification of one sandbox, built here and never taken from a client."""
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ SHIM_MOUNT: Final = "/usr/lib/ergon"
 # The filter of a job, for those who install it themselves.
 JOB_FILTER: Final = "job.bpf"
 PASSED_DESCRIPTORS: Final = 2
+# crun's own: it loads these bytes instead of translating the rules.
+_BPF_ANNOTATION: Final = "run.oci.seccomp_bpf_data"
 
 NEW_NAMESPACES: Final = ("pid", "ipc", "uts", "mount", "user", "cgroup")
 # The one the handler has entered: see network.py.
@@ -82,8 +85,13 @@ def resource_limits(limits: Limits, max_open_files: int) -> dict[str, int]:
     }
 
 
-def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int) -> dict[str, Any]:
-    """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed."""
+def build_spec(
+    request: RunRequest, paths: BundlePaths, first_host_uid: int, max_open_files: int, program: bytes | None = None
+) -> dict[str, Any]:
+    """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed.
+
+    `program` is the compiled seccomp profile, for a runtime that takes one instead of the rules.
+    """
     limits = request.limits
     ids = [{"containerID": 0, "hostID": first_host_uid, "size": UIDS_PER_SANDBOX}]
     return {
@@ -110,8 +118,9 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
             "namespaces": [NETWORK, *({"type": kind} for kind in NEW_NAMESPACES)],
             "uidMappings": ids,
             "gidMappings": ids,
-            "seccomp": seccomp.profile(paths.listener),
+            "seccomp": seccomp.profile(paths.listener) if program is None else seccomp.listener_alone(paths.listener),
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
         },
+        **({} if program is None else {"annotations": {_BPF_ANNOTATION: base64.b64encode(program).decode()}}),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import numerics, runtime, seccomp, syscalls
+from . import bpf, numerics, runtime, seccomp, syscalls
 from .cgroup import Hierarchy, LeafLimits, remove_leaf
 from .errors import SandboxError
 
@@ -44,7 +44,7 @@ def probe(hierarchy: Hierarchy | OSError, max_sandboxes: int) -> dict[str, Any]:
         },
         "user_namespaces": check("user_namespaces", "raise user.max_user_namespaces", _try_user_namespace),
         "detached_mounts": check("detached_mounts", "Linux 5.2 or newer and CAP_SYS_ADMIN", _try_tmpfs),
-        "seccomp": check("seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64", _try_seccomp),
+        "seccomp": check("seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64, and the package libseccomp2", _try_seccomp),
         "runtimes": _runtimes() if check("runtime", "apt-get install crun", _find_any_runtime) else [],
         "numerics": numerics.level(numerics.cpu_flags()),
         "max_sandboxes": max_sandboxes,
@@ -80,7 +80,7 @@ def _try_tmpfs() -> None:
 
 
 def _try_seccomp() -> None:
-    seccomp.profile(Path("/nonexistent"))
+    bpf.compile_profile(seccomp.job_profile())
     actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
     if not {"errno", "kill_process", "user_notif"} <= set(actions):
         raise OSError(f"seccomp offers only {' '.join(actions)}")

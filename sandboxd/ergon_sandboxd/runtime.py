@@ -1,5 +1,7 @@
 """Starting the OCI runtime inside a cgroup leaf of ours, with pipes for all that comes out."""
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -12,6 +14,7 @@ from typing import Final, NamedTuple
 from . import syscalls
 from .cgroup import Leaf
 from .errors import SandboxError
+from .log import log as log_line
 from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 
@@ -21,10 +24,17 @@ _CGROUP_MOUNTS: Final = "/sys/fs/cgroup"
 _V2_MARK: Final = "/sys/fs/cgroup/cgroup.controllers"
 SUPPORTED: Final = tuple(_NO_CGROUPS)
 _DETACHING: Final = frozenset({"runc"})
+# The runtimes that load a compiled seccomp program; the others translate the rules at each start.
+TAKES_PROGRAM: Final = frozenset({"crun"})
+# Those that copy themselves, or bind themselves read-only, at each start, lest a container write to the host's binary.
+_COPIES_ITSELF: Final = frozenset({"crun"})
 # What runtime and init take of the leaf's processes at the most, which is while they start: runc is two dozen threads.
 RUNTIME_PIDS: Final = {"crun": 3, "runc": 24}
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_LOG_BYTES: Final = 4096
+# linux/memfd.h; kernels before 6.3 do not know it and need it not.
+_MFD_EXEC: Final = 0x10
+_ALL_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 def locate(name: str) -> str | None:
@@ -38,6 +48,39 @@ def find_runtime(name: str) -> str:
     if path is None:
         raise SandboxError("RUNTIME_NOT_FOUND", f"the OCI runtime {name} is not available; supported: {', '.join(SUPPORTED)}")
     return path
+
+
+def seal_runtimes(folder: Path) -> dict[str, str]:
+    """Return, by path, what to execute instead of a runtime that would otherwise copy itself at each start.
+
+    The links are made in `folder`; they lead to descriptors of this process, which must stay.
+
+    crun accepts to be a sealed file in memory: nobody can write to it, and it is spared an unmount (some milliseconds of
+    waiting for the kernel) and a second start. A runtime that cannot be sealed is simply not in the answer.
+    """
+    found = {}
+    for path in filter(None, map(locate, sorted(_COPIES_ITSELF))):
+        try:
+            link = folder / os.path.basename(path)
+            link.symlink_to(f"/proc/{os.getpid()}/fd/{_sealed_copy(Path(path).read_bytes())}")
+            found[path] = str(link)
+        except OSError as error:
+            log_line(f"cannot keep a sealed copy of {path}: {error}")
+    return found
+
+
+def _sealed_copy(content: bytes) -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        file = os.memfd_create("runtime", flags | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        file = os.memfd_create("runtime", flags)
+    with open(file, "wb", closefd=False) as copy:
+        copy.write(content)
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, _ALL_SEALS)
+    return file
 
 
 def max_open_files() -> int:
@@ -147,30 +190,33 @@ def runtime_command(path: str, name: str, bundle: Path) -> list[str]:
     return [*arguments, "run", *(["--detach"] if kind in _DETACHING else []), f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
 
 
-def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
-    """Run a bundle in a leaf; SandboxError RUNTIME_FAILED when not even a fork is possible."""
+def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
+    """Run a bundle in a leaf; SandboxError RUNTIME_FAILED when not even a fork is possible.
+
+    `executable` is what to load for `path`: see seal_runtimes.
+    """
     pipes = Pipes.open()
     try:
-        return launch(runtime_command(path, name, bundle), leaf, pipes, bundle / "log")
+        return launch(executable, runtime_command(path, name, bundle), leaf, pipes, bundle / "log")
     except SandboxError:
         pipes.close()
         raise
 
 
-def launch(arguments: list[str], leaf: Leaf, pipes: Pipes, log: Path) -> RuntimeProcess:
+def launch(executable: str, arguments: list[str], leaf: Leaf, pipes: Pipes, log: Path) -> RuntimeProcess:
     """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when a fork is refused."""
     try:
         pid = os.fork()
     except OSError as error:
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
     if pid == 0:
-        _become_runtime(arguments, leaf.join_files, pipes.writing, log)
+        _become_runtime(executable, arguments, leaf.join_files, pipes.writing, log)
     pipes.close_writing()
     stdout, stderr, status, report = pipes.reading
     return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, os.path.basename(arguments[0]) in _DETACHING)
 
 
-def _become_runtime(arguments: list[str], join_files: list[str], writing: list[int], log: Path) -> None:
+def _become_runtime(executable: str, arguments: list[str], join_files: list[str], writing: list[int], log: Path) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:
@@ -190,7 +236,7 @@ def _become_runtime(arguments: list[str], join_files: list[str], writing: list[i
         moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
         for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
             os.dup2(fd, target)
-        os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})
+        os.execve(executable, arguments, {"PATH": _SEARCH_PATH})
     except BaseException as error:
         log.write_text(f"cannot start the runtime: {error}")
     finally:

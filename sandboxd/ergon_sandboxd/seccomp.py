@@ -117,6 +117,11 @@ def profile(listener: Path) -> dict[str, Any]:
     return {**job_profile(), "listenerPath": str(listener)}
 
 
+def listener_alone(listener: Path) -> dict[str, Any]:
+    """Return the section beside a compiled program: a runtime that overlooks the program refuses every call."""
+    return {**_profile([]), "listenerPath": str(listener)}
+
+
 def template_profile() -> dict[str, Any]:
     """Return the profile of a process that makes sandboxes out of itself and puts a job's filter on top of this one.
 

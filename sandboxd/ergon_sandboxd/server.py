@@ -9,13 +9,13 @@ import socket
 import struct
 from typing import Final
 
-from .bundle import install_shim
 from .cgroup import detect_hierarchy
 from .cgroup.detect import CgroupMounts
 from .config import Config
 from .handler import Service, handle
 from .instance import State, clean_slot, instance_name, sweep, take_lock
 from .log import log
+from .provisions import Provisions
 from .warm.keepers import Keepers
 
 # Beyond the sandboxes, so that a probe and a polite BUSY are possible while all run.
@@ -170,14 +170,14 @@ def serve(config: Config, mounts: CgroupMounts) -> int:
     sweep(hierarchy)
     state = State(instance)
     state.mount()
-    install_shim(state.folder / "shim")
+    provisions = Provisions.prepare(state.folder)
     listener = _listen(config)
     # Handlers are forks: frozen objects are not touched by their collector, so the pages stay shared.
     gc.collect()
     gc.freeze()
     try:
-        keepers = Keepers(config, instance, state, hierarchy)
-        service = Service(config, instance, state, hierarchy, state.folder / "shim", keepers.templates)
+        keepers = Keepers(config, instance, state, hierarchy, provisions)
+        service = Service(config, instance, state, hierarchy, provisions, keepers.templates)
         Server(service, listener, keepers).run()
     finally:
         state.unmount()

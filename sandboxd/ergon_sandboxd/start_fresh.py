@@ -10,18 +10,22 @@ from .errors import SandboxError
 from .messages import RunRequest
 from .network import enter_empty_network
 from .oci_spec import JOB_UID, build_spec
-from .runtime import RUNTIME_PIDS, RuntimeProcess, max_open_files, start_runtime
+from .provisions import Provisions
+from .runtime import RUNTIME_PIDS, TAKES_PROGRAM, RuntimeProcess, max_open_files, start_runtime
 from .workspace import Workspace
 
 
 class FreshStart:
     """Takes some ten milliseconds, and shares nothing with any other job but the environment's files."""
 
-    def __init__(self, request: RunRequest, runtime: str, rootfs: Path, bundle: Bundle, hierarchy: Hierarchy, first_host_uid: int) -> None:
+    def __init__(
+        self, request: RunRequest, runtime: str, rootfs: Path, bundle: Bundle, hierarchy: Hierarchy, provisions: Provisions, first_host_uid: int
+    ) -> None:
         self._request = request
         self._runtime = runtime
         self._rootfs = rootfs
         self._bundle = bundle
+        self._provisions = provisions
         self._first_host_uid = first_host_uid
         self.job_host_uid = first_host_uid + JOB_UID
         bundle.create()
@@ -48,10 +52,12 @@ class FreshStart:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         self._bundle.attach_rootfs(self._rootfs)
         self._bundle.attach_volumes(workspace)
-        self._bundle.write_spec(build_spec(self._request, self._bundle.paths, self._first_host_uid, max_open_files()))
+        program = self._provisions.program if self._request.runtime in TAKES_PROGRAM else None
+        self._bundle.write_spec(build_spec(self._request, self._bundle.paths, self._first_host_uid, max_open_files(), program))
         # A runtime that detaches leaves init to us.
         syscalls.adopt_orphans()
-        return start_runtime(self._runtime, self._request.id, self._bundle.folder, self.leaf)
+        executable = self._provisions.executables.get(self._runtime, self._runtime)
+        return start_runtime(self._runtime, executable, self._request.id, self._bundle.folder, self.leaf)
 
     def remove(self) -> None:
         self.denials.close()

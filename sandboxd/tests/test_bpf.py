@@ -19,6 +19,7 @@ import pytest
 from bpf_machine import ALLOW, AUDIT_ARCH_AARCH64, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, KILL, NOTIFY, Program, interesting_arguments, meaning
 from ergon_sandboxd import seccomp
 from ergon_sandboxd.bpf import compile_profile
+from ergon_sandboxd.runtime import seal_runtimes
 from live_sandboxd import find_environment
 
 NATIVE = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[platform.machine()]
@@ -183,3 +184,17 @@ def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("ergon_sandboxd.bpf._LIBRARY", "libseccomp-missing.so.2")
     with pytest.raises(OSError, match="install the package libseccomp2"):
         compile_profile(PROFILES["job"])
+
+
+def test_a_sealed_runtime_is_the_same_program_and_cannot_be_written(tmp_path: Path) -> None:
+    found = seal_runtimes(tmp_path)
+    for path, executable in found.items():
+        assert Path(executable).read_bytes() == Path(path).read_bytes() and Path(executable).name == Path(path).name
+        with open(executable, "r+b", buffering=0) as copy:
+            for change in (lambda: copy.write(b"x"), lambda: copy.truncate(0)):
+                with pytest.raises(PermissionError):
+                    change()
+        version = [subprocess.run([each, "--version"], stdout=subprocess.PIPE, check=True).stdout for each in (path, executable)]
+        assert version[0] == version[1]
+        os.close(int(os.path.basename(os.readlink(executable))))
+    assert [Path(path).name for path in found] == ["crun"]

@@ -79,6 +79,16 @@ def test_seccomp_denies_by_default_and_allows_no_privileged_call() -> None:
     assert "SCMP_ACT_KILL_PROCESS" not in {rule["action"] for rule in found["syscalls"]}
 
 
+def test_a_compiled_program_replaces_the_rules_and_fails_closed() -> None:
+    request = parse_request(Frame(run_message(), b""))
+    assert isinstance(request, RunRequest)
+    found = build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsixl")), 1 << 30, 4096, b"program")
+    assert found["annotations"] == {"run.oci.seccomp_bpf_data": "cHJvZ3JhbQ=="}
+    section = found["linux"]["seccomp"]
+    assert (section["listenerPath"], section["syscalls"], section["defaultAction"]) == ("/b/l", [], "SCMP_ACT_ERRNO")
+    assert "annotations" not in spec() and spec()["linux"]["seccomp"]["syscalls"]
+
+
 def test_what_is_counted_is_never_allowed_and_has_a_number() -> None:
     found = seccomp.profile(Path("/l"))
     by_action = {action: [rule for rule in found["syscalls"] if rule["action"] == action] for action in ("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY")}

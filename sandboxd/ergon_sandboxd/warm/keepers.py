@@ -18,6 +18,7 @@ from ..errors import SandboxError
 from ..instance import TEMPLATES_PER_INSTANCE, State, remove_by_name, template_uid
 from ..log import log
 from ..network import enter_empty_network
+from ..provisions import Provisions
 from ..runtime import find_runtime, max_open_files, runtime_command
 from .. import syscalls
 from .keeper import Plan, run_keeper
@@ -45,11 +46,12 @@ class _Running:
 class Keepers:
     """At most a few, each for the key it was asked for; the one that was not wanted for longest makes room."""
 
-    def __init__(self, config: Config, instance: str, state: State, hierarchy: Hierarchy) -> None:
+    def __init__(self, config: Config, instance: str, state: State, hierarchy: Hierarchy, provisions: Provisions) -> None:
         self._config = config
         self._instance = instance
         self._state = state
         self._hierarchy = hierarchy
+        self._provisions = provisions
         reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         reading.setblocking(False)
         self._wanted = reading
@@ -126,14 +128,15 @@ class Keepers:
         def start_template(generation: int) -> Template:
             first_uid = template_uid(self._instance, running.place * _RANGES_PER_KEEPER + generation % _RANGES_PER_KEEPER)
             name = f"template_{running.number}_{generation}"
-            bundle = Bundle(self._state.folder / "run" / name, self._state.folder / "shim")
+            bundle = Bundle(self._state.folder / "run" / name, self._provisions.shim)
             bundle.create()
             bundle.attach_rootfs(rootfs)
             spec = build_template_spec(imports, key.threads, bundle.paths.rootfs, bundle.paths.shim, first_uid, max_open_files())
             bundle.write_spec(spec)
+            executable = self._provisions.executables.get(runtime, runtime)
             command = runtime_command(runtime, name.replace("_", "-"), bundle.folder)
             place = Place(self._hierarchy, f"warm_{running.number}_{generation}", first_uid)
-            return Template.start(command, self._hierarchy.create(name), place, bundle.folder / "log")
+            return Template.start(executable, command, self._hierarchy.create(name), place, bundle.folder / "log")
 
         return Plan(
             start_template,
