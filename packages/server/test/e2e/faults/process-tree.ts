@@ -18,7 +18,7 @@ export function findSandboxd(home: ErgonHome): SandboxdProcesses {
 }
 
 /** Every process below one, parents first. */
-export function descendantsOf(pid: number): { pid: number; command: string }[] {
+function descendantsOf(pid: number): { pid: number; command: string }[] {
   return childrenOf(pid).flatMap((child) => [{ pid: child, command: commandOf(child) }, ...descendantsOf(child)])
 }
 
