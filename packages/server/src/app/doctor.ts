@@ -4,7 +4,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { z } from 'zod'
 import { homePaths } from '../config/home-paths.ts'
-import type { LoadedSettings } from '../config/load-settings.ts'
+import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
 import { createPool } from '../platform/db/database.ts'
@@ -149,7 +149,11 @@ async function examineEnvironments(settings: Settings): Promise<Finding> {
   return finding('environments', installed.length > 0, detail, 'ergon env build python-sci')
 }
 
-async function examineDatabase({ databaseUrl }: Settings): Promise<Finding> {
+async function examineDatabase(settings: Settings): Promise<Finding> {
+  const { databaseUrl } = settings
+  const lacking = findLackOfProfile(settings)
+  if (lacking !== null)
+    return finding('database', false, lacking, `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`)
   if (databaseUrl === null) return finding('database', true, 'embedded PostgreSQL, started when needed', null)
   const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
   try {

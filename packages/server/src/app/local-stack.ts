@@ -47,9 +47,9 @@ export class LocalStack {
   #postgres: SupervisedPostgres | null = null
   readonly #processes: SupervisedProcess[] = []
   #user: OsUser | null = null
-  #database: Promise<DatabaseUrls> | null = null
-  #sandboxd: Promise<void> | null = null
-  #worker: Promise<void> | null = null
+  readonly #database = new Startup<DatabaseUrls>()
+  readonly #sandboxd = new Startup<void>()
+  readonly #worker = new Startup<void>()
 
   constructor(options: LocalStackOptions) {
     this.#options = options
@@ -81,48 +81,51 @@ export class LocalStack {
     const database = this.#ensureDatabase()
     if (need === 'worker') {
       await Promise.all([database, this.#ensureSandboxd()])
-      this.#worker ??= this.#startWorker(await database)
-      await this.#worker
+      const urls = await database
+      await this.#worker.ensure(() => this.#startWorker(urls))
     }
     return database
   }
 
   /** Stops everything in the order of dependence; what this stack did not start stays. */
   async stop(): Promise<void> {
-    await Promise.allSettled([this.#database, this.#sandboxd, this.#worker])
+    await Promise.all([this.#database, this.#sandboxd, this.#worker].map((part) => part.settled()))
     for (const process of this.#processes.toReversed()) await process.stop()
     await this.#postgres?.stop()
   }
 
   #ensureDatabase(): Promise<DatabaseUrls> {
-    this.#database ??= this.#startDatabase()
-    return this.#database
+    return this.#database.ensure(() => this.#startDatabase())
   }
 
   #ensureSandboxd(): Promise<void> {
-    this.#sandboxd ??= this.#startSandboxd()
-    return this.#sandboxd
+    return this.#sandboxd.ensure(() => this.#startSandboxd())
   }
 
   async #startDatabase(): Promise<DatabaseUrls> {
-    const { settings, paths, logger, port } = this.#options
-    let databaseUrl = settings.databaseUrl
-    if (databaseUrl === null) {
-      const createServer = () =>
-        new EmbeddedPostgres({
-          home: settings.home,
-          cache: settings.cache,
-          osUser: DATABASE_USER,
-          logger,
-          port: port ?? null,
-        })
-      this.#postgres = new SupervisedPostgres(createServer, logger)
-      databaseUrl = await this.#postgres.start()
+    const { settings, logger, port = null } = this.#options
+    const { home, cache, databaseUrl } = settings
+    if (databaseUrl !== null) return this.#prepareDatabase(databaseUrl)
+    const createServer = () => new EmbeddedPostgres({ home, cache, osUser: DATABASE_USER, logger, port })
+    const postgres = new SupervisedPostgres(createServer, logger)
+    try {
+      const urls = await this.#prepareDatabase(await postgres.start())
+      this.#postgres = postgres
+      return urls
+    } catch (error) {
+      await postgres.stop()
+      throw error
     }
+  }
+
+  async #prepareDatabase(databaseUrl: string): Promise<DatabaseUrls> {
     const pool = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-setup' })
     try {
       await migrate(pool)
-      return { databaseUrl, workerDatabaseUrl: await workerDatabaseUrl(pool, databaseUrl, paths.credentials) }
+      return {
+        databaseUrl,
+        workerDatabaseUrl: await workerDatabaseUrl(pool, databaseUrl, this.#options.paths.credentials),
+      }
     } finally {
       await pool.end()
     }
@@ -166,13 +169,31 @@ export class LocalStack {
     stopTimeoutMs: number,
   ): Promise<void> {
     const child = new SupervisedProcess({ name, command, readyTimeoutMs: READY_TIMEOUT_MS, stopTimeoutMs, logger })
-    this.#processes.push(child)
     await child.start()
+    this.#processes.push(child)
   }
 
   #workerUser(): OsUser {
     this.#user ??= workerUser()
     return this.#user
+  }
+}
+
+/** Starts something once, whoever asks meanwhile. A start that failed is forgotten: what was in its way may be gone at the next use. */
+class Startup<T> {
+  #started: Promise<T> | null = null
+
+  ensure(start: () => Promise<T>): Promise<T> {
+    this.#started ??= start().catch((error: unknown) => {
+      this.#started = null
+      throw error
+    })
+    return this.#started
+  }
+
+  /** Resolves when no start is under way. */
+  async settled(): Promise<void> {
+    await this.#started?.catch(() => {})
   }
 }
 

@@ -13,8 +13,22 @@ export interface LoadedSettings {
   sources: Record<keyof Settings, SettingSource>
 }
 
-/** Settings from the command line, else the environment, else defaults; throws CONFIG_INVALID naming the variable. */
+/** Settings that a command can work with; throws CONFIG_INVALID, also for a profile that lacks what it needs. */
 export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {
+  const loaded = readSettings(env, flags)
+  const lacking = findLackOfProfile(loaded.settings)
+  if (lacking !== null) throw new ErgonError('CONFIG_INVALID', lacking)
+  return loaded
+}
+
+/** What the profile demands and the settings do not give, in words, or null. */
+export function findLackOfProfile({ profile, databaseUrl }: Settings): string | null {
+  if (profile === 'development' || databaseUrl !== null) return null
+  return `${SETTING_VARIABLES.profile} is ${profile}, which needs ${SETTING_VARIABLES.databaseUrl}: the embedded database is for development`
+}
+
+/** Settings from the command line, else the environment, else defaults; throws CONFIG_INVALID naming the variable. */
+export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {
   const profile = env[SETTING_VARIABLES.profile] ?? 'development'
   const home = flags.home ?? env[SETTING_VARIABLES.home]
   const defaultHome = defaultFolder(env, 'XDG_DATA_HOME', '.local/share', '/var/lib/ergon')
@@ -39,12 +53,6 @@ export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
   }
   const parsed = settingsSchema.safeParse(values)
   if (!parsed.success) throw invalid(parsed.error.issues[0], values)
-  if (parsed.data.profile !== 'development' && parsed.data.databaseUrl === null) {
-    throw new ErgonError(
-      'CONFIG_INVALID',
-      `ERGON_PROFILE is ${parsed.data.profile}, which needs DATABASE_URL: the embedded database is for development`,
-    )
-  }
   return { settings: parsed.data, sources }
 }
 

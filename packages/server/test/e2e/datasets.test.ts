@@ -24,6 +24,24 @@ test('a dataset that is not stored', async () => {
   expect(result.error?.message).toContain(digest)
 })
 
+test.each([
+  [
+    'two datasets',
+    ['a.csv', 'a.csv'],
+    [`dataset 1 (sha256:${'1'.repeat(64)})`, `dataset 2 (sha256:${'2'.repeat(64)})`],
+  ],
+  ['a dataset and the parameters', ['parameters.json'], ["the job's parameters", 'dataset 1 ']],
+])('%s of one name are refused, and both are named', async (_name, names, words) => {
+  const datasets = names.map((name, index) => ({
+    kind: 'dataset',
+    name,
+    digest: `sha256:${String(index + 1).repeat(64)}`,
+  }))
+  const { error } = await application.runPayload({ datasets }, 'pass\n')
+  expect(error).toMatchObject({ category: 'VALIDATION_ERROR', code: 'INPUT_NAME_INVALID' })
+  for (const word of [`"${names[0]}"`, ...words]) expect(error?.message).toContain(word)
+})
+
 test('a dataset whose bytes are not those of its digest', async () => {
   const { result } = await home.runProgram(
     'import os; open(os.environ["ERGON_OUTPUT_DIR"] + "/a.csv", "w").write("true")',

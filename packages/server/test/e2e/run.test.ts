@@ -240,6 +240,23 @@ describe('a payload that cannot run', () => {
   })
 })
 
+test('a job is named by its identifier too, and a failed one can be queued again', async () => {
+  const id = await application.insert({}, 'import os, sys\nsys.exit(3)\n')
+  expect(await application.untilEnded(id)).toMatchObject({ status: 'FAILED' })
+  const shown = await home.run('jobs', 'show', `test_${id}`, '--json')
+  expect(JSON.parse(shown.stdout)).toMatchObject({ job_id: id, status: 'FAILED' })
+
+  const retried = await home.run('jobs', 'retry', `test_${id}`, '--json')
+  expect(retried).toMatchObject({ code: 0, stdout: `{"job_id":"${id}","status":"QUEUED"}\n` })
+  await application.until(async () => (await application.failureCodes(id)).length === 2)
+  expect(await application.untilEnded(id)).toMatchObject({ status: 'FAILED' })
+
+  const fine = await application.insert({}, 'pass\n')
+  await application.untilEnded(fine)
+  const refused = await home.run('jobs', 'retry', fine)
+  expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('has not failed') })
+})
+
 test('traceability fields come back on the result', async () => {
   const result = await application.runPayload(
     { project_id: 'p1', document_id: 'd1', document_revision_id: 'r1', target: { object_id: 'o1' } },

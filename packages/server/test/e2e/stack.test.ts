@@ -1,8 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { LocalStack } from '../../src/app/local-stack.ts'
+import type { HomePaths } from '../../src/config/home-paths.ts'
+import { loadSettings } from '../../src/config/load-settings.ts'
+import { createLogger } from '../../src/platform/logger.ts'
 import { ErgonHome } from './ergon.ts'
 import { findProcesses, leftoversAfter } from './leftovers.ts'
 
@@ -19,6 +23,39 @@ test('a stack that a command started lives as long as the command', async () => 
   const { result } = await home.runProgram('import time\ntime.sleep(24)\nprint("done")\n', '--timeout', '60')
   expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { stdout: 'done\n' } })
 })
+
+test.each([
+  ['the database', 'database', ({ home: folder }: HomePaths) => blockWithFile(`${folder}/postgres`)],
+  ['sandboxd', 'sandboxd', ({ sandboxdSocket }: HomePaths) => blockWithFolder(sandboxdSocket)],
+  ['the worker', 'worker', ({ spool }: HomePaths) => blockWithRights(spool)],
+] as const)('%s that could not start is tried again at the next use', async (_name, need, block) => {
+  const { settings } = loadSettings(home.env)
+  const stack = new LocalStack({ settings, paths: home.paths, logger: createLogger('test', 'silent') })
+  await stack.prepare()
+  const unblock = block(home.paths)
+  await expect(stack.ensure(need)).rejects.toThrow()
+  unblock()
+  await stack.ensure(need)
+  await stack.ensure('worker')
+  await stack.stop()
+})
+
+function blockWithFile(file: string): () => void {
+  writeFileSync(file, '')
+  return () => rmSync(file)
+}
+
+function blockWithFolder(folder: string): () => void {
+  mkdirSync(folder)
+  return () => rmdirSync(folder)
+}
+
+/** Its owner can no longer enter it, whose capabilities are gone; the folder is root's then. */
+function blockWithRights(folder: string): () => void {
+  const { uid, gid } = statSync(folder)
+  chownSync(folder, 0, 0)
+  return () => chownSync(folder, uid, gid)
+}
 
 /** Connects whoever comes, and ends before it has answered, or even accepted, anybody. */
 const ENDING_STACK = `
@@ -55,7 +92,7 @@ test('a command that is killed before it reads the answer takes nobody along', a
 
 test('a command says so when the stack that it starts is killed at once', async () => {
   const command = home.run('jobs', 'list', '--json')
-  await expect.poll(() => findProcesses(home.folder, /stack-process/), { interval: 5 }).toHaveLength(1)
+  await expect.poll(() => findProcesses(home.folder, /stack-process/), { interval: 5, timeout: 20_000 }).toHaveLength(1)
   for (const { pid } of findProcesses(home.folder, /stack-process/)) process.kill(pid, 'SIGKILL')
   const { code, stdout } = await command
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'PROCESS_FAILED' } })

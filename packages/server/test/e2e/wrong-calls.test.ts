@@ -37,6 +37,8 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
     'JOB_NOT_FOUND',
     ['00000000-0000-4000-8000-000000000000'],
   ],
+  [['jobs', 'retry', 'nonsense'], 'JOB_NOT_FOUND', ['nonsense', 'ergon jobs list']],
+  [['jobs', 'logs', 'nonsense', '--stream', 'stdin'], 'USAGE', ['stdin', 'stdout, stderr']],
   [['artifacts', 'get', 'nonsense'], 'ARTIFACT_NOT_FOUND', ['ergon artifacts list']],
   [['env', 'build', 'python-sy'], 'ENVIRONMENT_NOT_FOUND', ['did you mean "python-sci"']],
   [['worker', '--lanes', 'quantum'], 'USAGE', ['quantum', 'sandbox']],
@@ -125,6 +127,20 @@ test('doctor finds a data folder that others cannot enter, with the remedy', asy
   expect(ended.code).toBe(3)
   expect(ended.stdout).toContain(`chmod o+x ${home.folder}/closed`)
   await closed.remove()
+})
+
+test('doctor reports a profile without its database among the findings, and all else too', async () => {
+  const production = new ErgonHome({ ERGON_PROFILE: 'production' })
+  const ended = await production.run('doctor', '--json')
+  const report = JSON.parse(ended.stdout) as { ok: boolean; findings: { check: string; ok: boolean; detail: string }[] }
+  expect(ended.code).toBe(3)
+  expect(report.findings.filter(({ ok }) => !ok)).toMatchObject([
+    { check: 'database', detail: expect.stringContaining('ERGON_PROFILE is production, which needs DATABASE_URL') },
+  ])
+  expect(report.findings.map(({ check }) => check)).toContain('sandbox')
+  const list = await production.run('jobs', 'list')
+  expect(list).toMatchObject({ code: 2, stderr: expect.stringContaining('needs DATABASE_URL') })
+  await production.remove()
 })
 
 test('a data folder that is a file is refused, and nothing is left running', async () => {

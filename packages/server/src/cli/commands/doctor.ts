@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { examineHost } from '../../app/doctor.ts'
-import { loadSettings } from '../../config/load-settings.ts'
+import { readSettings } from '../../config/load-settings.ts'
 import { ERROR_CATALOGUE } from '../../platform/errors/error-catalogue.ts'
 import { paint } from '../terminal.ts'
 
@@ -11,7 +11,7 @@ export function addDoctorCommand(program: Command): void {
     .option('--json', 'one JSON object {ok, findings}', false)
     .addHelpText('after', '\nExample:\n  ergon doctor\n\nExit status: 0 the host can isolate, 3 it cannot.')
     .action(async (options: { json: boolean }) => {
-      const findings = await examineHost(loadSettings(process.env))
+      const findings = await examineHost(readSettings(process.env))
       const isFit = findings.every(({ ok, isEssential }) => ok || !isEssential)
       if (options.json) process.stdout.write(`${JSON.stringify({ ok: isFit, findings })}\n`)
       else {

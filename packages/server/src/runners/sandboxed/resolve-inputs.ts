@@ -4,9 +4,10 @@ import type { SandboxFile } from '../../sandbox/sandbox.ts'
 import type { ExecutionContext } from '../runner.ts'
 import { validationFailure } from './read-payload.ts'
 
-/** Names sandboxd takes for a file; `parameters.json` is the job's own. */
+/** Names that sandboxd takes for a file. */
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
-const RESERVED_NAMES = new Set(['parameters.json'])
+/** Names of the input folder that are the job's own, with what has them. */
+const RESERVED_NAMES = [['parameters.json', "the job's parameters"]] as const satisfies [string, string][]
 
 type Resolution = { ok: true; datasets: SandboxFile[] } | { ok: false; failure: Failure }
 
@@ -18,22 +19,15 @@ export async function resolveDatasets(
 ): Promise<Resolution> {
   const { entrypoint } = payload.inputs.object.runtime
   if (entrypoint !== undefined && !FILE_NAME.test(entrypoint)) return misnamed('entrypoint', entrypoint)
-  const wanted = payload.inputs.object.dependencies.filter((dependency) => dependency.kind === 'dataset')
+  const wanted = payload.inputs.object.dependencies
+    .filter((dependency) => dependency.kind === 'dataset')
+    .map(({ digest, name = digest.slice('sha256:'.length) }) => ({ digest, name }))
+  const wrong = findWrongName(wanted)
+  if (wrong !== null) return wrong
   const granted =
     wanted.length === 0 ? new Set<string>() : await context.resolveDatasets(wanted.map(({ digest }) => digest))
-  const names = new Set(RESERVED_NAMES)
   const datasets: SandboxFile[] = []
-  for (const { digest, name = digest.slice('sha256:'.length) } of wanted) {
-    if (!FILE_NAME.test(name)) return misnamed('dataset name', name)
-    if (names.has(name))
-      return {
-        ok: false,
-        failure: validationFailure(
-          'INPUT_NAME_INVALID',
-          `two inputs are called "${name}"; give each dataset a name of its own`,
-        ),
-      }
-    names.add(name)
+  for (const { digest, name } of wanted) {
     const sizeBytes = granted.has(digest) ? await store.size(digest) : null
     if (sizeBytes === null) return { ok: false, failure: missing(name, digest) }
     datasets.push({
@@ -43,6 +37,22 @@ export async function resolveDatasets(
     })
   }
   return { ok: true, datasets }
+}
+
+/** A name that is no plain file name, or that two inputs have: each is a file of one folder. */
+function findWrongName(datasets: readonly { name: string; digest: string }[]): Resolution | null {
+  const taken = new Map<string, string>(RESERVED_NAMES)
+  for (const [index, { name, digest }] of datasets.entries()) {
+    if (!FILE_NAME.test(name)) return misnamed('dataset name', name)
+    const what = `dataset ${index + 1} (${digest})`
+    const other = taken.get(name)
+    if (other !== undefined) {
+      const message = `two inputs are called "${name}": ${other} and ${what}; give each dataset a name of its own`
+      return { ok: false, failure: validationFailure('INPUT_NAME_INVALID', message) }
+    }
+    taken.set(name, what)
+  }
+  return null
 }
 
 async function* readStored(store: ArtifactStore, digest: string): AsyncGenerator<Buffer> {
