@@ -48,6 +48,22 @@ export const RESOURCE_CASES: readonly HostileCase[] = [
     change: limits({}),
     ...MEMORY,
   },
+  {
+    row: 5,
+    name: 'an allocation larger than the memory of the whole machine',
+    program: 'a = b"x" * (1 << 45)',
+    change: limits({}),
+    ...MEMORY,
+  },
+  {
+    row: 5,
+    name: 'an allocation larger than the memory of the whole machine, caught',
+    program: 'try: a = b"x" * (1 << 45)\nexcept MemoryError: print("refused")',
+    change: limits({}),
+    verdicts: ['SUCCEEDED'],
+    counter: null,
+    check: all(printed('refused\n'), logged(/^an allocation of \d{14,} bytes was refused/)),
+  },
   ...['/tmp', '/dev/shm', '/workspace'].map((folder) => ({
     row: 6,
     name: `memory through a file in ${folder}`,
