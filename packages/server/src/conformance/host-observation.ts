@@ -1,8 +1,17 @@
-import { lstatSync, readdirSync, statSync } from 'node:fs'
+import { lstatSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import type { HomePaths } from '../config/home-paths.ts'
-import { findDescendants, findLeaves, findMounts, findProcesses, instanceOf, parentOf, readText } from './leftovers.ts'
+import {
+  entriesOf,
+  findDescendants,
+  findLeaves,
+  findMounts,
+  findProcesses,
+  instanceOf,
+  parentOf,
+  readText,
+} from './leftovers.ts'
 
 const WORKER_MEMORY_LIMIT_KB = 256 * 1024
 /** sandboxd's lowest uid for sandboxes: nothing else on a machine has one so high. */
@@ -104,13 +113,4 @@ function ownedBySandboxes(folder: string): string[] {
   return entriesOf(folder)
     .map(({ name }) => path.join(folder, name))
     .filter((file) => (lstatSync(file, { throwIfNoEntry: false })?.uid ?? 0) >= FIRST_SANDBOX_UID)
-}
-
-function entriesOf(folder: string) {
-  try {
-    return readdirSync(folder, { withFileTypes: true })
-  } catch {
-    // Gone in between, or never there.
-    return []
-  }
 }

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { type Dirent, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import path from 'node:path'
 
 export interface FoundProcess {
   pid: number
@@ -51,10 +51,24 @@ export function instanceOf(runFolder: string): string | null {
 
 /** The cgroup leaves of an instance's sandboxes, in every hierarchy. */
 export function findLeaves(instance: string): string[] {
-  const args = ['/sys/fs/cgroup', '-type', 'd', '-path', `*/ergon/${instance}/*`]
-  return execFileSync('find', args, { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line !== '')
+  return foldersBelow('/sys/fs/cgroup').filter((folder) => folder.includes(`/ergon/${instance}/`))
+}
+
+/** Other people's cgroups come and go while this looks: what is gone has nothing below it. */
+function foldersBelow(folder: string): string[] {
+  return entriesOf(folder)
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => path.join(folder, name))
+    .flatMap((child) => [child, ...foldersBelow(child)])
+}
+
+/** A folder's entries; none when it is gone, or never was. */
+export function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+  } catch {
+    return []
+  }
 }
 
 /** A file's text; empty when it is gone, as those of processes often are. */
