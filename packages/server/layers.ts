@@ -20,6 +20,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   maintenance: ['domain', 'platform', 'queue', 'artifacts'],
   // Control plane: never the data plane.
   control: ['domain', 'platform', 'registry', 'queue', 'artifacts'],
+  // Asks the whole of a running stack from outside, as an application would.
+  conformance: ['domain', 'platform', 'config', 'queue', 'control'],
   api: ['domain', 'platform', 'config', 'registry', 'queue', 'artifacts', 'control', 'telemetry'],
   // All wiring, and nothing else.
   app: [
@@ -36,9 +38,10 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'worker',
     'maintenance',
     'control',
+    'conformance',
     'api',
   ],
-  cli: ['domain', 'platform', 'config', 'control', 'app', 'sandbox/environments'],
+  cli: ['domain', 'platform', 'config', 'control', 'conformance', 'app', 'sandbox/environments'],
   testing: ['domain', 'platform', 'config', 'registry', 'queue', 'artifacts', 'sandbox', 'runners', 'worker', 'app'],
 }
 

@@ -22,17 +22,21 @@ MAX_COUNTED: Final = 1000
 # _IOWR('!', 0, struct seccomp_notif) and _IOWR('!', 1, struct seccomp_notif_resp)
 _RECEIVE: Final = 0xC0502100
 _SEND: Final = 0xC0182101
-# id, pid, flags, and of struct seccomp_data the number; the caller's arguments are never looked at.
-_NOTIFICATION: Final = struct.Struct("QIIi60x")
+# id, and of struct seccomp_data the number and the second argument. That one is a register, mmap's length, which nobody can change
+# any more; what an argument points to is never looked at.
+_NOTIFICATION: Final = struct.Struct("Q8xi20xQ32x")
 _RESPONSE: Final = struct.Struct("QqiI")
 _MAX_STATE_BYTES: Final = 65_536
 
 
 class DenialCounter:
-    """Takes the seccomp descriptor from the runtime, then answers every notified call with EPERM until the count is full."""
+    """Takes the seccomp descriptor from the runtime, then refuses and counts every notified call until the count is full."""
 
     def __init__(self, listener: socket.socket | None, notifications: int | None) -> None:
         self.counts: Counter[str] = Counter()
+        # The largest allocation refused for being beyond the whole machine; 0 when there was none.
+        self.refused_allocation_bytes = 0
+        self._answered = 0
         self._listener = listener
         self._runtime: socket.socket | None = None
         self._notifications = notifications
@@ -88,14 +92,22 @@ class DenialCounter:
         buffer = bytearray(_NOTIFICATION.size)
         try:
             fcntl.ioctl(notifications, _RECEIVE, buffer)
-            identifier, _, _, number = _NOTIFICATION.unpack(buffer)
-            self.counts[seccomp.name_of(number)] += 1
-            fcntl.ioctl(notifications, _SEND, _RESPONSE.pack(identifier, 0, -errno.EPERM, 0))
+            identifier, number, argument = _NOTIFICATION.unpack(buffer)
+            fcntl.ioctl(notifications, _SEND, _RESPONSE.pack(identifier, 0, -self._count(seccomp.name_of(number), argument), 0))
         except OSError:
             # The caller was killed or interrupted in between.
             pass
-        if self.counts.total() >= MAX_COUNTED:
+        if self._answered >= MAX_COUNTED:
             self._stop()
+
+    def _count(self, name: str, argument: int) -> int:
+        """Return the error number that the caller gets: for an allocation the one that the kernel itself would give."""
+        self._answered += 1
+        if name == seccomp.ALLOCATION:
+            self.refused_allocation_bytes = max(self.refused_allocation_bytes, argument)
+            return errno.ENOMEM
+        self.counts[name] += 1
+        return errno.EPERM
 
     def _stop(self) -> None:
         self._is_over = True

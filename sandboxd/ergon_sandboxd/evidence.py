@@ -18,6 +18,7 @@ class Counters:
     memory_peak_bytes: int = 0
     oom_kills: int = 0
     pids_refused: int = 0
+    allocation_refused_bytes: int = 0
     network_attempts: int = 0
     disk_peak_bytes: int = 0
     disk_peak_files: int = 0

@@ -1,7 +1,8 @@
 """The system calls a job may make: everything else is refused with EPERM, foreign architectures are killed.
 
 Of what is refused, calls that only an attempt to break out makes are notified, so that denials.py refuses and counts them.
-What libraries try on their own account (inotify, memory policies, netlink routes, clone3) is refused without being counted.
+So is an allocation that the whole machine could not hold: the kernel refuses it before a page is charged, so that no counter
+of the cgroup tells of it. What libraries try on their own account (inotify, memory policies, netlink routes, clone3) is refused without being counted.
 """
 
 import json
@@ -14,7 +15,7 @@ _ARCHITECTURES: Final[dict[str, str]] = {"x86_64": "SCMP_ARCH_X86_64", "aarch64"
 _ALLOWED: Final[list[str]] = json.loads(Path(__file__).with_name("seccomp_allowed.json").read_text())
 # Number by architecture; those named in _NARROWED are notified for some arguments only.
 _COUNTED: Final[dict[str, dict[str, int]]] = json.loads(Path(__file__).with_name("seccomp_counted.json").read_text())
-_NARROWED: Final = frozenset({"clone", "mknod", "mknodat", "socket"})
+_NARROWED: Final = frozenset({"clone", "mknod", "mknodat", "mmap", "socket"})
 # Beyond what is counted, what making a sandbox needs.
 _SETUP: Final = ("capset",)
 _EPERM, _ENOSYS = 1, 38
@@ -35,6 +36,10 @@ _SOCK_RAW: Final = 3
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0
 # Huge pages come from a pool of the host that no memory limit of the job counts.
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
+_PROT_WRITE, _MAP_SHARED, _MAP_NORESERVE = 0x2, 0x1, 0x4000
+_OVERCOMMIT_ALWAYS: Final = "1"
+# Counted not as an attempt to break out but by its size.
+ALLOCATION: Final = "mmap"
 # Every command but F_NOTIFY: like inotify, it would tell a job which files of the shared environment others use.
 _FCNTL_COMMANDS: Final = (*range(12), 15, 16, 17, *range(36, 39), 1024, 1025, *range(1027, 1042))
 _COMMAND_MASK: Final = 0xFFFFFFFF
@@ -52,6 +57,32 @@ def _allow(name: str, *arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _count(name: str, *arguments: dict[str, Any]) -> dict[str, Any]:
     return {"names": [name], "action": "SCMP_ACT_NOTIFY", "args": list(arguments)}
+
+
+def _machine_memory() -> int | None:
+    """Return the bytes beyond which the kernel refuses one allocation; None where it refuses none."""
+    if Path("/proc/sys/vm/overcommit_memory").read_text().strip() == _OVERCOMMIT_ALWAYS:
+        return None
+    found = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return sum(int(found[name].split()[0]) for name in ("MemTotal", "SwapTotal")) * 1024
+
+
+_MACHINE_MEMORY: Final = _machine_memory()
+
+
+def _mmap_rules(largest: int | None) -> list[dict[str, Any]]:
+    """Count what the kernel would charge and cannot give: private, writable, not reserved without backing."""
+    if largest is None:
+        return [_allow("mmap", _argument(3, 0, mask=_MAP_HUGETLB))]
+    within, beyond = _argument(1, largest, op="SCMP_CMP_LE"), _argument(1, largest, op="SCMP_CMP_GT")
+    kinds = _MAP_HUGETLB | _MAP_NORESERVE | _MAP_SHARED
+    charged = _argument(3, 0, mask=kinds)
+    return [
+        _allow("mmap", within, _argument(3, 0, mask=_MAP_HUGETLB)),
+        *(_allow("mmap", beyond, _argument(3, kind, mask=kinds)) for kind in (_MAP_NORESERVE, _MAP_SHARED, _MAP_NORESERVE | _MAP_SHARED)),
+        _allow("mmap", beyond, _argument(2, 0, mask=_PROT_WRITE), charged),
+        _count("mmap", beyond, _argument(2, _PROT_WRITE, mask=_PROT_WRITE), charged),
+    ]
 
 
 def _counted(machine: str) -> list[dict[str, Any]]:
@@ -87,7 +118,6 @@ def _allowed() -> list[dict[str, Any]]:
             for kind, protocol in _INTERNET_PROTOCOLS
         ),
         _allow("socketpair", _argument(0, _AF_UNIX)),
-        _allow("mmap", _argument(3, 0, mask=_MAP_HUGETLB)),
         _allow("memfd_create", _argument(1, 0, mask=_MFD_HUGETLB)),
         *(_allow("fcntl", _argument(1, command, mask=_COMMAND_MASK)) for command in _FCNTL_COMMANDS),
         _allow("personality", _argument(0, 0)),
@@ -106,7 +136,7 @@ def _profile(rules: list[dict[str, Any]]) -> dict[str, Any]:
 
 def job_profile() -> dict[str, Any]:
     """Return the profile of a job for this machine's architecture; OSError when there is none."""
-    return _profile([*_counted(platform.machine()), *_allowed()])
+    return _profile([*_counted(platform.machine()), *_allowed(), *_mmap_rules(_MACHINE_MEMORY)])
 
 
 def profile(listener: Path) -> dict[str, Any]:

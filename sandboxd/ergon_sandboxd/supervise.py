@@ -256,6 +256,7 @@ class Supervisor:
         counters.memory_peak_bytes = self._leaf.memory_peak_bytes()
         counters.oom_kills = self._leaf.oom_kills()
         counters.network_attempts = count_attempts()
+        counters.allocation_refused_bytes = self._denials.refused_allocation_bytes
         if counters.oom_kills > 0:
             # The kernel may strike between two samples; the verdict must not depend on who noticed first.
             self._kill("memory")

@@ -105,6 +105,31 @@ os.mkfifo("/tmp/fifo"); os.waitpid(os.fork() or os._exit(0), 0)
     assert outcome.evidence["denied_syscalls"] == {}
 
 
+def test_an_allocation_beyond_the_machine_is_refused_as_by_the_kernel_and_told(sandboxd: Path, environment: str) -> None:
+    source = """
+libc.mmap.restype = ctypes.c_void_p
+def mmap(length, protection, flags):
+    found = libc.mmap(None, ctypes.c_size_t(length), protection, flags, -1, ctypes.c_long(0))
+    return "granted" if found != ctypes.c_void_p(-1).value else errno.errorcode[ctypes.get_errno()]
+READ, WRITE, SHARED, PRIVATE, ANONYMOUS, NORESERVE = 1, 2, 1, 2, 0x20, 0x4000
+file = os.open("/tmp/file", os.O_RDWR | os.O_CREAT)
+for length in (1 << 40, 1 << 45):
+    assert mmap(length, READ, PRIVATE | ANONYMOUS) == "granted"
+    assert mmap(length, READ | WRITE, PRIVATE | ANONYMOUS | NORESERVE) == "granted"
+    assert libc.mmap(None, ctypes.c_size_t(length), READ | WRITE, SHARED, file, ctypes.c_long(0)) != ctypes.c_void_p(-1).value
+assert mmap(1 << 30, READ | WRITE, PRIVATE | ANONYMOUS) == "granted"
+print("so far", flush=True)
+if "refuse" in os.environ["MODE"]: print(*[mmap(length, READ | WRITE, PRIVATE | ANONYMOUS) for length in (1 << 40, 1 << 45, 1 << 42)])
+"""
+    fine = run(sandboxd, environment, CALLS + source, env={"MODE": "fine"})
+    assert (fine.exit, fine.counters["allocation_refused_bytes"]) == (("exited", 0), 0), fine.stderr
+    outcome = run(sandboxd, environment, CALLS + source, env={"MODE": "refuse"})
+    assert outcome.stdout == b"so far\nENOMEM ENOMEM ENOMEM\n", outcome.stderr
+    # What was counted is the largest, and it is no attempt to break out.
+    assert outcome.counters["allocation_refused_bytes"] == 1 << 45
+    assert outcome.evidence["denied_syscalls"] == {}
+
+
 def test_the_count_is_bounded_and_stalls_nobody(sandboxd: Path, environment: str) -> None:
     source = """
 import threading

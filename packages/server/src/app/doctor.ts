@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
-import { z } from 'zod'
 import { homePaths } from '../config/home-paths.ts'
 import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
@@ -12,10 +9,9 @@ import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
 import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
-import { findInstallLocation } from './install-location.ts'
 import { DATABASE_USER, WORKER_USER } from './prepare-home.ts'
+import { type IsolationProbe, probeIsolation } from './probe-isolation.ts'
 
-const run = promisify(execFile)
 const MIN_NODE_MAJOR = 24
 /** A unix socket's address is 108 bytes with its NUL; the longest name below run/ is PostgreSQL's. */
 const MAX_HOME_LENGTH = 107 - '/run/postgres/.s.PGSQL.54320.lock'.length
@@ -93,33 +89,12 @@ function findClosedParent(folder: string): string | null {
   return null
 }
 
-const probeSchema = z.object({
-  kernel: z.string().default('unknown'),
-  python: z.string().default('unknown'),
-  cgroup: z
-    .object({ layout: z.string(), controllers: z.array(z.string()) })
-    .default({ layout: 'unknown', controllers: [] }),
-  runtimes: z.array(z.object({ name: z.string(), version: z.string() })).default([]),
-  missing: z.array(z.object({ capability: z.string(), detail: z.string(), remedy: z.string() })),
-})
-
 /** Asks sandboxd itself, which really tries each thing. */
 async function examineIsolation(settings: Settings): Promise<Finding[]> {
   if (process.getuid?.() !== 0)
     return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
-  const { sandboxd } = findInstallLocation()
-  const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings).environments]).then(
-    ({ stdout }) => stdout,
-    (error: { stdout?: string; message: string }) =>
-      error.stdout ||
-      JSON.stringify({ missing: [{ capability: 'sandboxd', detail: error.message, remedy: 'run bin/setup' }] }),
-  )
-  const parsed = probeSchema.safeParse(JSON.parse(output))
-  if (!parsed.success)
-    return [
-      finding('sandbox', false, 'sandboxd gave no usable answer', `run ${sandboxd} --probe and report what it prints`),
-    ]
-  const { kernel, python, cgroup, missing } = parsed.data
+  const probe = await probeIsolation(settings)
+  const { kernel, python, cgroup, missing } = probe
   if (missing.length > 0)
     return missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
   return [
@@ -129,11 +104,11 @@ async function examineIsolation(settings: Settings): Promise<Finding[]> {
       `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}`,
       null,
     ),
-    examineRuntime(settings, parsed.data),
+    examineRuntime(settings, probe),
   ]
 }
 
-function examineRuntime({ sandboxRuntime }: Settings, { runtimes }: z.infer<typeof probeSchema>): Finding {
+function examineRuntime({ sandboxRuntime }: Settings, { runtimes }: IsolationProbe): Finding {
   const found = runtimes.map(({ name, version }) => `${name} ${version}`).join(', ') || 'none'
   return finding(
     'sandbox runtime',

@@ -85,6 +85,10 @@ const RULES: readonly Rule[] = [
       ? limit('PIDS', 'pids', limits.pids, evidence.counters.pids_refused)
       : null,
   ({ evidence, limits }) =>
+    !succeeded(evidence) && evidence.counters.allocation_refused_bytes > 0
+      ? limit('MEMORY', 'memory_bytes', limits.memory_bytes, evidence.counters.allocation_refused_bytes)
+      : null,
+  ({ evidence, limits }) =>
     !succeeded(evidence) && isFull(evidence.counters.disk_peak_bytes, limits.disk_bytes)
       ? limit('DISK', 'disk_bytes', limits.disk_bytes, evidence.counters.disk_peak_bytes)
       : null,

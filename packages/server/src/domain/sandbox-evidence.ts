@@ -16,6 +16,8 @@ export const sandboxEvidenceSchema = z.object({
     memory_peak_bytes: count,
     oom_kills: count,
     pids_refused: count,
+    /** The largest single allocation that was refused because the whole machine could not hold it. */
+    allocation_refused_bytes: count,
     network_attempts: count,
     disk_peak_bytes: count,
     disk_peak_files: count,

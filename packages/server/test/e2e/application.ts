@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JobResult } from '@ergon/contract'
+import type { Isolation, JobResult } from '@ergon/contract'
 import type pg from 'pg'
+import { composePayload, type PayloadChange } from '../../src/conformance/compose-payload.ts'
 import { readJob } from '../../src/control/read-job.ts'
 import type { ErgonHome } from './ergon.ts'
 import { findSandboxes } from './leftovers.ts'
@@ -9,39 +10,24 @@ import { findSandboxes } from './leftovers.ts'
 const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
 const PATIENCE_MS = 60_000
 
-/** What a payload of these tests may differ in; `datasets` becomes the object's dependencies. */
-export type PayloadChange = Record<string, unknown> & { datasets?: unknown[] }
-
 /** An application that puts jobs into its own database by plain INSERTs, as users do. */
 export class Application {
   readonly db: pg.Client
+  readonly #isolation: Isolation
 
-  constructor(db: pg.Client) {
+  /** Fresh sandboxes by default: what is looked at does not depend on whether a template happens to be warm. */
+  constructor(db: pg.Client, isolation: Isolation = 'fresh') {
     this.db = db
+    this.#isolation = isolation
   }
 
   async insert(change: PayloadChange, program: string): Promise<string> {
-    const { datasets = [], ...rest } = change
     const id = randomUUID()
-    const payload = {
-      schema_version: '1.0',
-      job_id: id,
-      job_type: 'object_execute',
-      environment: { language: 'python', env_version: 'python-sci' },
-      inputs: {
-        object: {
-          type: 'code',
-          content: { format: 'text', value: program },
-          dependencies: datasets,
-          runtime: { language: 'python' },
-        },
-      },
-      ...rest,
-    }
+    const payload = composePayload(id, program, this.#isolation, change)
     await this.db.query(
       `insert into jobs.tb_job_run (id, identifier, service_name, operation, execution_type, input_data)
        values ($1, $2, 'executor', $3, 'sandbox', $4)`,
-      [id, `test_${id}`, payload.job_type, JSON.stringify(payload)],
+      [id, `test_${id}`, payload['job_type'], JSON.stringify(payload)],
     )
     return id
   }

@@ -1,24 +1,29 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { HostileHost } from './hostile/hostile-host.ts'
-import { ISOLATION_CASES } from './hostile/isolation-cases.ts'
-import { LEAVING_CASES } from './hostile/leaving-cases.ts'
-import { PROGRAM_CASES } from './hostile/program-cases.ts'
-import { RESOURCE_CASES } from './hostile/resource-cases.ts'
+import { AttackMatrix } from '../../src/app/attack-matrix.ts'
+import { loadSettings } from '../../src/config/load-settings.ts'
+import { ATTACK_CASES } from '../../src/conformance/attack-cases.ts'
+import { LEAVING_CASES } from '../../src/conformance/cases/leaving-cases.ts'
+import { PROGRAM_CASES } from '../../src/conformance/cases/program-cases.ts'
+import { isGap } from '../../src/conformance/hostile-case.ts'
 
 /** What a runtime sets up itself: namespaces, cgroup, limits, filter. What leaves a sandbox is the same code for both. */
-const CASES = [...RESOURCE_CASES, ...ISOLATION_CASES, ...firstOfEachRow([...LEAVING_CASES, ...PROGRAM_CASES])]
+const SAME_FOR_ALL = [...LEAVING_CASES, ...PROGRAM_CASES].filter(
+  ({ row }, index, cases) => cases.findIndex((other) => other.row === row) !== index,
+)
+const CASES = ATTACK_CASES.filter((hostile) => !SAME_FOR_ALL.includes(hostile))
 
 describe('hostile programs in runc', () => {
-  const host = new HostileHost('runc')
-  beforeAll(() => host.start())
-  afterAll(() => host.remove())
+  const { settings } = loadSettings(process.env)
+  const matrix = new AttackMatrix({ settings, runtime: 'runc', isolation: 'fresh' })
+  beforeAll(() => matrix.start())
+  afterAll(() => matrix.stop())
 
   test.each(CASES)('row $row: $name', async (hostile) => {
-    expect(hostile.verdicts).toContain(await host.judge(hostile))
-    await host.expectUnharmed()
+    const report = await matrix.run(hostile)
+    expect(report).toMatchObject({ problems: [], outcome: isGap(hostile) ? 'gap' : 'met' })
+  })
+
+  test('nothing is left of the stack', async () => {
+    expect(await matrix.stop()).toEqual([])
   })
 })
-
-function firstOfEachRow(cases: typeof LEAVING_CASES): typeof LEAVING_CASES {
-  return cases.filter(({ row }, index) => cases.findIndex((other) => other.row === row) === index)
-}

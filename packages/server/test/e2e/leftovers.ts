@@ -1,15 +1,20 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  findLeaves,
+  findMounts,
+  findProcesses as findProcessesOf,
+  instanceOf,
+} from '../../src/conformance/leftovers.ts'
 import type { ErgonHome } from './ergon.ts'
+
+export const findProcesses = findProcessesOf
 
 /** What a home's processes have left on the machine: processes, mounts, cgroup leaves. Empty when all is well. */
 function findLeftovers(home: ErgonHome): string[] {
   return [
     ...findProcesses(home.folder).map(({ pid, command }) => `process ${pid}: ${command}`),
-    ...findMounts(home.folder),
-    ...findSandboxes(home),
+    ...findMounts([home.folder]).map((line) => `mount ${line}`),
+    ...findCgroups(home),
   ]
 }
 
@@ -23,67 +28,21 @@ export async function leftoversAfter(home: ErgonHome, patienceMs: number): Promi
   }
 }
 
-export interface FoundProcess {
-  pid: number
-  command: string
-}
-
-/** Processes whose command line, environment or working folder names the data folder. */
-export function findProcesses(folder: string, pattern = /(?:)/): FoundProcess[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .flatMap((pid) => {
-      const command = read(`/proc/${pid}/cmdline`).replaceAll('\u0000', ' ')
-      const names =
-        command.includes(folder) ||
-        read(`/proc/${pid}/environ`).includes(folder) ||
-        workingFolder(pid).startsWith(folder)
-      return names && pattern.test(command) ? [{ pid: Number(pid), command }] : []
-    })
-}
-
-function findMounts(folder: string): string[] {
-  return read('/proc/self/mounts')
-    .split('\n')
-    .filter((line) => line.includes(folder))
-    .map((line) => `mount ${line}`)
-}
-
-/** The cgroup leaves of a home's sandboxes; sandboxd names their folder after its socket. */
+/** The cgroup leaves of a home's fresh sandboxes, whose names are those of jobs: templates and ready children have others. */
 export function findSandboxes(home: ErgonHome): string[] {
-  const instance = instanceOf(home)
-  if (instance === null) return []
-  const found = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*/ergon/${instance}/*`], {
-    encoding: 'utf8',
-  })
-  return found
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => `cgroup ${line}`)
+  return findCgroups(home).filter((leaf) => !/\/(template|warm)_[^/]*$/.test(leaf))
+}
+
+function findCgroups(home: ErgonHome): string[] {
+  const instance = rememberedInstanceOf(home)
+  return instance === null ? [] : findLeaves(instance).map((leaf) => `cgroup ${leaf}`)
 }
 
 /** Remembered, since the data folder may be gone when somebody asks what it has left. */
 const instances = new Map<string, string>()
 
-function instanceOf(home: ErgonHome): string | null {
-  const run = path.dirname(home.paths.sandboxdSocket)
-  const lock = existsSync(run) ? readdirSync(run).find((name) => /^sandboxd-[0-9a-f]+\.lock$/.test(name)) : undefined
-  if (lock !== undefined) instances.set(home.folder, lock.slice('sandboxd-'.length, -'.lock'.length))
+function rememberedInstanceOf(home: ErgonHome): string | null {
+  const instance = instanceOf(home.paths.run)
+  if (instance !== null) instances.set(home.folder, instance)
   return instances.get(home.folder) ?? null
-}
-
-function read(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-function workingFolder(pid: string): string {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`)
-  } catch {
-    return ''
-  }
 }

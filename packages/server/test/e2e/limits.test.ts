@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Application } from './application.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
-import { verdictOf } from './hostile/hostile-case.ts'
+import { verdictOf } from '../../src/conformance/hostile-case.ts'
 import { leftoversAfter } from './leftovers.ts'
 
 const MIB = 1 << 20

@@ -182,6 +182,11 @@ function describeRefusals({ evidence }: SandboxReport, limits: SandboxLimits): R
       level: 'warn',
       message: `${evidence.counters.pids_refused} new processes or threads were refused`,
     })
+  if (evidence.counters.allocation_refused_bytes > 0)
+    logs.push({
+      level: 'warn',
+      message: `an allocation of ${evidence.counters.allocation_refused_bytes} bytes was refused: the whole machine could not hold it`,
+    })
   if (evidence.counters.network_attempts > 0)
     logs.push({
       level: 'warn',

@@ -1,12 +1,13 @@
 import type { JobResult } from '@ergon/contract'
-import type { PayloadChange } from '../application.ts'
+import type { PayloadChange } from './compose-payload.ts'
 
-/** Looks at a result, and throws when it is not as it must be. */
-export type Check = (result: JobResult) => void
+/** Looks at a result and says what is wrong with it, or null. */
+export type Check = (result: JobResult) => string | null
 
-/** One program that means harm, and every verdict that is right for it; `row` is its row in SECURITY.md. */
+/** One program that means harm, and every verdict that is right for it. */
 export interface HostileCase {
-  row: string
+  /** Its row in SECURITY.md. */
+  row: number
   name: string
   program: string
   change?: PayloadChange
@@ -18,11 +19,22 @@ export interface HostileCase {
   check?: Check
 }
 
-/** A row that does not end as it should yet: what it is owed, how it ends today, and why. */
+/** A program that does not end as it should yet: `verdicts` is how it ends today. */
 export interface Gap extends HostileCase {
+  /** What it should end as. */
   owed: string
-  today: string
   reason: string
+}
+
+/** A part of a row that nothing in this build does yet, so that there is nothing to try. */
+export interface NotBuilt {
+  rows: readonly number[]
+  part: string
+  reason: string
+}
+
+export function isGap(hostile: HostileCase): hostile is Gap {
+  return 'owed' in hostile
 }
 
 /** Lets a Python program make any system call by its number on x86_64. */
