@@ -48,3 +48,9 @@ test('installed below a private folder, ergon finds the host fit and runs a job'
   const { code, result } = await home.runProgram('import numpy\nprint(numpy.arange(3).sum())\n')
   expect({ code, stdout: result.outputs.stdout }).toEqual({ code: 0, stdout: '3\n' })
 })
+
+test('the attack matrix is in the package', async () => {
+  const { code, stdout } = await home.run('doctor', '--attack-matrix', '--row', '36', '--json')
+  expect(JSON.parse(stdout)).toMatchObject({ ok: true, summary: { met: 7, gaps: 0, failed: 0 } })
+  expect(code).toBe(0)
+})
