@@ -46,7 +46,7 @@ class Program:
 
 def _matches(condition: dict[str, Any], value: int) -> bool:
     a, b = int(condition["value"]), int(condition.get("valueTwo", 0))
-    verdicts = {"SCMP_CMP_EQ": value == a, "SCMP_CMP_NE": value != a, "SCMP_CMP_GT": value > a, "SCMP_CMP_MASKED_EQ": value & a == b}
+    verdicts = {"SCMP_CMP_EQ": value == a, "SCMP_CMP_NE": value != a, "SCMP_CMP_GT": value > a, "SCMP_CMP_LE": value <= a, "SCMP_CMP_MASKED_EQ": value & a == b}
     return verdicts[condition["op"]]
 
 

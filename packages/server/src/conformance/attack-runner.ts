@@ -43,7 +43,11 @@ export class AttackRunner {
   async run(hostile: HostileCase): Promise<CaseReport> {
     this.#before ??= await this.#observeAtRest()
     const result = await this.#runJob(hostile.program, hostile.change ?? {})
-    const harm = [...this.#findOtherIsolation(result), ...(await this.#findLastingHarm(this.#before)), ...(await this.#findNextJobHarm())]
+    const harm = [
+      ...this.#findOtherIsolation(result),
+      ...(await this.#findLastingHarm(this.#before)),
+      ...(await this.#findNextJobHarm()),
+    ]
     // What one program did is not the next one's doing.
     if (harm.length > 0) this.#before = null
     return judgeCase(hostile, result, harm)

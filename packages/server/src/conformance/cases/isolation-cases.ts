@@ -96,7 +96,12 @@ export const ISOLATION_CASES: readonly HostileCase[] = [
         error?.evidence?.observed === 1 ? null : `${String(error?.evidence?.observed)} calls were counted instead of 1`,
     }),
   ),
-  ...['os.kill(os.getppid(), 9)', 'os.kill(-1, 9)', 'os.kill(1, 9)'].map((act) => refused(39, act, OWN_FAULT)),
+  // Where the parent lives outside the sandbox its number is 0, which names the program's own process group.
+  refused(39, 'os.kill(os.getppid(), 9)', {
+    ...OWN_FAULT,
+    verdicts: [...OWN_FAULT.verdicts, 'USER_CODE_ERROR/KILLED_BY_SIGNAL'],
+  }),
+  ...['os.kill(-1, 9)', 'os.kill(1, 9)'].map((act) => refused(39, act, OWN_FAULT)),
   ...['os.setuid(0)', 'os.setgid(0)', 'os.setgroups([0])'].map((act) => refused(40, act, OWN_FAULT)),
   lookedAt(
     40,
