@@ -25,15 +25,20 @@ test('a stack that a command started lives as long as the command', async () => 
 })
 
 test.each([
-  ['the database', 'database', ({ home: folder }: HomePaths) => blockWithFile(`${folder}/postgres`)],
-  ['sandboxd', 'sandboxd', ({ sandboxdSocket }: HomePaths) => blockWithFolder(sandboxdSocket)],
-  ['the worker', 'worker', ({ spool }: HomePaths) => blockWithRights(spool)],
-] as const)('%s that could not start is tried again at the next use', async (_name, need, block) => {
+  [
+    'the database',
+    'database',
+    'belongs to uid 0',
+    ({ home: folder }: HomePaths) => blockWithFile(`${folder}/postgres`),
+  ],
+  ['sandboxd', 'sandboxd', 'Is a directory', ({ sandboxdSocket }: HomePaths) => blockWithFolder(sandboxdSocket)],
+  ['the worker', 'worker', 'permission denied', ({ spool }: HomePaths) => blockWithRights(spool)],
+] as const)('%s that could not start is tried again at the next use', async (_name, need, words, block) => {
   const { settings } = loadSettings(home.env)
   const stack = new LocalStack({ settings, paths: home.paths, logger: createLogger('test', 'silent') })
   await stack.prepare()
   const unblock = block(home.paths)
-  await expect(stack.ensure(need)).rejects.toThrow()
+  await expect(stack.ensure(need)).rejects.toThrow(words)
   unblock()
   await stack.ensure(need)
   await stack.ensure('worker')
