@@ -24,6 +24,7 @@ from .inputs import IDLE_SECONDS, Cancelled, receive_inputs
 from .instance import STOP_PATIENCE_SECONDS, State, host_uid
 from .log import log
 from .messages import ProbeRequest, RunRequest, parse_request
+from .namespaces import OwnNamespaces
 from .network import enter_empty_network
 from .oci_spec import JOB_UID, build_spec
 from .probe import probe
@@ -48,8 +49,11 @@ class Service:
     executables: dict[str, str]
 
 
-def handle(sock: socket.socket, slot: int, service: Service) -> None:
-    """Serve one connection completely; every failure is told to the client if it still listens."""
+def handle(sock: socket.socket, slot: int, service: Service, own: OwnNamespaces) -> bool:
+    """Serve one connection completely; every failure is told to the client if it still listens.
+
+    True when it ended as it should, and this process is as it was before.
+    """
     connection = Connection(sock)
     try:
         try:
@@ -57,9 +61,10 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
             if isinstance(request, ProbeRequest):
                 connection.send({"type": "probe_result", **probe(service.hierarchy, service.config.max_sandboxes)})
             elif isinstance(request, RunRequest):
-                Sandbox(connection, request, slot, service).run()
+                Sandbox(connection, request, slot, service, own).run()
             else:
                 raise SandboxError("PROTOCOL", "the first message must be probe or run")
+            return True
         except SandboxError as error:
             connection.send({"type": "error", "code": error.code, "message": error.message})
             connection.linger(_LINGER_SECONDS)
@@ -72,6 +77,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
         pass
     finally:
         connection.close()
+    return False
 
 
 def take_place(places: Path, count: int) -> int:
@@ -89,10 +95,11 @@ def take_place(places: Path, count: int) -> int:
 class Sandbox:
     """The life of one sandbox: prepare, receive, run, collect, remove."""
 
-    def __init__(self, connection: Connection, request: RunRequest, slot: int, service: Service) -> None:
+    def __init__(self, connection: Connection, request: RunRequest, slot: int, service: Service, own: OwnNamespaces) -> None:
         self._connection = connection
         self._request = request
         self._service = service
+        self._own = own
         self._first_uid = host_uid(service.instance, slot)
         self._bundle = Bundle(service.state.slot_folder(slot), service.shim)
         self._place: int | None = None
@@ -164,6 +171,8 @@ class Sandbox:
             raise OSError("the sandbox's processes cannot be killed")
         if self._denials is not None:
             self._denials.close()
+        # One wait for the kernel, where an unmount of each volume would be five.
+        self._own.come_back()
         self._bundle.remove()
         if self._workspace is not None:
             self._workspace.close()

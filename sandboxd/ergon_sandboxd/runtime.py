@@ -14,6 +14,7 @@ from typing import Final
 from . import syscalls
 from .cgroup import Leaf
 from .errors import SandboxError
+from .launch import spawn_in_groups
 from .log import log as log_line
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 
@@ -144,7 +145,7 @@ def _log_messages(text: str) -> str:
 
 
 def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
-    """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when not even a fork is possible.
+    """Start the runtime as a member of the leaf; SandboxError RUNTIME_FAILED when not even that is possible.
 
     `executable` is what to load for `path`: see seal_runtimes.
     """
@@ -158,13 +159,17 @@ def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Lea
     for fd in writing[:2]:
         os.fchmod(fd, 0o622)
     try:
-        pid = os.fork()
+        # On v2 runc enters the group it is in already, and fails when it may not.
+        if kind == "runc" and not os.path.exists(_V2_MARK):
+            pid = os.fork()
+            if pid == 0:
+                _become_runtime(arguments, leaf.join_files, writing, log)
+        else:
+            pid = spawn_in_groups([executable, *arguments[1:]], leaf.join_files, writing, log, _SEARCH_PATH)
     except OSError as error:
         for fd in (*reading, *writing):
             os.close(fd)
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
-    if pid == 0:
-        _become_runtime(executable, arguments, leaf.join_files, writing, log)
     for fd in writing:
         os.close(fd)
     for fd in reading:
@@ -173,16 +178,14 @@ def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Lea
     return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, kind in _DETACHING)
 
 
-def _become_runtime(executable: str, arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path) -> None:
+def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:
             with open(file, "wb", buffering=0) as join:
                 join.write(b"0")
-        # On v2 runc enters the group it is in already, and fails when it may not.
-        if os.path.basename(arguments[0]) == "runc" and not os.path.exists(_V2_MARK):
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.make_read_only(_CGROUP_MOUNTS)
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.make_read_only(_CGROUP_MOUNTS)
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -193,7 +196,7 @@ def _become_runtime(executable: str, arguments: list[str], join_files: list[str]
         moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
         for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
             os.dup2(fd, target)
-        os.execve(executable, arguments, {"PATH": _SEARCH_PATH})
+        os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})
     except BaseException as error:
         log.write_text(f"cannot start the runtime: {error}")
     finally:

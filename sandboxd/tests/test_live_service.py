@@ -110,6 +110,47 @@ def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSand
         daemon.wait_until_clean(5)
 
 
+def test_a_handler_comes_back_to_where_it_was(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    namespaces: set[tuple[str, ...]] = set()
+    seen: set[int] = set()
+    for _ in range(6):
+        assert run(own.socket, environment, "print('fine')").stdout == b"fine\n"
+        seen |= own.handlers()
+        for pid in own.handlers():
+            namespaces.add(tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("mnt", "net", "pid")))
+            assert len(os.listdir(f"/proc/{pid}/fd")) < 20, "descriptors of a sandbox stay open"
+    # A connection that takes one of two makes a third; after that the same ones serve all.
+    assert len(seen) <= 3 and len(namespaces) == 1
+    assert own.stop() == 0
+
+
+def test_a_handler_that_served_a_failure_is_replaced(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    before = own.handlers()
+    for _ in range(8):
+        with Client(own.socket) as client, pytest.raises(Refused):
+            client.send({"type": "nonsense"})
+            client.receive()
+    with Client(own.socket) as client:
+        client.begin(environment, "print('fine')")
+        assert client.finish().stdout == b"fine\n"
+    assert not before & own.handlers()
+    assert own.stop() == 0
+
+
+def test_waiting_handlers_that_die_are_replaced(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    for _ in range(3):
+        killed = own.handlers()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        while not own.handlers() or killed & own.handlers():
+            time.sleep(0.01)
+        assert run(own.socket, environment, "print('fine')").stdout == b"fine\n"
+    assert own.stop() == 0 and own.leaves() == []
+
+
 def mutate(rng: random.Random, frame: bytes) -> bytes:
     data = bytearray(frame)
     for _ in range(rng.randint(1, 8)):
