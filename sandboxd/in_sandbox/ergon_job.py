@@ -1,8 +1,7 @@
 """From init's forked child to the job: give up what init had, then run the entry."""
 
-from __future__ import annotations
-
-# typing and signal drag in re and enum: 15 ms of every job's start. _signal is the built-in below signal.
+# typing and signal drag in re and enum: 15 ms of every job's start; even __future__ is a file to load, hence the quoted
+# annotations. _signal is the built-in below signal.
 import _signal  # type: ignore[import]
 import os
 import sys
@@ -15,7 +14,7 @@ JOB_UID = 1000
 _FONT_CACHE = "/usr/share/ergon/matplotlib"
 
 
-def become_job(arguments: list[str], report_fd: int) -> NoReturn:
+def become_job(arguments: list[str], report_fd: int) -> "NoReturn":
     """Turn this process into the job; never returns."""
     count = int(arguments[0])
     variables, entry = arguments[1 : 1 + count], arguments[1 + count :]
@@ -43,7 +42,7 @@ def become_job(arguments: list[str], report_fd: int) -> NoReturn:
     run_file(entry[1], report_fd)
 
 
-def _execute(argv: list[str], report_fd: int) -> NoReturn:
+def _execute(argv: list[str], report_fd: int) -> "NoReturn":
     os.close(report_fd)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
