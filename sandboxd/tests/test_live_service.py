@@ -54,6 +54,37 @@ def test_kill_request_before_the_start(sandboxd: Path, environment: str) -> None
     assert outcome.killed_by == "client"
 
 
+def unasked(environment: str, *more: bytes, run_id: str = "unasked") -> bytes:
+    """Everything a client has to say, in one piece."""
+    entry = {"kind": "python", "file": "code/main.py"}
+    messages = [run_message(id=run_id, environment=environment, runtime="crun", entry=entry, limits=DEFAULT_LIMITS, env={})]
+    messages += [{"type": "file", "path": "code/main.py", "size": 12}, {"type": "data", "bytes": 12}]
+    said = [json.dumps(message).encode() + b"\n" for message in messages]
+    return b"".join([*said, b"print('hi')\n", b'{"type":"start"}\n', *more])
+
+
+def test_nobody_has_to_wait_for_accepted(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.sock.sendall(unasked(environment))
+        client.expect("accepted")
+        assert client.finish().stdout == b"hi\n"
+
+
+def test_a_kill_that_comes_along_with_start_is_heard(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.sock.sendall(unasked(environment, b'{"type":"kill","reason":"cancelled"}\n'))
+        client.expect("accepted")
+        assert client.finish().killed_by == "client"
+
+
+def test_an_error_is_heard_by_a_client_that_did_not_wait(sandboxd: Path) -> None:
+    for _ in range(5):
+        with Client(sandboxd) as client, pytest.raises(Refused) as caught:
+            client.sock.sendall(unasked("none@" + "0" * 64))
+            client.receive()
+        assert caught.value.code == "ENVIRONMENT_NOT_FOUND"
+
+
 @pytest.mark.usefixtures("each_runtime")
 def test_a_message_other_than_kill_after_start_ends_it(sandboxd: Path, environment: str) -> None:
     with Client(sandboxd) as client:
