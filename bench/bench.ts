@@ -17,6 +17,8 @@ export interface Figure {
 export interface BenchContext {
   /** Repeat less; every figure is still there. */
   isQuick: boolean
+  /** How many jobs to run where that is the question; undefined: the benchmark's own choice. */
+  jobs: number | undefined
   /** Tells a person what is going on; goes to standard error. */
   progress: (text: string) => void
 }

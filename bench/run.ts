@@ -8,8 +8,8 @@ import { toJson, toTable } from './report.ts'
 
 /** The front door of all benchmarks: exit code 0 whenever one ran, targets met or not; 2 for a wrong call. */
 
-const FRAMEWORK = ['bench.ts', 'machine.ts', 'report.ts', 'run.ts']
-const USAGE = 'bin/bench NAME [--quick] [--json]'
+const FRAMEWORK = ['bench.ts', 'machine.ts', 'processes.ts', 'report.ts', 'run.ts']
+const USAGE = 'bin/bench NAME [--quick] [--jobs N] [--json]'
 
 async function main(argv: string[]): Promise<number> {
   const names = await listBenchmarks()
@@ -18,7 +18,12 @@ async function main(argv: string[]): Promise<number> {
     call = parseArgs({
       args: argv,
       allowPositionals: true,
-      options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        quick: { type: 'boolean' },
+        jobs: { type: 'string' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
     })
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error), names)
@@ -37,9 +42,14 @@ async function main(argv: string[]): Promise<number> {
     )
   }
 
+  const jobs = call.values.jobs === undefined ? undefined : Number(call.values.jobs)
+  if (jobs !== undefined && !(Number.isSafeInteger(jobs) && jobs > 0))
+    return refuse(`--jobs must be a positive whole number, not "${call.values.jobs}"`, names)
+
   const benchmark = await load(name)
   const figures = await benchmark.run({
     isQuick: call.values.quick === true,
+    jobs,
     progress: (text) => process.stderr.write(`• ${text}\n`),
   })
   const machine = await describeMachine()

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,6 +10,7 @@ import { loadSettings } from '../packages/server/src/config/load-settings.ts'
 import { createPool, type Database } from '../packages/server/src/platform/db/database.ts'
 import { resolveEnvironment } from '../packages/server/src/sandbox/environments/installed-environments.ts'
 import { type Benchmark, figureOf, median } from './bench.ts'
+import { residentMb, sandboxdProcesses } from './processes.ts'
 
 const ENVIRONMENT = 'python-sci'
 const WARM_UPS = 3
@@ -114,21 +114,5 @@ async function runPassJob(
 async function readRss(db: Database, sandboxdSocket: string): Promise<{ workerMb: number; sandboxdMb: number }> {
   const { rows } = await db.query('select pid from jobs.tb_job_worker order by heartbeat_at desc limit 1')
   const worker = (rows[0] as { pid: number } | undefined)?.pid ?? 0
-  const sandboxds = readdirSync('/proc').filter(
-    (pid) => /^\d+$/.test(pid) && commandLine(pid).includes(`--socket\u0000${sandboxdSocket}\u0000`),
-  )
-  return { workerMb: residentMb(String(worker)), sandboxdMb: Math.max(...sandboxds.map(residentMb)) }
-}
-
-function commandLine(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-function residentMb(pid: string): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) / 1024
+  return { workerMb: residentMb(worker), sandboxdMb: Math.max(...sandboxdProcesses(sandboxdSocket).map(residentMb)) }
 }

@@ -31,12 +31,11 @@ def install_shim(folder: Path) -> None:
 
 
 class Bundle:
-    """One sandbox's bundle folder; `remove` undoes everything `attach` did."""
+    """One sandbox's bundle folder."""
 
     def __init__(self, folder: Path, shim: Path) -> None:
         self.folder = folder
         self._shim = shim
-        self._attached: list[str] = []
 
     def create(self) -> None:
         """Make the folder."""
@@ -56,10 +55,9 @@ class Bundle:
         return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials")
 
     def attach_rootfs(self, rootfs: Path) -> None:
-        """Bind the environment read-only."""
+        """Bind the environment read-only, in a mount namespace that ends before `remove`, as for the volumes."""
         target = str(self.paths.rootfs)
         syscalls.mount(str(rootfs), target, "", syscalls.MS_BIND)
-        self._attached.append(target)
         flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
         syscalls.mount("", target, "", flags)
 
@@ -69,20 +67,13 @@ class Bundle:
         volumes = (workspace.files, workspace.tmp, workspace.shm, workspace.inputs)
         for volume, path in zip(volumes, (paths.workspace, paths.tmp, paths.shm, paths.inputs), strict=True):
             volume.attach(str(path))
-            self._attached.append(str(path))
 
     def write_spec(self, spec: dict[str, Any]) -> None:
         """Write config.json."""
         (self.folder / "config.json").write_text(json.dumps(spec))
 
-    def detach(self) -> None:
-        """Take the volumes and the environment off this process's mount table; a running container keeps its own."""
-        while self._attached:
-            syscalls.unmount(self._attached.pop())
-
     def remove(self) -> None:
-        """Detach and delete the folder; nothing when it was never created."""
-        self.detach()
+        """Delete the folder; nothing when it was never created."""
         # Only empty attach points and our own files are left: a mount would make rmdir fail, never be emptied.
         for name in _ATTACH_POINTS:
             if (self.folder / name).exists():

@@ -22,6 +22,7 @@ from .inputs import IDLE_SECONDS, Cancelled, receive_inputs
 from .instance import STOP_PATIENCE_SECONDS, State, host_uid
 from .log import log
 from .messages import ProbeRequest, PythonEntry, RunRequest, WarmUpRequest, parse_request
+from .namespaces import OwnNamespaces
 from .probe import probe
 from .provisions import Provisions
 from .runtime import find_runtime
@@ -48,8 +49,11 @@ class Service:
     templates: Templates
 
 
-def handle(sock: socket.socket, slot: int, service: Service) -> None:
-    """Serve one connection completely; every failure is told to the client if it still listens."""
+def handle(sock: socket.socket, slot: int, service: Service, own: OwnNamespaces) -> bool:
+    """Serve one connection completely; every failure is told to the client if it still listens.
+
+    True when it ended as it should, and this process is as it was before.
+    """
     connection = Connection(sock)
     try:
         try:
@@ -57,7 +61,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
             if isinstance(request, ProbeRequest):
                 connection.send({"type": "probe_result", **probe(service.hierarchy, service.config.max_sandboxes)})
             elif isinstance(request, RunRequest):
-                Sandbox(connection, request, slot, service).run()
+                Sandbox(connection, request, slot, service, own).run()
             elif isinstance(request, WarmUpRequest):
                 find_runtime(request.runtime)
                 find_rootfs(service.config.environments, request.environment)
@@ -65,6 +69,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
                 connection.send({"type": "warm"})
             else:
                 raise SandboxError("PROTOCOL", "the first message must be probe, warm_up or run")
+            return True
         except SandboxError as error:
             connection.send({"type": "error", "code": error.code, "message": error.message})
             connection.linger(_LINGER_SECONDS)
@@ -77,6 +82,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
         pass
     finally:
         connection.close()
+    return False
 
 
 def take_place(places: Path, count: int) -> int:
@@ -94,10 +100,11 @@ def take_place(places: Path, count: int) -> int:
 class Sandbox:
     """The life of one sandbox: prepare, receive, run, collect, remove."""
 
-    def __init__(self, connection: Connection, request: RunRequest, slot: int, service: Service) -> None:
+    def __init__(self, connection: Connection, request: RunRequest, slot: int, service: Service, own: OwnNamespaces) -> None:
         self._connection = connection
         self._request = request
         self._service = service
+        self._own = own
         self._first_host_uid = host_uid(service.instance, slot)
         self._bundle = Bundle(service.state.slot_folder(slot), service.provisions.shim)
         self._place: int | None = None
@@ -152,6 +159,8 @@ class Sandbox:
         start = self._start
         if start is not None and not kill_until_empty(start.leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
             raise OSError("the sandbox's processes cannot be killed")
+        # One wait for the kernel, where an unmount of each volume would be five.
+        self._own.come_back()
         if start is not None:
             start.remove()
         if self._workspace is not None:

@@ -19,6 +19,7 @@ _FIRST_HOST_UID: Final = 1 << 30
 _FIRST_TEMPLATE_UID: Final = 1 << 29
 _LOCK_PATIENCE_SECONDS: Final = 3.0
 STOP_PATIENCE_SECONDS: Final = 10.0
+_REMOVE_PATIENCE_SECONDS: Final = 0.5
 
 
 def instance_name(socket: Path) -> str:
@@ -88,9 +89,11 @@ def sweep(hierarchy: Hierarchy) -> None:
 
 def remove_by_name(hierarchy: Hierarchy, name: str) -> None:
     """Kill what is in a leaf and remove it; OSError when a process survives SIGKILL."""
-    leaf = hierarchy.open(name)
-    if not kill_until_empty(leaf, STOP_PATIENCE_SECONDS) or not remove_leaf(leaf, STOP_PATIENCE_SECONDS):
-        raise OSError(f"cgroup leaf {name} cannot be emptied: {leaf.processes()}")
+    leaf, deadline = hierarchy.open(name), time.monotonic() + STOP_PATIENCE_SECONDS
+    # Again and again: a runtime whose handler has just died may be on its way into the leaf, and fails when that is gone.
+    while not kill_until_empty(leaf, STOP_PATIENCE_SECONDS) or not remove_leaf(leaf, _REMOVE_PATIENCE_SECONDS):
+        if time.monotonic() > deadline:
+            raise OSError(f"cgroup leaf {name} cannot be emptied: {leaf.processes()}")
 
 
 def clean_slot(state: State, hierarchy: Hierarchy, slot: int) -> None:

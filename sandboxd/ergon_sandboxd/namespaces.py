@@ -21,6 +21,19 @@ def die_with(parent: int) -> None:
         sys.exit("sandboxd: the process that started it is gone")
 
 
+class OwnNamespaces:
+    """The mount and network namespaces that a process is in now, to come back to from those of a sandbox."""
+
+    def __init__(self) -> None:
+        kinds = {"mnt": syscalls.CLONE_NEWNS, "net": syscalls.CLONE_NEWNET}
+        self._held = [(os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
+
+    def come_back(self) -> None:
+        """Enter them again; a sandbox's own go with their last process, all mounts at once."""
+        for namespace, kind in self._held:
+            syscalls.enter(namespace, kind)
+
+
 def run_inside(body: Callable[[CgroupMounts], int]) -> int:
     """Run `body` as PID 1 of new mount, PID and network namespaces and return its exit status.
 

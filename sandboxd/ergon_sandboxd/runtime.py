@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from . import syscalls
 from .cgroup import Leaf
 from .errors import SandboxError
+from .launch import spawn_in_groups
 from .log import log as log_line
 from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
@@ -191,7 +192,7 @@ def runtime_command(path: str, name: str, bundle: Path) -> list[str]:
 
 
 def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
-    """Run a bundle in a leaf; SandboxError RUNTIME_FAILED when not even a fork is possible.
+    """Start the runtime as a member of the leaf; SandboxError RUNTIME_FAILED when not even that is possible.
 
     `executable` is what to load for `path`: see seal_runtimes.
     """
@@ -204,28 +205,31 @@ def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Lea
 
 
 def launch(executable: str, arguments: list[str], leaf: Leaf, pipes: Pipes, log: Path) -> RuntimeProcess:
-    """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when a fork is refused."""
+    """Start a command as a member of the leaf, which takes over the writing ends; SandboxError RUNTIME_FAILED when it cannot."""
+    kind = os.path.basename(arguments[0])
     try:
-        pid = os.fork()
+        # On v2 runc enters the group it is in already, and fails when it may not.
+        if kind == "runc" and not os.path.exists(_V2_MARK):
+            pid = os.fork()
+            if pid == 0:
+                _become_runtime(arguments, leaf.join_files, pipes.writing, log)
+        else:
+            pid = spawn_in_groups([executable, *arguments[1:]], leaf.join_files, pipes.writing, log, _SEARCH_PATH)
     except OSError as error:
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
-    if pid == 0:
-        _become_runtime(executable, arguments, leaf.join_files, pipes.writing, log)
     pipes.close_writing()
     stdout, stderr, status, report = pipes.reading
-    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, os.path.basename(arguments[0]) in _DETACHING)
+    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, kind in _DETACHING)
 
 
-def _become_runtime(executable: str, arguments: list[str], join_files: list[str], writing: list[int], log: Path) -> None:
+def _become_runtime(arguments: list[str], join_files: list[str], writing: list[int], log: Path) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:
             with open(file, "wb", buffering=0) as join:
                 join.write(b"0")
-        # On v2 runc enters the group it is in already, and fails when it may not.
-        if os.path.basename(arguments[0]) == "runc" and not os.path.exists(_V2_MARK):
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.make_read_only(_CGROUP_MOUNTS)
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.make_read_only(_CGROUP_MOUNTS)
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -236,7 +240,7 @@ def _become_runtime(executable: str, arguments: list[str], join_files: list[str]
         moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
         for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
             os.dup2(fd, target)
-        os.execve(executable, arguments, {"PATH": _SEARCH_PATH})
+        os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})
     except BaseException as error:
         log.write_text(f"cannot start the runtime: {error}")
     finally:

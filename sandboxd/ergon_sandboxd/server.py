@@ -1,4 +1,4 @@
-"""The accept loop: PID 1 of sandboxd's namespaces. It forks a handler per connection and cleans up after those that die."""
+"""PID 1 of sandboxd's namespaces: it keeps handlers waiting for connections and cleans up after those that die."""
 
 import gc
 import json
@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import struct
+import time
 from typing import Final
 
 from .cgroup import detect_hierarchy
@@ -15,13 +16,21 @@ from .config import Config
 from .handler import Service, handle
 from .instance import State, clean_slot, instance_name, sweep, take_lock
 from .log import log
+from .namespaces import OwnNamespaces
 from .provisions import Provisions
 from .warm.keepers import Keepers
 
 # Beyond the sandboxes, so that a probe and a polite BUSY are possible while all run.
 _SPARE_CONNECTIONS: Final = 16
+# Waiting in accept: forked ahead, so that no connection waits for a fork.
+_READY_HANDLERS: Final = 2
+# Then a handler makes room for a fresh one, whatever its memory has come to look like.
+_CONNECTIONS_PER_HANDLER: Final = 1000
+_PAUSE_SECONDS: Final = 0.1
 _CREDENTIALS: Final = struct.Struct("3i")
-
+# A handler's pid, and whether it has a connection.
+_NOTE: Final = struct.Struct("i?")
+_MAX_NOTES: Final = 500
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -31,14 +40,18 @@ def _wake_up_only(number: int, frame: object) -> None:
 
 
 class Server:
-    """Listens until SIGTERM or SIGINT."""
+    """Keeps handlers until SIGTERM or SIGINT."""
 
     def __init__(self, service: Service, listener: socket.socket, keepers: Keepers) -> None:
         self._service = service
         self._keepers = keepers
         self._listener = listener
         self._slots: dict[int, int] = {}
+        self._ready: set[int] = set()
         self._free = list(range(service.config.max_sandboxes + _SPARE_CONNECTIONS))
+        self._notes, self._note = os.pipe2(os.O_CLOEXEC)
+        self._own = OwnNamespaces()
+        self._fork_after = 0.0
         self._stopping = False
 
     def run(self) -> None:
@@ -48,21 +61,21 @@ class Server:
             signal.signal(number, _wake_up_only)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        self._keep_ready()
         self._announce()
+        poller = select.poll()
+        poller.register(reading, select.POLLIN)
+        poller.register(self._notes, select.POLLIN)
+        poller.register(self._keepers, select.POLLIN)
         while not self._stopping:
-            poller = select.poll()
-            poller.register(reading, select.POLLIN)
-            poller.register(self._keepers, select.POLLIN)
-            if self._free:
-                # Out of places, connections wait in the bounded backlog instead of being dropped.
-                poller.register(self._listener, select.POLLIN)
-            for fd, _ in poller.poll():
+            for fd, _ in poller.poll(None if self._has_enough() else _PAUSE_SECONDS * 1000):
                 if fd == reading:
                     self._on_signals(os.read(reading, 4096))
                 elif fd == self._keepers.fileno():
-                    self._keepers.advance(self._become_child)
+                    self._keepers.advance(self._become_keeper)
                 else:
-                    self._accept()
+                    self._on_notes(os.read(self._notes, _MAX_NOTES * _NOTE.size))
+            self._keep_ready()
         self._stop()
 
     def _announce(self) -> None:
@@ -75,6 +88,32 @@ class Server:
         self._stopping = any(number in numbers for number in _STOP_SIGNALS)
         self._reap()
 
+    def _on_notes(self, notes: bytes) -> None:
+        for pid, is_busy in _NOTE.iter_unpack(notes):
+            if is_busy:
+                self._ready.discard(pid)
+            elif pid in self._slots:
+                self._ready.add(pid)
+
+    def _has_enough(self) -> bool:
+        # Out of places, connections wait in the bounded backlog instead of being dropped.
+        return len(self._ready) >= _READY_HANDLERS or not self._free
+
+    def _keep_ready(self) -> None:
+        while not self._has_enough() and time.monotonic() >= self._fork_after:
+            slot = self._free.pop(0)
+            try:
+                pid = os.fork()
+            except OSError as error:
+                log(f"fork: {error}")
+                self._free.insert(0, slot)
+                self._pause()
+                return
+            if pid == 0:
+                self._become_handler(slot)
+            self._slots[pid] = slot
+            self._ready.add(pid)
+
     def _reap(self) -> None:
         while True:
             try:
@@ -85,6 +124,7 @@ class Server:
                 return
             # As PID 1 we also inherit orphans of dead handlers: those have no slot.
             if pid in self._slots:
+                self._ready.discard(pid)
                 self._release(self._slots.pop(pid), status)
             else:
                 self._keepers.on_exit(pid, status)
@@ -92,6 +132,7 @@ class Server:
     def _release(self, slot: int, status: int) -> None:
         if status != 0:
             log(f"a handler ended with wait status {status}")
+            self._pause()
         try:
             clean_slot(self._service.state, self._service.hierarchy, slot)
         except OSError as error:
@@ -100,43 +141,48 @@ class Server:
             return
         self._free.append(slot)
 
-    def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except OSError:
-            return
-        with client:
-            uid = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[1]
-            if uid not in (0, self._service.config.worker_uid):
-                return
-            slot = self._free.pop(0)
-            try:
-                pid = os.fork()
-            except OSError as error:
-                log(f"fork: {error}")
-                self._free.append(slot)
-                return
-            if pid == 0:
-                self._become_handler(client, slot)
-            self._slots[pid] = slot
+    def _pause(self) -> None:
+        """What makes one fork or handler fail may do so with the next: not as fast as a machine can."""
+        self._fork_after = time.monotonic() + _PAUSE_SECONDS
 
     def _become_child(self) -> None:
         """Let go, in a fork, of what belongs to the accept loop."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, *_STOP_SIGNALS):
             signal.signal(number, signal.SIG_DFL)
+
+    def _become_keeper(self) -> None:
+        self._become_child()
         self._listener.close()
 
-    def _become_handler(self, client: socket.socket, slot: int) -> None:
+    def _become_handler(self, slot: int) -> None:
         code = 1
         try:
             self._become_child()
-            handle(client, slot, self._service)
+            self._serve_connections(slot)
             code = 0
         except Exception as error:
             log(f"handler: {type(error).__name__}: {error}")
         finally:
             os._exit(code)
+
+    def _serve_connections(self, slot: int) -> None:
+        """Serve one after the other, until one did not end as it should: nothing of it must reach the next."""
+        for _ in range(_CONNECTIONS_PER_HANDLER):
+            client, _ = self._listener.accept()
+            self._tell(is_busy=True)
+            if not self._is_allowed(client):
+                client.close()
+            elif not handle(client, slot, self._service, self._own):
+                return
+            self._tell(is_busy=False)
+
+    def _tell(self, *, is_busy: bool) -> None:
+        os.write(self._note, _NOTE.pack(os.getpid(), is_busy))
+
+    def _is_allowed(self, client: socket.socket) -> bool:
+        uid = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[1]
+        return uid in (0, self._service.config.worker_uid)
 
     def _stop(self) -> None:
         self._listener.close()
@@ -150,7 +196,7 @@ class Server:
 
 def _listen(config: Config) -> socket.socket:
     config.socket.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     listener.bind(str(config.socket))
     os.chown(config.socket, 0, config.worker_gid)
     os.chmod(config.socket, 0o660)

@@ -67,6 +67,8 @@ class Supervisor:
 
     def run(self) -> Evidence:
         """Watch until the leaf is empty; SandboxError RUNTIME_FAILED when the job's init never ran."""
+        # A kill may have come along with start: the socket would not tell of it again.
+        self._take_requests()
         while not self._ended and self._killed_by is None:
             self._poll_once()
         ended_at = time.monotonic()
@@ -140,14 +142,17 @@ class Supervisor:
             if not events & _READABLE:
                 return
             open_still = self._connection.pull()
-            while (frame := self._connection.next_frame()) is not None:
-                if not isinstance(parse_request(frame), Kill):
-                    raise SandboxError("PROTOCOL", "only kill may follow start")
-                self._kill("client")
+            self._take_requests()
             if not open_still:
                 raise Disconnected("closed")
         except Disconnected:
             self._client_reads = False
+            self._kill("client")
+
+    def _take_requests(self) -> None:
+        while (frame := self._connection.next_frame()) is not None:
+            if not isinstance(parse_request(frame), Kill):
+                raise SandboxError("PROTOCOL", "only kill may follow start")
             self._kill("client")
 
     def _on_pipe(self, fd: int, events: int) -> bool:

@@ -12,6 +12,8 @@ _libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _libc.unshare.argtypes = [ctypes.c_int]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
+_libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
+
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
@@ -58,7 +60,7 @@ def unshare(flags: int) -> None:
 
 
 def enter(namespace: int, kind: int) -> None:
-    """Move the caller into an existing namespace, given as a descriptor."""
+    """Move the caller into the namespace behind a descriptor, which must be of the given kind."""
     if _libc.setns(namespace, kind) != 0:
         _raise("setns")
 

@@ -1,8 +1,7 @@
 """From init's forked child to the job: give up what init had, then run the entry."""
 
-from __future__ import annotations
-
-# typing and signal drag in re and enum: 15 ms of every job's start. _signal is the built-in below signal.
+# typing and signal drag in re and enum: 15 ms of every job's start; even __future__ is a file to load, hence the quoted
+# annotations. _signal is the built-in below signal.
 import _signal  # type: ignore[import]
 import os
 import sys
@@ -24,14 +23,14 @@ class Entry:
         self.seed = seed
 
     @staticmethod
-    def parse(arguments: list[str]) -> Entry:
+    def parse(arguments: list[str]) -> "Entry":
         """Read init's arguments: the seed or "-", the count of variables, the variables, the command."""
         count = int(arguments[1])
         seed = None if arguments[0] == "-" else arguments[0]
         return Entry(arguments[2 : 2 + count], arguments[2 + count :], seed)
 
 
-def become_job(entry: Entry, report_fd: int) -> NoReturn:
+def become_job(entry: Entry, report_fd: int) -> "NoReturn":
     """Turn init's child into the job; never returns."""
     leave_init()
     os.closerange(report_fd + 1, 1 << 16)
@@ -53,7 +52,7 @@ def leave_init() -> None:
         os.close(null)
 
 
-def run_entry(entry: Entry, report_fd: int, inherited_generators: list[object]) -> NoReturn:
+def run_entry(entry: Entry, report_fd: int, inherited_generators: list[object]) -> "NoReturn":
     """Run the entry in this process."""
     for variable in entry.variables:
         name, _, value = variable.partition("=")
@@ -73,7 +72,7 @@ def run_entry(entry: Entry, report_fd: int, inherited_generators: list[object]) 
     run_file(entry.command[1], report_fd)
 
 
-def _execute(argv: list[str], report_fd: int) -> NoReturn:
+def _execute(argv: list[str], report_fd: int) -> "NoReturn":
     os.close(report_fd)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)

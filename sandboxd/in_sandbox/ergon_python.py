@@ -1,7 +1,5 @@
 """Runs one Python file as CPython would run it as a script, and reports how it failed."""
 
-from __future__ import annotations
-
 import builtins
 import io
 import os
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def run_file(path: str, report_fd: int) -> NoReturn:
+def run_file(path: str, report_fd: int) -> "NoReturn":
     """Run the file as __main__ and end the process with the exit status CPython would give."""
     shim_folder = os.path.dirname(os.path.abspath(__file__))
     main = type(sys)("__main__")
@@ -37,7 +35,7 @@ def run_file(path: str, report_fd: int) -> NoReturn:
     os._exit(code)
 
 
-def _run(path: str, main: types.ModuleType, report_fd: int, job: int, shim_folder: str) -> int:
+def _run(path: str, main: "types.ModuleType", report_fd: int, job: int, shim_folder: str) -> int:
     try:
         with open(path, "rb") as file:
             source = file.read()

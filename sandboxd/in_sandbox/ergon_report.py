@@ -1,7 +1,5 @@
 """The report of an uncaught exception: one bounded JSON object on a pipe of its own."""
 
-from __future__ import annotations
-
 import os
 
 TYPE_CHECKING = False
@@ -13,7 +11,7 @@ _MAX_TRACEBACK = 12000
 _MAX_BYTES = 32768
 
 
-def without_shim(trace: types.TracebackType | None, shim_folder: str) -> types.TracebackType | None:
+def without_shim(trace: "types.TracebackType | None", shim_folder: str) -> "types.TracebackType | None":
     """Drop the leading frames that belong to the shim."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(shim_folder):
         trace = trace.tb_next

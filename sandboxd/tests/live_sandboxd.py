@@ -24,6 +24,10 @@ def find_environment() -> Path:
     return found[0]
 
 
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class LiveSandboxd:
     """One sandboxd process and what the kernel knows of its sandboxes."""
 
@@ -78,6 +82,12 @@ class LiveSandboxd:
         """Every process of a taken leaf, as the host sees them."""
         hierarchy = detect_hierarchy(instance_name(self.socket))
         return [pid for name in self.leaves() for pid in hierarchy.open(name).processes()]
+
+    def handlers(self) -> set[int]:
+        """The handlers that wait or serve: children of the accept loop, which is this process's only child."""
+        assert self.process is not None
+        (loop,) = _children(self.process.pid)
+        return set(_children(loop))
 
     def wait_until_clean(self, seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds

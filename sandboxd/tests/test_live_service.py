@@ -54,6 +54,37 @@ def test_kill_request_before_the_start(sandboxd: Path, environment: str) -> None
     assert outcome.killed_by == "client"
 
 
+def unasked(environment: str, *more: bytes, run_id: str = "unasked") -> bytes:
+    """Everything a client has to say, in one piece."""
+    entry = {"kind": "python", "file": "code/main.py"}
+    messages = [run_message(id=run_id, environment=environment, runtime="crun", entry=entry, limits=DEFAULT_LIMITS, env={})]
+    messages += [{"type": "file", "path": "code/main.py", "size": 12}, {"type": "data", "bytes": 12}]
+    said = [json.dumps(message).encode() + b"\n" for message in messages]
+    return b"".join([*said, b"print('hi')\n", b'{"type":"start"}\n', *more])
+
+
+def test_nobody_has_to_wait_for_accepted(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.sock.sendall(unasked(environment))
+        client.expect("accepted")
+        assert client.finish().stdout == b"hi\n"
+
+
+def test_a_kill_that_comes_along_with_start_is_heard(sandboxd: Path, environment: str) -> None:
+    with Client(sandboxd) as client:
+        client.sock.sendall(unasked(environment, b'{"type":"kill","reason":"cancelled"}\n'))
+        client.expect("accepted")
+        assert client.finish().killed_by == "client"
+
+
+def test_an_error_is_heard_by_a_client_that_did_not_wait(sandboxd: Path) -> None:
+    for _ in range(5):
+        with Client(sandboxd) as client, pytest.raises(Refused) as caught:
+            client.sock.sendall(unasked("none@" + "0" * 64))
+            client.receive()
+        assert caught.value.code == "ENVIRONMENT_NOT_FOUND"
+
+
 @pytest.mark.usefixtures("each_start")
 def test_a_message_other_than_kill_after_start_ends_it(sandboxd: Path, environment: str) -> None:
     with Client(sandboxd) as client:
@@ -108,6 +139,47 @@ def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSand
         (handler,) = set(parents.values()) - set(parents)
         os.kill(handler, signal.SIGKILL)
         daemon.wait_until_clean(5)
+
+
+def test_a_handler_comes_back_to_where_it_was(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    namespaces: set[tuple[str, ...]] = set()
+    seen: set[int] = set()
+    for _ in range(6):
+        assert run(own.socket, environment, "print('fine')").stdout == b"fine\n"
+        seen |= own.handlers()
+        for pid in own.handlers():
+            namespaces.add(tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("mnt", "net", "pid")))
+            assert len(os.listdir(f"/proc/{pid}/fd")) < 20, "descriptors of a sandbox stay open"
+    # A connection that takes one of two makes a third; after that the same ones serve all.
+    assert len(seen) <= 3 and len(namespaces) == 1
+    assert own.stop() == 0
+
+
+def test_a_handler_that_served_a_failure_is_replaced(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    before = own.handlers()
+    for _ in range(8):
+        with Client(own.socket) as client, pytest.raises(Refused):
+            client.send({"type": "nonsense"})
+            client.receive()
+    with Client(own.socket) as client:
+        client.begin(environment, "print('fine')")
+        assert client.finish().stdout == b"fine\n"
+    assert not before & own.handlers()
+    assert own.stop() == 0
+
+
+def test_waiting_handlers_that_die_are_replaced(own: LiveSandboxd, environment: str) -> None:
+    own.start()
+    for _ in range(3):
+        killed = own.handlers()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        while not own.handlers() or killed & own.handlers():
+            time.sleep(0.01)
+        assert run(own.socket, environment, "print('fine')").stdout == b"fine\n"
+    assert own.stop() == 0 and own.leaves() == []
 
 
 def mutate(rng: random.Random, frame: bytes) -> bytes:

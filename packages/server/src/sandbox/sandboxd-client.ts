@@ -16,6 +16,9 @@ import {
 /** How long a killed sandbox may take to report before its connection is cut, which kills it by itself. */
 const KILL_PATIENCE_MS = 15_000
 
+/** Inputs up to this size follow the request at once: sandboxd finds them when it is ready, instead of asking and waiting. */
+const UNASKED_INPUT_BYTES = 65_536
+
 const messageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('accepted') }),
   z.object({ type: z.literal('started'), isolation: z.enum(ISOLATIONS) }),
@@ -62,12 +65,14 @@ export class SandboxdClient implements Sandbox {
     }
     try {
       const frames = readFrames(socket)
+      const asksFirst = totalBytes(request.files) > UNASKED_INPUT_BYTES
       await writeFrame(socket, toRunMessage(request))
-      await expectAccepted(frames)
+      if (asksFirst) await expectAccepted(frames)
       if (signal.aborted) throw new SandboxError('ABORTED', 'cancelled before the program started')
       await sendInputs(socket, request)
       if (signal.aborted) kill()
       else signal.addEventListener('abort', kill, { once: true })
+      if (!asksFirst) await expectAccepted(frames)
       return await receive(frames, observer)
     } catch (error) {
       if (error instanceof SandboxError || isOwnFault(error)) throw error
@@ -111,7 +116,8 @@ async function connectTo(socketPath: string): Promise<Socket> {
   return socket
 }
 
-function toRunMessage(request: SandboxRequest): Record<string, unknown> {
+/** The protocol's first message for a request. */
+export function toRunMessage(request: SandboxRequest): Record<string, unknown> {
   const { id, environment, runtime, isolation, entry, env, seed, limits, onOutputLimit } = request
   return {
     type: 'run',
@@ -131,6 +137,10 @@ async function expectAccepted(frames: AsyncGenerator<Frame>): Promise<void> {
   const message = await nextMessage(frames)
   if (message.message.type !== 'accepted')
     throw new SandboxError('PROTOCOL', `sandboxd answered a request with "${message.message.type}"`)
+}
+
+function totalBytes(files: SandboxRequest['files']): number {
+  return files.reduce((sum, file) => sum + file.sizeBytes, 0)
 }
 
 async function sendInputs(socket: Socket, request: SandboxRequest): Promise<void> {

@@ -1,0 +1,140 @@
+"""What bench/sandbox compares with, one command a line on standard input, one answer a line on standard output.
+
+crun        one `crun run` of the bundle that sandboxd would make for /bin/true, its cgroup leaf and its compiled seccomp
+            profile made beforehand: milliseconds from the spawn to the exit
+bare N C    `python3 -c pass` N times, C at once, in the environment's root file system and without a sandbox: seconds
+
+The bundle is made by sandboxd's own code, so that both start the same thing.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "sandboxd"))
+
+from ergon_sandboxd import syscalls  # noqa: E402
+from ergon_sandboxd.bpf import compile_profile  # noqa: E402
+from ergon_sandboxd.bundle import Bundle, install_shim  # noqa: E402
+from ergon_sandboxd.cgroup import LeafLimits, detect_hierarchy, remove_leaf  # noqa: E402
+from ergon_sandboxd.cgroup.detect import CgroupMounts  # noqa: E402
+from ergon_sandboxd.denials import DenialCounter  # noqa: E402
+from ergon_sandboxd.environment import find_rootfs  # noqa: E402
+from ergon_sandboxd.framing import Frame  # noqa: E402
+from ergon_sandboxd.job_environment import fixed_variables  # noqa: E402
+from ergon_sandboxd.launch import spawn_in_groups  # noqa: E402
+from ergon_sandboxd.messages import RunRequest, parse_request  # noqa: E402
+from ergon_sandboxd.namespaces import run_inside  # noqa: E402
+from ergon_sandboxd.network import enter_empty_network  # noqa: E402
+from ergon_sandboxd.oci_spec import JOB_UID, build_spec  # noqa: E402
+from ergon_sandboxd.runtime import RUNTIME_PIDS, find_runtime, max_open_files  # noqa: E402
+from ergon_sandboxd.seccomp import job_profile  # noqa: E402
+from ergon_sandboxd.workspace import Workspace  # noqa: E402
+
+NAME: Final = f"bench-{os.getpid()}"
+FIRST_UID: Final = 1 << 30
+PYTHON: Final = "/usr/bin/python3"
+SEARCH_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Floor:
+    """A bundle, its volumes and its leaf, made once."""
+
+    def __init__(self, mounts: CgroupMounts, environments: Path, message: dict[str, Any]) -> None:
+        request = parse_request(Frame(message, b""))
+        assert isinstance(request, RunRequest)
+        self.variables = fixed_variables(request.limits.cpu_percent)
+        self.rootfs = find_rootfs(environments, request.environment)
+        self.state = Path("/run") / f"ergon-{NAME}"
+        self.state.mkdir(mode=0o711)
+        syscalls.mount("tmpfs", str(self.state), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711,size=64m")
+        install_shim(self.state / "shim")
+        self.bundle = Bundle(self.state / "bundle", self.state / "shim")
+        self.bundle.create()
+        workspace = Workspace(request.limits, FIRST_UID + JOB_UID)
+        self.denials = DenialCounter(self.bundle.paths.listener)
+        enter_empty_network()
+        self.bundle.attach(self.rootfs, workspace)
+        self.bundle.write_spec(build_spec(request, self.bundle.paths, FIRST_UID, max_open_files(), compile_profile(job_profile())))
+        self.hierarchy = detect_hierarchy(NAME, mounts)
+        self.leaf = self.hierarchy.create("leaf")
+        self.leaf.set_limits(LeafLimits(request.limits.memory_bytes, request.limits.pids + RUNTIME_PIDS["crun"]))
+        folder = self.bundle.folder
+        options = ["--cgroup-manager=disabled", f"--root={folder}/runtime", f"--log={folder}/log", "run", "--preserve-fds=2"]
+        self.command = [find_runtime("crun"), *options, f"--bundle={folder}", "floor"]
+
+    def crun(self) -> float:
+        """Milliseconds of one run; RuntimeError when it did not work."""
+        reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
+        for fd in writing[:2]:
+            os.fchmod(fd, 0o622)
+        began = time.perf_counter()
+        pid = spawn_in_groups(self.command, self.leaf.join_files, writing, self.bundle.folder / "log", SEARCH_PATH)
+        status = os.waitpid(pid, 0)[1]
+        milliseconds = (time.perf_counter() - began) * 1e3
+        # The descriptor for denied calls waits in the socket; nobody would take it from there.
+        self.denials.advance(0)
+        self.denials.close()
+        self.bundle.paths.listener.unlink()
+        self.denials = DenialCounter(self.bundle.paths.listener)
+        for fd in writing:
+            os.close(fd)
+        said = b"".join(os.read(fd, 4096) for fd in reading[2:3])
+        for fd in reading:
+            os.close(fd)
+        if status != 0 or b"exit 0" not in said:
+            raise RuntimeError(f"crun ended with {status}: {(self.bundle.folder / 'log').read_text()}")
+        return milliseconds
+
+    def bare(self, runs: int, at_once: int) -> float:
+        """Seconds for so many interpreters that do nothing."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.chroot(self.rootfs)
+            os.chdir("/")
+            os.write(writing, json.dumps(self._spawn_all(runs, at_once)).encode())
+            os._exit(0)
+        os.close(writing)
+        seconds = json.loads(os.read(reading, 100))
+        os.close(reading)
+        os.waitpid(child, 0)
+        return float(seconds)
+
+    def _spawn_all(self, runs: int, at_once: int) -> float:
+        began, started, running = time.perf_counter(), 0, 0
+        while started < runs or running:
+            while started < runs and running < at_once:
+                os.posix_spawn(PYTHON, [PYTHON, "-c", "pass"], self.variables)
+                started, running = started + 1, running + 1
+            if os.wait()[1] != 0:
+                raise RuntimeError("python3 -c pass failed")
+            running -= 1
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        """Remove what is not gone with the namespaces."""
+        remove_leaf(self.leaf, 1)
+        self.hierarchy.remove()
+        syscalls.unmount(str(self.state))
+        shutil.rmtree(self.state)
+
+
+def serve(mounts: CgroupMounts) -> int:
+    """Answer until standard input ends."""
+    floor = Floor(mounts, Path(sys.argv[1]), json.loads(sys.argv[2]))
+    try:
+        for line in sys.stdin:
+            name, *numbers = line.split()
+            print(json.dumps(getattr(floor, name)(*map(int, numbers))), flush=True)
+    finally:
+        floor.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_inside(serve))
