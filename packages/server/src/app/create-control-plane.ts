@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import type { HomePaths } from '../config/home-paths.ts'
+import { submitCall } from '../control/call-service.ts'
 import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
 import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
@@ -13,6 +14,7 @@ type Bound<F> = F extends (db: Database, ...rest: infer Rest) => infer Result ? 
 /** What a platform can ask of Ergon without running anything: submit, read, cancel. Command line and API share it. */
 export interface ControlPlane {
   submitPayload: Bound<typeof submitPayload>
+  submitCall: Bound<typeof submitCall>
   readJob: Bound<typeof readJob>
   readOutput: Bound<typeof readOutput>
   listJobs: Bound<typeof listJobs>
@@ -30,6 +32,7 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
   const store = new FilesystemArtifactStore(paths.artifacts)
   return {
     submitPayload: (payload) => submitPayload(db, payload),
+    submitCall: (operation, inputJson) => submitCall(db, operation, inputJson),
     readJob: (id) => readJob(db, id),
     readOutput: (id, from) => readOutput(db, id, from),
     listJobs: (filter) => listJobs(db, filter),

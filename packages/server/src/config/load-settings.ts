@@ -26,6 +26,7 @@ export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     databaseUrl: null,
     sandboxRuntime: 'crun',
     executorPolicy: null,
+    registry: null,
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',
