@@ -1,5 +1,5 @@
 import type { Logger } from '../platform/logger.ts'
-import { gatherRegistry, type RegistryBundle } from '../registry/registry-bundle.ts'
+import type { RegistryBundle } from '../registry/registry-bundle.ts'
 import type { RegistryProfile } from '../registry/parse-registry.ts'
 
 export interface RegistryFeedOptions {
@@ -28,6 +28,8 @@ export class RegistryFeed {
 
   /** Reads the file; throws a RegistryError with all its faults. */
   async load(): Promise<RegistryBundle> {
+    // Not imported above: the checker of schemas takes 0.2 s to load, and commands that start no worker need none.
+    const { gatherRegistry } = await import('../registry/registry-bundle.ts')
     const { bundle, parsed } = await gatherRegistry(this.#options)
     for (const { line, path, message } of parsed.warnings)
       this.#options.logger.warn({ registry: bundle.file, line, path }, message)

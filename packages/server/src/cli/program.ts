@@ -8,6 +8,7 @@ import { addEnvCommand } from './commands/env.ts'
 import { addJobsCommand } from './commands/jobs.ts'
 import { addMigrateCommand } from './commands/migrate.ts'
 import { addRunCommand } from './commands/run.ts'
+import { addSecurityCheckCommand } from './commands/security-check.ts'
 import { addServicesCommand } from './commands/services.ts'
 import { addValidateConfigCommand } from './commands/validate-config.ts'
 import { addWorkerCommand } from './commands/worker.ts'
@@ -30,6 +31,7 @@ export function createProgram(): Command {
     addCallCommand,
     addServicesCommand,
     addValidateConfigCommand,
+    addSecurityCheckCommand,
     addJobsCommand,
     addArtifactsCommand,
     addDevCommand,

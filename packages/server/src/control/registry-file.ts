@@ -11,14 +11,22 @@ import { readRegistry } from '../registry/read-registry.ts'
 import { gatherRegistry, requireNoFaults } from '../registry/registry-bundle.ts'
 import { faultText, RegistryError, type RegistryFault } from '../registry/registry-fault.ts'
 import { REGISTRY_EXECUTION_TYPES, type Operation, type Service } from '../registry/schema/service.ts'
+import { checkSecurity, type SecurityFinding } from '../registry/security/check-security.ts'
 import { operationNotFound, serviceNotFound } from '../registry/service-registry.ts'
 
 export { faultText }
+export type { SecurityFinding }
 
 export interface RegistryQuestion {
   /** Null where nobody named one, which throws REGISTRY_NOT_FOUND. */
   file: string | null
   profile: RegistryProfile
+}
+
+/** Every risk of a registry file, the worst first. */
+export async function checkRegistrySecurity({ file }: RegistryQuestion): Promise<SecurityFinding[]> {
+  const { parsed, mode } = await readRegistry(requireFile(file))
+  return checkSecurity(parsed, mode)
 }
 
 export interface RegistryReport {
@@ -104,8 +112,8 @@ export class OpenRegistry {
     this.#services = services
   }
 
-  services(): Service[] {
-    return [...this.#services.values()].map(({ service }) => service)
+  summaries(): ServiceSummary[] {
+    return [...this.#services.values()].map(({ service }) => summarise(service))
   }
 
   /** Throws SERVICE_NOT_FOUND. */
@@ -138,13 +146,23 @@ export class OpenRegistry {
     if (found !== undefined) return found
     throw serviceNotFound(
       name,
-      this.services().map((service) => service.name),
+      this.summaries().map((service) => service.name),
     )
   }
 }
 
 /** What a list says of a service. */
-export function describeService(service: Service) {
+export interface ServiceSummary {
+  name: string
+  type: string
+  category: string
+  execution_type: string
+  display_name: string
+  has_runner: boolean
+  operations: string[]
+}
+
+function summarise(service: Service): ServiceSummary {
   return {
     name: service.name,
     type: service.type,

@@ -5,6 +5,8 @@ const MAX_PROGRAM = 2_000
 
 /** What ajv asks of a regular expression. */
 export interface LinearPattern {
+  /** The most steps that `test` takes for each character. */
+  readonly programSize: number
   test(text: string): boolean
   toString(): string
 }
@@ -28,5 +30,5 @@ export function compileLinearPattern(pattern: string, isCaseInsensitive = false)
     throw new Error(
       `the pattern ${JSON.stringify(pattern.slice(0, 100))} is too large once its counts are written out: ${compiled.programSize()} steps, at most ${MAX_PROGRAM}; use maxLength for lengths`,
     )
-  return { test: (text) => compiled.test(text), toString: () => pattern }
+  return { programSize: compiled.programSize(), test: (text) => compiled.test(text), toString: () => pattern }
 }

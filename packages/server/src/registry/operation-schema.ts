@@ -16,7 +16,7 @@ export interface SchemaMismatch {
 export interface OperationSchema {
   /** JSON Schema 2020-12, the short form written out. */
   readonly schema: JsonSchema
-  /** Checks JSON text, null being `{}`. Bounded: linear patterns, bounded depth, and a clock for what is large or recursive. */
+  /** Checks JSON text, null being `{}`, in bounded time, whatever the text and the schema. */
   check(json: string | null): SchemaMismatch | null
 }
 
@@ -30,9 +30,13 @@ export class OperationSchemaError extends Error {
   }
 }
 
-/** A check by the clock costs 0.7 ms (a watchdog thread), one without 2 µs: small values of schemas without references need none. */
-const WATCHED_CHARACTERS = 16_384
-const CHECK_TIMEOUT_MS = 1_000
+/**
+ * A schema without references is a tree, so that its time is bounded by its size, the value's and the patterns'. One
+ * with references can repeat itself without end, so it is checked against a clock, which costs 0.7 ms (a watchdog thread).
+ */
+const WATCHED_MS = 2_000
+/** Characters times steps of their patterns, in one check: some 8 ns each, so a second at the most. */
+const MAX_PATTERN_STEPS = 100_000_000
 const MAX_MESSAGE = 500
 /** Formats that are checked; the others are refused when the registry is read, since nothing would check them. */
 const FORMATS = [
@@ -49,6 +53,8 @@ const FORMATS = [
   'byte',
 ] as const
 
+/** What the check that runs has left; checks are synchronous, so there is one at a time. */
+let patternStepsLeft = 0
 const ajv = createAjv()
 
 /** Compiles the schema of an operation's input (closed: the short form refuses fields it does not list) or output. */
@@ -68,12 +74,13 @@ export function compileOperationSchema(definition: JsonSchema, isClosed: boolean
       const tooDeep = checkDepth(text)
       if (tooDeep !== null) return tooDeep
       const value: unknown = JSON.parse(text)
-      const isWatched = isRecursive || text.length > WATCHED_CHARACTERS
+      patternStepsLeft = MAX_PATTERN_STEPS
       try {
-        return (isWatched ? runWatched(() => validate(value)) : validate(value)) ? null : describe(validate)
+        return (isRecursive ? runWatched(() => validate(value)) : validate(value)) ? null : describe(validate)
       } catch (error) {
+        if (error instanceof PatternBudgetError) return { pointer: '', message: error.message }
         if (isTimeout(error) || error instanceof RangeError)
-          return { pointer: '', message: `cannot be checked against its schema within ${CHECK_TIMEOUT_MS} ms` }
+          return { pointer: '', message: `cannot be checked against its recursive schema within ${WATCHED_MS} ms` }
         throw error
       }
     },
@@ -119,10 +126,9 @@ function createAjv(): Ajv2020 {
     strictRequired: false,
     allowUnionTypes: true,
     ownProperties: true,
-    addUsedSchema: false,
     logger: false,
     code: {
-      regExp: Object.assign((pattern: string) => compileLinearPattern(pattern), { code: 'compileLinearPattern' }),
+      regExp: Object.assign((pattern: string) => compileBudgeted(pattern), { code: 'compileBudgeted' }),
     },
   })
   for (const name of FORMATS) {
@@ -142,8 +148,28 @@ function createAjv(): Ajv2020 {
   return instance
 }
 
+class PatternBudgetError extends Error {}
+
+/** A pattern whose every test is paid from the budget of the check that runs. */
+function compileBudgeted(
+  source: string,
+  isCaseInsensitive = false,
+): { test(text: string): boolean; toString(): string } {
+  const pattern = compileLinearPattern(source, isCaseInsensitive)
+  return {
+    test(text) {
+      patternStepsLeft -= text.length * pattern.programSize
+      if (patternStepsLeft >= 0) return pattern.test(text)
+      throw new PatternBudgetError(
+        `is too long for the pattern ${JSON.stringify(source.slice(0, 100))}: ${text.length} characters`,
+      )
+    },
+    toString: () => source,
+  }
+}
+
 function linearTest(format: RegExp): (text: string) => boolean {
-  const pattern = compileLinearPattern(format.source, format.flags.includes('i'))
+  const pattern = compileBudgeted(format.source, format.flags.includes('i'))
   return (text) => pattern.test(text)
 }
 
@@ -155,14 +181,15 @@ const watchedScript = new vm.Script('watched.work()')
 function runWatched(work: () => boolean): boolean {
   watched.work = work
   try {
-    return watchedScript.runInContext(watchedContext, { timeout: CHECK_TIMEOUT_MS }) === true
+    return watchedScript.runInContext(watchedContext, { timeout: WATCHED_MS }) === true
   } finally {
     watched.work = null
   }
 }
 
 function isTimeout(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT'
+  // It comes from the script's own context, so it is no Error of ours.
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT'
 }
 
 function describe({ errors }: ValidateFunction): SchemaMismatch {

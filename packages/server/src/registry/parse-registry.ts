@@ -14,6 +14,7 @@ import { compileOperationSchema, type OperationSchema, OperationSchemaError } fr
 import { nameOf, overlayServices } from './overlay-profile.ts'
 import { RegistryError, type RegistryFault } from './registry-fault.ts'
 import {
+  COMMON_SERVICE_SCHEMA,
   REGISTRY_EXECUTION_TYPES,
   type RegistryExecutionType,
   type Service,
@@ -42,6 +43,8 @@ export interface ParsedRegistry {
   file: string
   /** The services of each profile by their names in lower case. */
   profiles: Readonly<Record<RegistryProfile, ReadonlyMap<string, CheckedService>>>
+  /** Every service that its schema accepts, of any profile, also where fields contradict each other. */
+  readable: readonly Pick<CheckedService, 'service' | 'source'>[]
   faults: readonly RegistryFault[]
   /** What is accepted and has no effect, or cannot work yet. */
   warnings: readonly RegistryFault[]
@@ -84,6 +87,7 @@ export function parseRegistry(text: string, file: string): ParsedRegistry {
 
 /** Collects faults and warnings, each once: a service of the base is looked at for every profile that changes it. */
 class Report {
+  readonly readable: Pick<CheckedService, 'service' | 'source'>[] = []
   readonly #text: string
   readonly #file: string
   readonly #faults = new Map<string, RegistryFault>()
@@ -112,6 +116,7 @@ class Report {
     return {
       file: this.#file,
       profiles,
+      readable: this.readable,
       faults: inOrder(this.#faults),
       warnings: inOrder(this.#warnings),
       faultAt: (place, message) => this.#at(place, message),
@@ -177,6 +182,8 @@ function checkNode(node: Located, report: Report): CheckedService | null {
   const type = executionTypeOf(plain)
   if (typeof type !== 'string') {
     tell({ path: ['execution_type'], at: 'value', message: type.problem })
+    const issues = COMMON_SERVICE_SCHEMA.safeParse(plain).error?.issues ?? []
+    for (const remark of explainIssues(COMMON_SERVICE_SCHEMA, issues, plain)) tell(remark)
     return null
   }
   const schema = SERVICE_SCHEMAS[type]
@@ -195,6 +202,7 @@ function checkNode(node: Located, report: Report): CheckedService | null {
     return null
   }
   const service: Service = parsed.data
+  report.readable.push({ service, source: node })
   const { faults, warnings } = checkService(service)
   for (const remark of faults) tell(remark)
   for (const { path, at, message } of warnings) report.warn(placeAt(node, path, at), message)

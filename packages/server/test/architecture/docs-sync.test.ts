@@ -3,6 +3,7 @@ import path from 'node:path'
 import { expect, test } from 'vitest'
 import { renderCommandsDoc } from '../../../../tools/render-commands-doc.ts'
 import { renderErrorsDoc } from '../../../../tools/render-errors-doc.ts'
+import { renderSecurityRulesDoc } from '../../../../tools/render-security-rules-doc.ts'
 import { renderSettingsDoc } from '../../../../tools/render-settings-doc.ts'
 import { publishRegistrySchema } from '../../src/registry/published-schema.ts'
 import { ERROR_CATALOGUE } from '../../src/platform/errors/error-catalogue.ts'
@@ -13,6 +14,7 @@ test.each([
   ['errors.md', renderErrorsDoc],
   ['settings.md', renderSettingsDoc],
   ['commands.md', renderCommandsDoc],
+  ['security-check.md', renderSecurityRulesDoc],
   ['registry.schema.json', () => `${JSON.stringify(publishRegistrySchema(), null, 2)}\n`],
 ])('docs/%s tells what the code does; `npm run docs` writes it', async (name, render) => {
   expect(await readFile(path.join(docs, name), 'utf8')).toBe(render())

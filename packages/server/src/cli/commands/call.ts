@@ -1,8 +1,7 @@
 import type { Command } from 'commander'
 import { loadSettings } from '../../config/load-settings.ts'
-import { requireInput } from '../../control/call-service.ts'
-import { openRegistry, requireRunner } from '../../control/registry-file.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { requireInput } from '../../control/call-service.ts'
 import { followJob } from '../follow-job.ts'
 import { registryFlag } from '../registry-flag.ts'
 import { withDatabase } from '../with-database.ts'
@@ -26,6 +25,8 @@ export function addCallCommand(program: Command): void {
       `\nExample:\n  ergon call co2.fit --input '{"parameters": {"years": 10}}' --registry examples/registry/registry.yaml\n\nExit status: 0 succeeded, 1 the job failed, 2 a wrong call, 3 something outside is missing.`,
     )
     .action(async (reference: string, options: Options) => {
+      // Here, since the checker of schemas takes 0.2 s to load, and most commands need none.
+      const { openRegistry, requireRunner } = await import('../../control/registry-file.ts')
       const flags = registryFlag(options.registry)
       const { settings } = loadSettings(process.env, flags)
       const registry = await openRegistry({ file: settings.registry, profile: settings.profile })

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { loadSettings } from '../../config/load-settings.ts'
-import { describeService, openRegistry, registryJsonSchema, type OpenRegistry } from '../../control/registry-file.ts'
+import type { OpenRegistry, ServiceSummary } from '../../control/registry-file.ts'
 import { registryFlag } from '../registry-flag.ts'
 import { formatTable } from '../terminal.ts'
 
@@ -14,7 +14,7 @@ export function addServicesCommand(program: Command): void {
   withOptions(services.command('list'), 'a JSON array of services')
     .description('each service with its type, its operations and whether a runner serves it')
     .action(async (options: Options) => {
-      const listed = (await open(options)).services().map(describeService)
+      const listed = (await open(options)).summaries()
       if (options.json) process.stdout.write(`${JSON.stringify(listed)}\n`)
       else process.stdout.write(tableOf(listed))
     })
@@ -33,7 +33,10 @@ export function addServicesCommand(program: Command): void {
       '\nExamples:\n  ergon services schema > registry.schema.json   # then "# yaml-language-server: $schema=registry.schema.json" in the registry\n  ergon services schema co2.fit --registry examples/registry/registry.yaml',
     )
     .action(async (reference: string | undefined, options: Options) => {
-      const schema = reference === undefined ? registryJsonSchema() : schemasOf(await open(options), reference)
+      const schema =
+        reference === undefined
+          ? (await registryFile()).registryJsonSchema()
+          : schemasOf(await open(options), reference)
       process.stdout.write(`${JSON.stringify(schema, null, options.json ? 0 : 2)}\n`)
     })
 }
@@ -45,16 +48,20 @@ function withOptions(command: Command, jsonHelp: string): Command {
 }
 
 async function open({ registry }: Options): Promise<OpenRegistry> {
+  const { openRegistry } = await registryFile()
   const { settings } = loadSettings(process.env, registryFlag(registry))
   return openRegistry({ file: settings.registry, profile: settings.profile })
 }
+
+/** Not imported above, since the checker of schemas takes 0.2 s to load, and most commands need none. */
+const registryFile = () => import('../../control/registry-file.ts')
 
 function schemasOf(registry: OpenRegistry, reference: string): unknown {
   const { schemas } = registry.operation(reference)
   return { input_schema: schemas.input.schema, output_schema: schemas.output.schema }
 }
 
-function tableOf(listed: readonly ReturnType<typeof describeService>[]): string {
+function tableOf(listed: readonly ServiceSummary[]): string {
   const rows = listed.map((service) => [
     service.name,
     service.type,

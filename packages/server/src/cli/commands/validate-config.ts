@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { loadSettings } from '../../config/load-settings.ts'
-import { checkRegistry, faultText } from '../../control/registry-file.ts'
+import type { RegistryReport } from '../../control/registry-file.ts'
 import { ERROR_CATALOGUE } from '../../platform/errors/error-catalogue.ts'
 import { paint } from '../terminal.ts'
 
@@ -22,6 +22,8 @@ export function addValidateConfigCommand(program: Command): void {
       '\nAll profiles are checked; what services name is looked for as the profile of ERGON_PROFILE names it.\n\nExamples:\n  ergon validate-config registry.yaml\n  ergon validate-config registry.yaml --no-env --json   # in CI, where no secrets are\n\nExit status: 0 valid, 2 not.',
     )
     .action(async (file: string | undefined, options: Options) => {
+      // Here, since the checker of schemas takes 0.2 s to load, and most commands need none.
+      const { checkRegistry, faultText } = await import('../../control/registry-file.ts')
       const { settings } = loadSettings(process.env)
       const report = await checkRegistry(
         { file: file === undefined ? settings.registry : path.resolve(file), profile: settings.profile },
@@ -37,7 +39,7 @@ export function addValidateConfigCommand(program: Command): void {
     })
 }
 
-function summarise({ file, profile, services, faults, warnings }: Awaited<ReturnType<typeof checkRegistry>>): string {
+function summarise({ file, profile, services, faults, warnings }: RegistryReport): string {
   const warned = warnings.length === 0 ? '' : `, ${count(warnings.length, 'warning')}`
   if (faults.length > 0) return `${file}: ${count(faults.length, 'fault')}${warned}`
   return `${file}: ${count(services, 'service')} in profile ${profile}${warned}`

@@ -39,6 +39,9 @@ const common = {
   retry: retrySchema.exactOptional(),
 } as const
 
+/** What every service says, whatever its type. */
+export const COMMON_SERVICE_SCHEMA = z.object(common)
+
 /** One schema a type: what `type: http` may say is not what `type: docker` may say. */
 export const SERVICE_SCHEMAS = {
   http: z.strictObject({
