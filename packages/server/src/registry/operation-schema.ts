@@ -87,6 +87,18 @@ export function compileOperationSchema(definition: JsonSchema, isClosed: boolean
   }
 }
 
+/** The same, compiled at its first use: compiling takes some 4 ms, and a worker must not stand still for hundreds of them. */
+export function deferOperationSchema(definition: JsonSchema, isClosed: boolean): OperationSchema {
+  let compiled: OperationSchema | null = null
+  const compileOnce = (): OperationSchema => (compiled ??= compileOperationSchema(definition, isClosed))
+  return {
+    get schema() {
+      return compileOnce().schema
+    },
+    check: (json) => compileOnce().check(json),
+  }
+}
+
 function checkDepth(json: string | null): SchemaMismatch | null {
   const depth = json === null ? 0 : measureDepth(json)
   return depth <= MAX_JSON_DEPTH

@@ -1,5 +1,5 @@
 import {
-  lineOf,
+  lineFinder,
   type Located,
   pathText,
   type Place,
@@ -10,7 +10,12 @@ import {
 import { checkService } from './check-service.ts'
 import { explainIssues, explainUnknown, type Remark } from './explain-issues.ts'
 import { NOT_ENFORCED_YET } from './field-support.ts'
-import { compileOperationSchema, type OperationSchema, OperationSchemaError } from './operation-schema.ts'
+import {
+  compileOperationSchema,
+  deferOperationSchema,
+  type OperationSchema,
+  OperationSchemaError,
+} from './operation-schema.ts'
 import { nameOf, overlayServices } from './overlay-profile.ts'
 import { RegistryError, type RegistryFault } from './registry-fault.ts'
 import {
@@ -52,11 +57,17 @@ export interface ParsedRegistry {
   faultAt(place: Place, message: string): RegistryFault
 }
 
+/** Beyond this nobody reads on. */
+const MAX_FAULTS = 1_000
+
 /** The built-in service, whose name no registry may take. */
 const RESERVED_NAMES = new Set(['executor'])
 
-/** Reads a registry's text and finds all its faults at once; throws REGISTRY_EMPTY where it lists no service at all. */
-export function parseRegistry(text: string, file: string): ParsedRegistry {
+/**
+ * Reads a registry's text and finds all its faults at once; throws REGISTRY_EMPTY where it lists no service at all.
+ * `defersSchemas` leaves those of the operations for their first use, where somebody has checked them already.
+ */
+export function parseRegistry(text: string, file: string, { defersSchemas = false } = {}): ParsedRegistry {
   const { root, faults: yamlFaults } = readLocatedYaml(text)
   const report = new Report(text, file)
   for (const { at, message } of yamlFaults) report.fault(at, message)
@@ -69,7 +80,7 @@ export function parseRegistry(text: string, file: string): ParsedRegistry {
   const profileOf = (profile: RegistryProfile) => {
     const services = new Map<string, CheckedService>()
     for (const node of overlayServices(sections.base, sections[profile])) {
-      if (!checked.has(node)) checked.set(node, checkNode(node, report))
+      if (!checked.has(node)) checked.set(node, checkNode(node, report, defersSchemas))
       const result = checked.get(node)
       if (result) services.set(result.service.name.toLowerCase(), result)
     }
@@ -88,13 +99,13 @@ export function parseRegistry(text: string, file: string): ParsedRegistry {
 /** Collects faults and warnings, each once: a service of the base is looked at for every profile that changes it. */
 class Report {
   readonly readable: Pick<CheckedService, 'service' | 'source'>[] = []
-  readonly #text: string
+  readonly #lineOf: ReturnType<typeof lineFinder>
   readonly #file: string
   readonly #faults = new Map<string, RegistryFault>()
   readonly #warnings = new Map<string, RegistryFault>()
 
   constructor(text: string, file: string) {
-    this.#text = text
+    this.#lineOf = lineFinder(text)
     this.#file = file
   }
 
@@ -103,6 +114,9 @@ class Report {
   }
 
   fault(at: Place, message: string): void {
+    if (this.#faults.size > MAX_FAULTS) return
+    if (this.#faults.size === MAX_FAULTS)
+      message = `and here the list ends: only the first ${MAX_FAULTS} faults are told`
     this.#faults.set(`${at.offset} ${pathText(at)} ${message}`, this.#at(at, message))
   }
 
@@ -124,7 +138,7 @@ class Report {
   }
 
   #at(place: Place, message: string): RegistryFault {
-    return { file: this.#file, ...lineOf(this.#text, place.offset), path: pathText(place), message }
+    return { file: this.#file, ...this.#lineOf(place.offset), path: pathText(place), message }
   }
 }
 
@@ -172,7 +186,7 @@ function isNothing(node: Located): boolean {
   return node.kind === 'scalar' && node.value === null
 }
 
-function checkNode(node: Located, report: Report): CheckedService | null {
+function checkNode(node: Located, report: Report, defersSchemas: boolean): CheckedService | null {
   if (node.kind !== 'map') {
     report.fault(node.at, 'a service is a mapping that begins with "name:"')
     return null
@@ -195,7 +209,10 @@ function checkNode(node: Located, report: Report): CheckedService | null {
       message: `is not enforced yet for services of type ${type}, so it is refused: take it out`,
     })
   }
-  const { schemas, remarks: schemaRemarks } = compileSchemas(plain)
+  const { schemas, remarks: schemaRemarks } = compileSchemas(
+    plain,
+    defersSchemas ? deferOperationSchema : compileOperationSchema,
+  )
   for (const remark of schemaRemarks) tell(remark)
   if (!parsed.success) {
     for (const remark of explainIssues(schema, parsed.error.issues, plain)) tell(remark)
@@ -249,7 +266,10 @@ function findUnenforced(type: RegistryExecutionType, plain: Record<string, unkno
     })
 }
 
-function compileSchemas(plain: Record<string, unknown>): { schemas: OperationSchemas[]; remarks: Remark[] } {
+function compileSchemas(
+  plain: Record<string, unknown>,
+  compile: typeof compileOperationSchema,
+): { schemas: OperationSchemas[]; remarks: Remark[] } {
   const operations: unknown[] = Array.isArray(plain['operations']) ? plain['operations'] : []
   const remarks: Remark[] = []
   const compileField = (
@@ -259,7 +279,7 @@ function compileSchemas(plain: Record<string, unknown>): { schemas: OperationSch
   ): OperationSchema => {
     const definition = readField(operation, field)
     try {
-      return compileOperationSchema(definition, field === 'input_schema')
+      return compile(definition, field === 'input_schema')
     } catch (error) {
       if (!(error instanceof OperationSchemaError)) throw error
       remarks.push({ path: ['operations', index, field, ...error.path], at: 'value', message: error.message })

@@ -66,9 +66,9 @@ export async function gatherRegistry(
   return { bundle, parsed }
 }
 
-/** The services of a bundle, once more checked where they are used. */
+/** The services of a bundle, once more checked where they are used; whoever gathered it has tried the schemas of their operations. */
 export function servicesOf(bundle: RegistryBundle): { parsed: ParsedRegistry; services: readonly CheckedService[] } {
-  const parsed = parseRegistry(bundle.text, bundle.file)
+  const parsed = parseRegistry(bundle.text, bundle.file, { defersSchemas: true })
   requireNoFaults(parsed, parsed.faults)
   return { parsed, services: [...parsed.profiles[bundle.profile].values()] }
 }

@@ -178,6 +178,20 @@ describe('services of a registry', () => {
     writeFileSync(registry, registryOf('two'))
   })
 
+  test('a worker of its own serves a registry of its own, and reads that again too', async () => {
+    const own = home.file('own.yaml', registryOf('one').replace('name: Answer', 'name: Own'))
+    const { child } = await home.start('worker', '--registry', own)
+    const first = await app.untilEnded(await insert({ service_name: 'own' }))
+    expect(first.outputs.result_json).toEqual({ version: 'one' })
+    writeFileSync(own, registryOf('two').replace('name: Answer', 'name: Own'))
+    child.kill('SIGHUP')
+    await app.until(async () => {
+      const { outputs } = await app.untilEnded(await insert({ service_name: 'own' }))
+      return JSON.stringify(outputs.result_json) === '{"version":"two"}'
+    })
+    child.kill('SIGTERM')
+  })
+
   test('a stack that serves another registry says so instead of never claiming', async () => {
     const other = await home.run(
       'call',

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
-import { lineOf, pathText, placeAt, readLocatedYaml, toPlain } from './located-yaml.ts'
+import { lineFinder, pathText, placeAt, readLocatedYaml, toPlain } from './located-yaml.ts'
 
 const KIB = 1024
 
@@ -23,8 +23,8 @@ describe('readLocatedYaml', () => {
     if (root === null) throw new Error('nothing was read')
     expect(toPlain(root)).toEqual({ a: { b: [1, 'two'] }, c: { b: [1, 'two'] } })
     const place = placeAt(root, ['a', 'b', 1])
-    expect([pathText(place), lineOf(text, place.offset)]).toEqual(['a.b.1', { line: 2, column: 10 }])
-    expect(lineOf(text, placeAt(root, ['a', 'b'], 'key').offset)).toEqual({ line: 2, column: 3 })
+    expect([pathText(place), lineFinder(text)(place.offset)]).toEqual(['a.b.1', { line: 2, column: 10 }])
+    expect(lineFinder(text)(placeAt(root, ['a', 'b'], 'key').offset)).toEqual({ line: 2, column: 3 })
     // What is missing is told at its nearest parent.
     expect(pathText(placeAt(root, ['a', 'nothing', 'here']))).toBe('a')
   })
