@@ -11,6 +11,7 @@ import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
+import { DEFAULT_LANES } from './default-lanes.ts'
 import { RegistryFeed } from './registry-feed.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
@@ -19,8 +20,6 @@ import { workerCommand } from './worker-command.ts'
 import { workerDatabaseUrl } from './worker-database-url.ts'
 
 const READY_TIMEOUT_MS = 20_000
-/** The lanes of a stack's worker: the execution types that this build has a runner for. */
-const STACK_LANES = ['sandbox']
 
 export interface LocalStackOptions {
   settings: Settings
@@ -66,7 +65,7 @@ export class LocalStack {
             file: settings.registry,
             profile: settings.profile,
             env,
-            executionTypes: STACK_LANES,
+            executionTypes: DEFAULT_LANES,
             logger,
           })
   }
@@ -181,7 +180,7 @@ export class LocalStack {
       databaseUrl: url,
       slots: slots ?? 32,
       sandboxSlots: sandboxSlots ?? availableParallelism(),
-      lanes: STACK_LANES,
+      lanes: [...DEFAULT_LANES],
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,

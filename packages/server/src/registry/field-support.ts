@@ -30,6 +30,11 @@ export const NOT_ENFORCED_YET = {
   ],
 } as const satisfies Record<RegistryExecutionType, readonly string[] | null>
 
+/** The types that a worker of this build can serve. */
+export const SERVED_EXECUTION_TYPES: readonly string[] = Object.entries(NOT_ENFORCED_YET)
+  .filter(([, fields]) => fields !== null)
+  .map(([type]) => type)
+
 /** True when this build has a runner for the type. */
 export function hasRunner(type: RegistryExecutionType): boolean {
   return NOT_ENFORCED_YET[type] !== null

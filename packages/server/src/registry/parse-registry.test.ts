@@ -119,6 +119,11 @@ describe('parseRegistry', () => {
     expect(lines).toEqual(lines.toSorted((a, b) => a - b))
   })
 
+  it('shows hostile keys and values without obeying them', () => {
+    const [fault] = faultsOf(changed('type: payment', 'type: payment\n    "\\e[31mred\\n\u202e": "x"'))
+    expect(fault).toContain('unknown field "␛[31mred\uFFFD\uFFFD"')
+  })
+
   it('never repeats a value that may be a secret', () => {
     const secrets = changed('token_env_var: STRIPE_TOKEN', 'token_env_var: "s3cr3t value"').replace(
       'X-Account: "${ACCOUNT}"',

@@ -1,14 +1,7 @@
-import {
-  lineFinder,
-  type Located,
-  pathText,
-  type Place,
-  placeAt,
-  readLocatedYaml,
-  toPlain,
-} from '../platform/yaml/located-yaml.ts'
+import { type Located, type Place, placeAt, readLocatedYaml, toPlain } from '../platform/yaml/located-yaml.ts'
 import { checkService } from './check-service.ts'
 import { explainIssues, explainUnknown, type Remark } from './explain-issues.ts'
+import { FaultReport } from './fault-report.ts'
 import { NOT_ENFORCED_YET } from './field-support.ts'
 import {
   compileOperationSchema,
@@ -57,9 +50,6 @@ export interface ParsedRegistry {
   faultAt(place: Place, message: string): RegistryFault
 }
 
-/** Beyond this nobody reads on. */
-const MAX_FAULTS = 1_000
-
 /** The built-in service, whose name no registry may take. */
 const RESERVED_NAMES = new Set(['executor'])
 
@@ -69,20 +59,28 @@ const RESERVED_NAMES = new Set(['executor'])
  */
 export function parseRegistry(text: string, file: string, { defersSchemas = false } = {}): ParsedRegistry {
   const { root, faults: yamlFaults } = readLocatedYaml(text)
-  const report = new Report(text, file)
+  const report = new FaultReport(text, file)
   for (const { at, message } of yamlFaults) report.fault(at, message)
-  const empty = new Map<string, CheckedService>()
-  if (yamlFaults.length > 0) return report.end({ development: empty, staging: empty, production: empty })
+  const finish = (profiles: ParsedRegistry['profiles'], readable: ParsedRegistry['readable']): ParsedRegistry => ({
+    file,
+    profiles,
+    readable,
+    faults: report.faults,
+    warnings: report.warnings,
+    faultAt: (place, message) => report.at(place, message),
+  })
+  const none = new Map<string, CheckedService>()
+  if (yamlFaults.length > 0) return finish({ development: none, staging: none, production: none }, [])
   if (root === null) throw new RegistryError('REGISTRY_EMPTY', `Service registry is empty: ${file}`)
 
   const sections = readSections(root, report)
-  const checked = new Map<Located, CheckedService | null>()
+  const checked = new Map<Located, ReadService | null>()
   const profileOf = (profile: RegistryProfile) => {
     const services = new Map<string, CheckedService>()
     for (const node of overlayServices(sections.base, sections[profile])) {
       if (!checked.has(node)) checked.set(node, checkNode(node, report, defersSchemas))
       const result = checked.get(node)
-      if (result) services.set(result.service.name.toLowerCase(), result)
+      if (result?.isUsable === true) services.set(result.service.name.toLowerCase(), result)
     }
     return services
   }
@@ -93,58 +91,18 @@ export function parseRegistry(text: string, file: string, { defersSchemas = fals
   }
   if (checked.size === 0 && report.isClean)
     throw new RegistryError('REGISTRY_EMPTY', `Service registry is empty: ${file}`)
-  return report.end(profiles)
+  return finish(
+    profiles,
+    [...checked.values()].filter((service) => service !== null),
+  )
 }
 
-/** Collects faults and warnings, each once: a service of the base is looked at for every profile that changes it. */
-class Report {
-  readonly readable: Pick<CheckedService, 'service' | 'source'>[] = []
-  readonly #lineOf: ReturnType<typeof lineFinder>
-  readonly #file: string
-  readonly #faults = new Map<string, RegistryFault>()
-  readonly #warnings = new Map<string, RegistryFault>()
-
-  constructor(text: string, file: string) {
-    this.#lineOf = lineFinder(text)
-    this.#file = file
-  }
-
-  get isClean(): boolean {
-    return this.#faults.size === 0
-  }
-
-  fault(at: Place, message: string): void {
-    if (this.#faults.size > MAX_FAULTS) return
-    if (this.#faults.size === MAX_FAULTS)
-      message = `and here the list ends: only the first ${MAX_FAULTS} faults are told`
-    this.#faults.set(`${at.offset} ${pathText(at)} ${message}`, this.#at(at, message))
-  }
-
-  warn(at: Place, message: string): void {
-    this.#warnings.set(`${at.offset} ${message}`, this.#at(at, message))
-  }
-
-  end(profiles: ParsedRegistry['profiles']): ParsedRegistry {
-    const inOrder = (faults: Map<string, RegistryFault>) =>
-      [...faults.values()].toSorted((a, b) => a.line - b.line || a.column - b.column)
-    return {
-      file: this.#file,
-      profiles,
-      readable: this.readable,
-      faults: inOrder(this.#faults),
-      warnings: inOrder(this.#warnings),
-      faultAt: (place, message) => this.#at(place, message),
-    }
-  }
-
-  #at(place: Place, message: string): RegistryFault {
-    return { file: this.#file, ...this.#lineOf(place.offset), path: pathText(place), message }
-  }
-}
+/** A service that its schema accepts; `isUsable` is false where its fields contradict each other. */
+type ReadService = CheckedService & { isUsable: boolean }
 
 type Sections = Record<RegistryProfile | 'base', readonly Located[]>
 
-function readSections(root: Located, report: Report): Sections {
+function readSections(root: Located, report: FaultReport): Sections {
   const sections: Sections = { base: [], development: [], staging: [], production: [] }
   if (root.kind !== 'map') {
     report.fault(root.at, 'a registry is a mapping that begins with "services:"')
@@ -164,7 +122,7 @@ function readSections(root: Located, report: Report): Sections {
   return sections
 }
 
-function readServices(node: Located, report: Report): readonly Located[] {
+function readServices(node: Located, report: FaultReport): readonly Located[] {
   if (isNothing(node)) return []
   if (node.kind !== 'list') {
     report.fault(node.at, 'must be a list of services, each beginning with "- name:"')
@@ -186,7 +144,7 @@ function isNothing(node: Located): boolean {
   return node.kind === 'scalar' && node.value === null
 }
 
-function checkNode(node: Located, report: Report, defersSchemas: boolean): CheckedService | null {
+function checkNode(node: Located, report: FaultReport, defersSchemas: boolean): ReadService | null {
   if (node.kind !== 'map') {
     report.fault(node.at, 'a service is a mapping that begins with "name:"')
     return null
@@ -219,11 +177,10 @@ function checkNode(node: Located, report: Report, defersSchemas: boolean): Check
     return null
   }
   const service: Service = parsed.data
-  report.readable.push({ service, source: node })
   const { faults, warnings } = checkService(service)
   for (const remark of faults) tell(remark)
   for (const { path, at, message } of warnings) report.warn(placeAt(node, path, at), message)
-  return faults.length > 0 || schemaRemarks.length > 0 ? null : { service, schemas, source: node }
+  return { service, schemas, source: node, isUsable: faults.length === 0 && schemaRemarks.length === 0 }
 }
 
 /** A key with nothing behind it counts as absent, as it did; within schemas null is a value. */

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
+import { DEFAULT_LANES } from '../../app/default-lanes.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { RegistryFeed } from '../../app/registry-feed.ts'
 import { useStack } from '../../app/stack-client.ts'
@@ -16,8 +17,6 @@ import { onHangUp } from '../on-hang-up.ts'
 import { registryFlag } from '../registry-flag.ts'
 import { addSlotOptions, type SlotOptions } from '../slot-options.ts'
 
-const KNOWN_LANES = ['sandbox']
-
 interface WorkerOptions extends SlotOptions {
   lanes?: string
   drain: number
@@ -31,7 +30,7 @@ export function addWorkerCommand(program: Command): void {
     .description('run one worker until SIGTERM, which drains it')
     .option(
       '--lanes <list>',
-      `execution classes to serve, with queue names behind a colon (default ${KNOWN_LANES.join(',')})`,
+      `execution classes to serve, with queue names behind a colon (default ${DEFAULT_LANES.join(',')})`,
     )
     .option('--drain <seconds>', 'how long a stopping worker waits for its jobs', parseNumber('--drain', 0, 86_400), 30)
     .option('--registry <file>', 'the service registry, instead of ERGON_REGISTRY; SIGHUP reads it again')
@@ -100,12 +99,12 @@ export function addWorkerCommand(program: Command): void {
 }
 
 function parseLanes(text: string | undefined): string[] {
-  const lanes = text?.split(',') ?? KNOWN_LANES
+  const lanes = text?.split(',') ?? [...DEFAULT_LANES]
   for (const lane of lanes) {
-    if (!KNOWN_LANES.includes(lane.split(':', 1)[0] ?? '')) {
+    if (!DEFAULT_LANES.includes(lane.split(':', 1)[0] ?? '')) {
       throw new ErgonError(
         'USAGE',
-        `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${KNOWN_LANES.join(', ')}, each with an optional :queue`,
+        `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${DEFAULT_LANES.join(', ')}, each with an optional :queue`,
       )
     }
   }
