@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { limitsSchema } from '@ergon/contract'
+import { DEFAULT_JOB_LIMITS } from '@ergon/contract'
 import { useStack } from '../packages/server/src/app/stack-client.ts'
 import { type HomePaths, homePaths } from '../packages/server/src/config/home-paths.ts'
 import { loadSettings } from '../packages/server/src/config/load-settings.ts'
@@ -120,7 +120,9 @@ function request(
     runtime: 'crun',
     entry,
     env: {},
-    limits: toSandboxLimits(limitsSchema.parse({}), 100),
+    isolation: 'fresh',
+    seed: null,
+    limits: toSandboxLimits(DEFAULT_JOB_LIMITS, 100),
     onOutputLimit: 'kill',
     files: files.map(({ path, text }) => {
       const content = Buffer.from(text)

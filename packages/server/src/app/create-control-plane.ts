@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import type { HomePaths } from '../config/home-paths.ts'
 import { findJobId } from '../control/find-job.ts'
+import { submitCall } from '../control/call-service.ts'
 import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
 import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
@@ -17,6 +18,7 @@ export interface ControlPlane {
   submitPayload: Bound<typeof submitPayload>
   /** A job is named by its id or its identifier. */
   findJobId: Bound<typeof findJobId>
+  submitCall: Bound<typeof submitCall>
   readJob: Bound<typeof readJob>
   readOutput: Bound<typeof readOutput>
   listJobs: Bound<typeof listJobs>
@@ -36,6 +38,7 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
   return {
     submitPayload: (payload) => submitPayload(db, payload),
     findJobId: (reference) => findJobId(db, reference),
+    submitCall: (operation, inputJson) => submitCall(db, operation, inputJson),
     readJob: (id) => readJob(db, id),
     readOutput: (id, from) => readOutput(db, id, from),
     listJobs: (filter) => listJobs(db, filter),

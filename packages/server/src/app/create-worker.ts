@@ -7,7 +7,9 @@ import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
 import { Doorbell } from '../queue/doorbell.ts'
 import { resolveDatasets } from '../queue/resolve-datasets.ts'
-import { createBuiltInServices } from '../registry/service-registry.ts'
+import { combineServices, createServices } from '../registry/create-services.ts'
+import type { RegistryBundle } from '../registry/registry-bundle.ts'
+import { createBuiltInServices, ReplaceableServices, type ServiceRegistry } from '../registry/service-registry.ts'
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
@@ -29,6 +31,8 @@ const QUERY_TIMEOUT_MS = 30_000
 
 export interface RunningWorker {
   logger: Logger
+  /** Serves another version of the registry from the next claim on; one that is not valid changes nothing and is logged. */
+  replaceRegistry(bundle: RegistryBundle): void
   start(): Promise<void>
   /** Drains, then closes every connection. */
   stop(): Promise<void>
@@ -58,7 +62,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   )
 
   const recorder = createOutcomeRecorder(db, logger)
-  const services = createBuiltInServices(config.executorPolicy === null ? null : JSON.parse(config.executorPolicy))
+  const servicesOf = serviceFactory(config, runners)
+  const services = new ReplaceableServices(servicesOf(config.registry))
   const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
@@ -94,6 +99,17 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
 
   return {
     logger,
+    replaceRegistry(bundle) {
+      try {
+        services.replace(servicesOf(bundle))
+        logger.info(
+          { registry: bundle.file, services: services.serviceNames().length },
+          'the service registry was replaced',
+        )
+      } catch (error) {
+        logger.error({ err: error }, 'the new service registry is not valid; the one before it goes on serving')
+      }
+    },
     async start() {
       await sweepSpool(paths.spool)
       await doorbell.start()
@@ -109,6 +125,19 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await sweepSpool(paths.spool, { own: spoolFolder })
     },
   }
+}
+
+/** Makes the services of a registry's version: those whose type has a runner here and a lane that this worker serves. */
+function serviceFactory(
+  { executorPolicy, lanes }: WorkerProcessConfig,
+  runners: RunnerRegistry,
+): (bundle: RegistryBundle | null) => ServiceRegistry {
+  const builtIn = createBuiltInServices(executorPolicy === null ? null : JSON.parse(executorPolicy))
+  const served = new Set(lanes.map((lane) => lane.split(':', 1)[0]))
+  const executionTypes = runners.executionTypes().filter((type) => served.has(type))
+  const checkConfig = (type: string, serviceConfig: unknown): void => void runners.prepare(type, serviceConfig)
+  return (bundle) =>
+    bundle === null ? builtIn : combineServices(builtIn, createServices(bundle, { executionTypes, checkConfig }))
 }
 
 /** A sandbox may use what its slot leaves it of the machine: all slots together never ask for more than there is. */

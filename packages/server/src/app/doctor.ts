@@ -36,6 +36,7 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
     ...(await examineIsolation(settings)),
     await examineEnvironments(settings),
     await examineDatabase(settings),
+    ...(await examineRegistry(settings)),
     ...examineSettings(settings, sources),
   ]
 }
@@ -143,6 +144,24 @@ async function examineDatabase(settings: Settings): Promise<Finding> {
     )
   } finally {
     await db.end()
+  }
+}
+
+/** Concerns only those who use a registry, so it makes no host unfit. */
+async function examineRegistry({ registry: file, profile }: Settings): Promise<Finding[]> {
+  if (file === null) return []
+  const remedy = `ergon validate-config ${file}`
+  try {
+    // Here, since the checker of schemas takes 0.2 s to load.
+    const { openRegistry } = await import('../control/registry-file.ts')
+    const services = (await openRegistry({ file, profile })).summaries()
+    const unserved = services.filter((service) => !service.has_runner)
+    const names = unserved.map((service) => `${service.name} (${service.display_name})`).join(', ')
+    const detail = `${services.length} services in ${file}${names === '' ? '' : `; no runner serves ${names}: their jobs are never claimed`}`
+    return [{ ...finding('service registry', unserved.length === 0, detail, remedy), isEssential: false }]
+  } catch (error) {
+    const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
+    return [{ ...finding('service registry', false, reason ?? '', remedy), isEssential: false }]
   }
 }
 

@@ -9,8 +9,10 @@ import type { Logger } from '../platform/logger.ts'
 import { EmbeddedPostgres } from '../platform/postgres/embedded-postgres.ts'
 import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
-import { SupervisedProcess } from '../platform/process/supervised-process.ts'
+import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
+import { DEFAULT_LANES } from './default-lanes.ts'
+import { RegistryFeed } from './registry-feed.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
 import { VERSION } from './version.ts'
@@ -23,6 +25,8 @@ export interface LocalStackOptions {
   settings: Settings
   paths: HomePaths
   logger: Logger
+  /** What the registry's references are looked up in: the environment of whoever started this process. */
+  env: Readonly<Record<string, string | undefined>>
   /** TCP port of the embedded server on 127.0.0.1; without it there is only the unix socket. */
   port?: number
   slots?: number
@@ -50,9 +54,22 @@ export class LocalStack {
   readonly #database = new Startup<DatabaseUrls>()
   readonly #sandboxd = new Startup<void>()
   readonly #worker = new Startup<void>()
+  #workerProcess: SupervisedProcess | null = null
+  readonly #registry: RegistryFeed | null
 
   constructor(options: LocalStackOptions) {
     this.#options = options
+    const { settings, env, logger } = options
+    this.#registry =
+      settings.registry === null
+        ? null
+        : new RegistryFeed({
+            file: settings.registry,
+            profile: settings.profile,
+            env,
+            executionTypes: DEFAULT_LANES,
+            logger,
+          })
   }
 
   /** Makes the folders; throws a coded error when the host lacks something that no part can do without. */
@@ -70,6 +87,12 @@ export class LocalStack {
         `the running stack of ${settings.home} uses ${describe(settings.databaseUrl)}, this command ${describe(request.databaseUrl)}: stop the one or choose another ERGON_HOME`,
       )
     }
+    if (request.registry !== null && request.registry !== settings.registry) {
+      throw new ErgonError(
+        'ALREADY_RUNNING',
+        `the running stack of ${settings.home} serves ${settings.registry === null ? 'no service registry' : `the service registry ${settings.registry}`}, this command needs ${request.registry}: stop the stack and start it with --registry, or choose another ERGON_HOME`,
+      )
+    }
     return this.ensure(request.need)
   }
 
@@ -85,6 +108,14 @@ export class LocalStack {
       await this.#worker.ensure(() => this.#startWorker(urls))
     }
     return database
+  }
+
+  /** Reads the registry again and gives it to the worker; true when its new version is valid and serves. */
+  async reloadRegistry(): Promise<boolean> {
+    if (this.#registry === null || this.#registry.current === null) return false
+    const bundle = await this.#registry.reload()
+    if (bundle !== null) this.#workerProcess?.tell(JSON.stringify({ registry: bundle }))
+    return bundle !== null
   }
 
   /** Stops everything in the order of dependence; what this stack did not start stays. */
@@ -139,11 +170,13 @@ export class LocalStack {
       )
     }
     const { paths, logger } = this.#options
-    await this.#run('sandboxd', sandboxdCommand(paths, this.#workerUser()), logger, 5_000)
+    const user = this.#workerUser()
+    await this.#run('sandboxd', () => sandboxdCommand(paths, user), logger, 5_000)
   }
 
   async #startWorker({ workerDatabaseUrl: url }: DatabaseUrls): Promise<void> {
     const { settings, paths, logger, slots, sandboxSlots, warmUp = false, drainMs = 5_000 } = this.#options
+    await this.#registry?.load()
     const config = {
       name: hostname(),
       version: VERSION,
@@ -152,25 +185,29 @@ export class LocalStack {
       databaseUrl: url,
       slots: slots ?? 32,
       sandboxSlots: sandboxSlots ?? availableParallelism(),
-      lanes: ['sandbox'],
+      lanes: [...DEFAULT_LANES],
       warmUp,
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
       executorPolicy: settings.executorPolicy,
     }
-    await this.#run('worker', workerCommand(config, paths, this.#workerUser()), logger, drainMs + 10_000)
+    const user = this.#workerUser()
+    // Its registry as it is at each start.
+    const command = () => workerCommand({ ...config, registry: this.#registry?.current ?? null }, paths, user)
+    this.#workerProcess = await this.#run('worker', command, logger, drainMs + 10_000)
   }
 
   async #run(
     name: string,
-    command: ReturnType<typeof workerCommand>,
+    command: () => ProcessCommand,
     logger: Logger,
     stopTimeoutMs: number,
-  ): Promise<void> {
+  ): Promise<SupervisedProcess> {
     const child = new SupervisedProcess({ name, command, readyTimeoutMs: READY_TIMEOUT_MS, stopTimeoutMs, logger })
     await child.start()
     this.#processes.push(child)
+    return child
   }
 
   #workerUser(): OsUser {

@@ -12,7 +12,7 @@ import { ERROR_CATALOGUE, type ErrorCode } from '../platform/errors/error-catalo
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { findInstallLocation } from './install-location.ts'
 import { prepareHome, workerUser } from './prepare-home.ts'
-import { type StackNeed, stackAnswerSchema } from './stack-protocol.ts'
+import { type StackNeed, type StackRequest, stackAnswerSchema } from './stack-protocol.ts'
 
 const START_TIMEOUT_MS = 90_000
 const STOP_TIMEOUT_MS = 30_000
@@ -25,13 +25,21 @@ export interface StackUse {
   release(): Promise<void>
 }
 
-/** Uses the running stack of this ERGON_HOME, or starts one that lives as long as somebody uses it. */
-export async function useStack(settings: Settings, paths: HomePaths, need: StackNeed): Promise<StackUse> {
+/**
+ * Uses the running stack of this ERGON_HOME, or starts one that lives as long as somebody uses it. `registry` is the
+ * one that the stack's worker must serve, null where it does not matter.
+ */
+export async function useStack(
+  settings: Settings,
+  paths: HomePaths,
+  need: StackNeed,
+  registry: string | null = null,
+): Promise<StackUse> {
   const deadline = performance.now() + START_TIMEOUT_MS
   for (;;) {
     const socket = await tryConnect(paths.stackSocket)
     if (socket !== null) {
-      const use = await ask(socket, settings, need)
+      const use = await ask(socket, { need, databaseUrl: settings.databaseUrl, registry })
       if (use !== null) return use
     } else await startStack(settings, paths)
     if (performance.now() > deadline)
@@ -54,13 +62,13 @@ async function tryConnect(socketPath: string): Promise<Socket | null> {
 }
 
 /** Null when the stack was just ending: then it has to be started anew. */
-async function ask(socket: Socket, settings: Settings, need: StackNeed): Promise<StackUse | null> {
+async function ask(socket: Socket, request: StackRequest): Promise<StackUse | null> {
   socket.on('error', () => {})
   // Not events.once, which an error rejects: a connection that the ending stack never accepted is reset.
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   const lines = createInterface({ input: socket }).on('error', () => {})
   const answered = new Promise<string>((resolve) => lines.once('line', resolve))
-  socket.write(`${JSON.stringify({ need, databaseUrl: settings.databaseUrl })}\n`)
+  socket.write(`${JSON.stringify(request)}\n`)
   const line = await Promise.race([answered, closed.then(() => null)])
   if (line === null) return null
   const answer = stackAnswerSchema.parse(JSON.parse(line))

@@ -9,6 +9,8 @@ export const stackRequestSchema = z.object({
   need: z.enum(STACK_NEEDS),
   /** The client's DATABASE_URL, or null when it means the embedded server. */
   databaseUrl: z.string().nullable(),
+  /** The registry that the client's jobs need; absent when they need none. */
+  registry: z.string().nullable().default(null),
 })
 export type StackRequest = z.infer<typeof stackRequestSchema>
 

@@ -32,7 +32,7 @@ export function workerCommand(
   const entry = path.join(location.cli, 'worker-process.js')
   const env = { PATH: '/usr/local/bin:/usr/bin:/bin', LANG: 'C.UTF-8', TZ: 'UTC', NODE_ENV: 'production' }
   const stdin = `${JSON.stringify({ ...config, parentPid: process.pid })}\n`
-  if (process.getuid?.() !== 0) return { command: process.execPath, args: [entry], env, stdin }
+  if (process.getuid?.() !== 0) return { command: process.execPath, args: [entry], env, stdin, isTold: true }
   const entryInside = path.join(paths.code, path.relative(location.root, entry))
   const parameters = [String(user.uid), String(user.gid), location.root, paths.code, process.execPath, paths.node]
   return {
@@ -43,5 +43,6 @@ export function workerCommand(
     ],
     env,
     stdin,
+    isTold: true,
   }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { registryBundleSchema } from '../registry/registry-bundle.ts'
 import { settingsSchema } from '../config/settings.ts'
 
 /** What a worker process is told on standard input, where its database password is in nobody's process list. */
@@ -15,9 +16,13 @@ export const workerProcessConfigSchema = z.object({
   executorPolicy: settingsSchema.shape.executorPolicy,
   /** Whether to have templates ready before the first job. */
   warmUp: z.boolean(),
+  /** The service registry and what it names; null for the built-in services alone. */
+  registry: registryBundleSchema.nullable(),
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
   /** Whose child it must still be once it asked to die with its parent. */
   parentPid: z.number().int().positive(),
 })
+/** What a running worker may be told after its configuration, a line each. */
+export const workerMessageSchema = z.object({ registry: registryBundleSchema })
 export type WorkerProcessConfig = z.infer<typeof workerProcessConfigSchema>

@@ -1,6 +1,9 @@
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { parseLossless } from '../platform/text/lossless-json.ts'
 
+/** For commander: an option that may be given several times. */
+export const repeat = (value: string, before: string[]): string[] => [...before, value]
+
 /** `NAME=JSON` as a pair; a value that is no JSON is refused, so that a string is never guessed. */
 export function parseParameter(text: string): [string, unknown] {
   const at = text.indexOf('=')

@@ -1,12 +1,16 @@
 import { Command } from 'commander'
 import { VERSION } from '../app/version.ts'
 import { addArtifactsCommand } from './commands/artifacts.ts'
+import { addCallCommand } from './commands/call.ts'
 import { addDevCommand } from './commands/dev.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addEnvCommand } from './commands/env.ts'
 import { addJobsCommand } from './commands/jobs.ts'
 import { addMigrateCommand } from './commands/migrate.ts'
 import { addRunCommand } from './commands/run.ts'
+import { addSecurityCheckCommand } from './commands/security-check.ts'
+import { addServicesCommand } from './commands/services.ts'
+import { addValidateConfigCommand } from './commands/validate-config.ts'
 import { addWorkerCommand } from './commands/worker.ts'
 
 /** The whole command line; parsing throws CommanderError instead of ending the process. */
@@ -20,10 +24,14 @@ export function createProgram(): Command {
     .exitOverride()
     .addHelpText(
       'after',
-      '\nSettings: ERGON_HOME (data), ERGON_CACHE, DATABASE_URL (else an embedded PostgreSQL), ERGON_LOG_LEVEL.',
+      '\nSettings: ERGON_HOME (data), ERGON_CACHE, DATABASE_URL (else an embedded PostgreSQL), ERGON_REGISTRY, ERGON_LOG_LEVEL.',
     )
   for (const add of [
     addRunCommand,
+    addCallCommand,
+    addServicesCommand,
+    addValidateConfigCommand,
+    addSecurityCheckCommand,
     addJobsCommand,
     addArtifactsCommand,
     addDevCommand,

@@ -13,7 +13,7 @@ async function main(): Promise<void> {
   const { settings } = loadSettings(process.env)
   const paths = homePaths(settings)
   const logger = createLogger('ergon-stack', settings.logLevel)
-  const stack = new LocalStack({ settings, paths, logger })
+  const stack = new LocalStack({ settings, paths, logger, env: process.env })
   await stack.prepare()
   let stopping = false
   const stop = async () => {
@@ -30,6 +30,7 @@ async function main(): Promise<void> {
   }, FIRST_USER_MS)
   process.on('SIGTERM', () => void stop())
   process.on('SIGINT', () => void stop())
+  process.on('SIGHUP', () => void stack.reloadRegistry())
   process.stdout.write('{"ready":true}\n')
 }
 

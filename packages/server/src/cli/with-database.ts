@@ -17,12 +17,15 @@ export interface CommandContext {
 export async function withDatabase<T>(
   need: StackNeed & ('database' | 'worker'),
   work: (context: CommandContext) => Promise<T>,
+  options: { flags?: Partial<Settings>; needsRegistry?: boolean } = {},
 ): Promise<T> {
-  const { settings } = loadSettings(process.env)
+  const { settings } = loadSettings(process.env, options.flags)
   const paths = homePaths(settings)
   // The user's own database needs no process of ours for a command that only reads and writes rows.
   const use: StackUse | null =
-    need === 'database' && settings.databaseUrl !== null ? null : await useStack(settings, paths, need)
+    need === 'database' && settings.databaseUrl !== null
+      ? null
+      : await useStack(settings, paths, need, options.needsRegistry === true ? settings.registry : null)
   const url = use?.databaseUrl ?? settings.databaseUrl ?? ''
   const db = createPool(url, { maxConnections: 2, applicationName: 'ergon-cli' })
   try {

@@ -1,14 +1,21 @@
+import { createInterface } from 'node:readline'
 import { createWorker } from '../app/create-worker.ts'
-import { workerProcessConfigSchema } from '../app/worker-process-config.ts'
+import { workerMessageSchema, workerProcessConfigSchema } from '../app/worker-process-config.ts'
 
-/** The worker process: configuration on standard input, one line of JSON when ready, drains on SIGTERM. */
+/** The worker process: configuration on standard input, new versions of the registry after it, a line each; one line of JSON when ready, drains on SIGTERM. */
 async function main(): Promise<void> {
-  let text = ''
-  for await (const chunk of process.stdin) text += String(chunk)
-  const config = workerProcessConfigSchema.parse(JSON.parse(text))
+  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+  const first = await lines.next()
+  const config = workerProcessConfigSchema.parse(JSON.parse(first.done === true ? '' : first.value))
   // A parent that was killed before the kernel was asked to tell us of its death takes nobody along.
   if (process.ppid !== config.parentPid) throw new Error('the process that started this worker is gone')
   const worker = createWorker(config)
+  const listen = async () => {
+    for await (const line of lines) worker.replaceRegistry(workerMessageSchema.parse(JSON.parse(line)).registry)
+  }
+  listen().catch((error: unknown) => worker.logger.error({ err: error }, 'standard input is not understood any more'))
+  // The process that started this one answers a hang-up, for both.
+  process.on('SIGHUP', () => {})
   await worker.start()
   process.stdout.write(`${JSON.stringify({ ready: true, pid: process.pid })}\n`)
 

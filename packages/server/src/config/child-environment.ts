@@ -12,6 +12,7 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.logLevel]: settings.logLevel,
     [SETTING_VARIABLES.sandboxRuntime]: settings.sandboxRuntime,
     [SETTING_VARIABLES.executorPolicy]: settings.executorPolicy ?? '',
+    [SETTING_VARIABLES.registry]: settings.registry ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
   }
 }

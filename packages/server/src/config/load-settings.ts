@@ -40,6 +40,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     databaseUrl: null,
     sandboxRuntime: 'crun',
     executorPolicy: null,
+    registry: null,
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

@@ -9,6 +9,7 @@ export const SETTING_VARIABLES = {
   databaseUrl: 'DATABASE_URL',
   sandboxRuntime: 'ERGON_SANDBOX_RUNTIME',
   executorPolicy: 'ERGON_EXECUTOR_POLICY',
+  registry: 'ERGON_REGISTRY',
   debianMirror: 'ERGON_DEBIAN_MIRROR',
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   logLevel: 'ERGON_LOG_LEVEL',
@@ -27,6 +28,8 @@ export const SETTING_SUMMARIES = {
     'The OCI runtime that starts sandboxes: crun (the default) or runc. Verdicts and evidence are the same, crun starts sooner.',
   executorPolicy:
     'JSON: what the built-in executor service lets its jobs have, see the job contract. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
+  registry:
+    'The service registry, a YAML file; `--registry` of a command comes before it. Without one there is only the built-in executor service.',
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   logLevel:

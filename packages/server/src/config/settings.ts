@@ -28,6 +28,8 @@ export const settingsSchema = z.object({
       if (!parsed.ok) context.addIssue({ code: 'custom', message: parsed.problem })
     })
     .nullable(),
+  /** The service registry file, or null for the built-in services alone. */
+  registry: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),

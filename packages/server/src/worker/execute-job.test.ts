@@ -8,9 +8,10 @@ import type { Verdict } from '../domain/decide-outcome.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { createLogger } from '../platform/logger.ts'
 import type { ClaimedJob } from '../queue/types.ts'
-import { createBuiltInServices } from '../registry/service-registry.ts'
+import { createServices } from '../registry/create-services.ts'
+import { createBuiltInServices, type ServiceRegistry } from '../registry/service-registry.ts'
 import { RunnerRegistry } from '../runners/runner-registry.ts'
-import type { ExecutionContext, RunnerOutcome } from '../runners/runner.ts'
+import type { ExecutionContext, RunnerJob, RunnerOutcome } from '../runners/runner.ts'
 import { Attempt } from './attempt.ts'
 import { executeJob } from './execute-job.ts'
 import { StorageGuard } from './storage-guard.ts'
@@ -45,12 +46,15 @@ const job: ClaimedJob = {
 
 /** What was recorded, as words: the one thing these tests look at. */
 let recorded: string[]
+/** The jobs that reached the runner. */
+let started: RunnerJob[]
 let spoolRoot: string
 let guard: StorageGuard
 
 afterEach(() => rmSync(spoolRoot, { recursive: true }))
 beforeEach(() => {
   recorded = []
+  started = []
   spoolRoot = mkdtempSync(path.join(tmpdir(), 'execute-job-'))
   guard = new StorageGuard(
     { freeBytes: () => Promise.resolve(Number.MAX_SAFE_INTEGER) } as unknown as ArtifactStore,
@@ -76,23 +80,28 @@ function failed(category: Failure['category'], code: string): Verdict {
 async function execute(
   run: (context: ExecutionContext, attempt: Attempt) => Promise<RunnerOutcome>,
   change: Partial<ClaimedJob> = {},
+  services: ServiceRegistry = createBuiltInServices(null),
 ) {
   const attempt = new Attempt({ ...job, ...change }, spoolRoot, () => Promise.resolve(true))
   const runners = new RunnerRegistry()
   runners.register('sandbox', {
     displayName: 'Sandbox',
     validateConfig: () => null,
-    execute: (_job, _config, context) => run(context, attempt),
+    execute: (runnerJob, _config, context) => {
+      started.push(runnerJob)
+      return run(context, attempt)
+    },
     cancel: () => false,
     getResourceRequirements: () => ({ cpuCores: 1, memoryMb: 1, diskMb: 1 }),
   })
   await executeJob(attempt, {
-    services: createBuiltInServices(null),
+    services,
     runners,
     store: {} as ArtifactStore,
     storageGuard: guard,
     recorder: {
-      complete: (_attempt, { outputJson }) => record(`complete ${outputJson}`),
+      complete: (_attempt, { outputJson, logs }) =>
+        record(['complete', outputJson, ...logs.map(({ message }) => message)].join(' ')),
       fail: (_attempt, { code }, delayMs) =>
         record(`fail ${code} ${delayMs === null ? 'finally' : `again in ${delayMs}`}`),
       release: () => record('release'),
@@ -173,5 +182,83 @@ describe('executeJob', () => {
   it('fails a job of a service it does not know', async () => {
     await execute(() => Promise.reject(new Error('never called')), { serviceName: 'stripe' })
     expect(recorded).toEqual(['fail SERVICE_NOT_FOUND finally'])
+  })
+})
+
+describe('executeJob of a service that a registry declares', () => {
+  const services = createServices(
+    {
+      file: 'r.yaml',
+      text: `services:
+  - name: Fit
+    type: computation
+    category: science
+    execution_type: sandbox
+    operations:
+      - name: line
+        timeout: 20
+        max_retries: 0
+        input_schema: {parameters: {degree: integer}}
+        output_schema: {stdout: string, result_json: any?}
+    runner_config: {environment: e, code: pass}
+`,
+      profile: 'production',
+      variables: {},
+      secretFiles: {},
+      scripts: {},
+    },
+    { executionTypes: ['sandbox'], checkConfig: () => {} },
+  )
+  const fit = { serviceName: 'FIT', operation: 'Line', inputJson: '{"parameters": {"degree": 1}}' }
+  const succeed = () => Promise.resolve(outcome({ kind: 'succeeded' }))
+
+  it.each([
+    ['{"parameters": {"degree": 1.5}}', 'INPUT_INVALID'],
+    ['{"parameters": {"degree": 1, "extra": 2}}', 'INPUT_INVALID'],
+    [null, 'INPUT_INVALID'],
+    [`{"parameters": ${'['.repeat(5_000)}${']'.repeat(5_000)}}`, 'INPUT_INVALID'],
+  ])('runs nothing for the input %j', async (inputJson, code) => {
+    await execute(succeed, { ...fit, inputJson }, services)
+    expect([recorded, started]).toEqual([[`fail ${code} finally`], []])
+  })
+
+  it("bounds time and attempts by the registry's operation, whatever the row asks for", async () => {
+    await execute(succeed, { ...fit, timeoutSeconds: 600, maxAttempts: 9 }, services)
+    await execute(succeed, { ...fit, timeoutSeconds: 5 }, services)
+    expect(started).toMatchObject([{ timeoutSeconds: 20, maxAttempts: 1 }, { timeoutSeconds: 5 }])
+    recorded = []
+    await execute(() => Promise.resolve(outcome(failed('INTERNAL_ERROR', 'X'))), { ...fit, maxAttempts: 9 }, services)
+    expect(recorded).toEqual(['fail X finally'])
+  })
+
+  it('obeys nothing that the row says of type and configuration, and tells of it', async () => {
+    await execute(succeed, { ...fit, executionType: 'docker', runnerConfigJson: '{"image": "evil"}' }, services)
+    expect(started).toHaveLength(1)
+    expect(recorded[0]).toContain("the row says execution_type docker; the registry's sandbox of service Fit was used")
+    expect(recorded[0]).toContain('another runner_config')
+  })
+
+  it('takes a row with the same configuration for what it is, in any order, and one too deep to compare for another', async () => {
+    await execute(
+      succeed,
+      { ...fit, executionType: 'sandbox', runnerConfigJson: '{"environment": "e", "code": "pass"}' },
+      services,
+    )
+    await execute(succeed, { ...fit, runnerConfigJson: '['.repeat(50_000) + ']'.repeat(50_000) }, services)
+    expect(recorded).toEqual(['complete {"stdout":""}', expect.stringContaining('another runner_config')])
+  })
+
+  it('fails a success whose output breaks the promise of its schema', async () => {
+    await execute(
+      () => Promise.resolve({ ...outcome({ kind: 'succeeded' }), composeOutput: () => '{"stdout": 1}' }),
+      fit,
+      services,
+    )
+    expect(recorded).toEqual(['fail OUTPUT_INVALID finally'])
+  })
+
+  it('fails a job of an operation that the service does not have', async () => {
+    await execute(succeed, { ...fit, operation: 'curve' }, services)
+    expect([recorded, started]).toEqual([['fail OPERATION_NOT_FOUND finally'], []])
   })
 })

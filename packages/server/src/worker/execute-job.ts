@@ -1,12 +1,15 @@
 import { rm } from 'node:fs/promises'
 import type { Artifact, Failure } from '@ergon/contract'
 import type { ArtifactStore } from '../artifacts/artifact-store.ts'
+import type { Verdict } from '../domain/decide-outcome.ts'
+import { MAX_JSON_DEPTH, measureDepth } from '../domain/check-result-json.ts'
 import { retryDelayMs } from '../domain/retry-policy.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
+import { canonicalJson } from '../platform/text/canonical-json.ts'
 import type { ResolvedService, ServiceRegistry } from '../registry/service-registry.ts'
-import type { ExecutionContext, Runner, RunnerOutcome } from '../runners/runner.ts'
-import type { RunnerRegistry } from '../runners/runner-registry.ts'
+import type { ExecutionContext, RunnerOutcome } from '../runners/runner.ts'
+import type { PreparedRunner, RunnerRegistry } from '../runners/runner-registry.ts'
 import type { Attempt } from './attempt.ts'
 import type { OutcomeRecorder } from './outcome-recorder.ts'
 import type { StorageGuard } from './storage-guard.ts'
@@ -45,17 +48,21 @@ export async function executeJob(attempt: Attempt, dependencies: ExecuteJobDepen
 interface StoredOutcome {
   outcome: RunnerOutcome
   artifacts: Artifact[]
+  /** Null when there is none of the job's name. */
+  service: ResolvedService | null
 }
 
 async function runToOutcome(attempt: Attempt, dependencies: ExecuteJobDependencies): Promise<StoredOutcome> {
   try {
     const service = resolveService(attempt, dependencies)
-    const { runner, config } = selectRunner(service, dependencies)
-    const outcome = await run(attempt, runner, config, dependencies)
+    const refusal = checkInput(attempt, service)
+    if (refusal !== null) return { outcome: failedOutcome(refusal), artifacts: [], service }
+    const prepared = selectRunner(service, dependencies)
+    const outcome = await run(attempt, service, prepared, dependencies)
     const artifacts = await storeArtifacts(outcome.artifacts, dependencies.store)
-    return { outcome, artifacts }
+    return { outcome, artifacts, service }
   } catch (error) {
-    return { outcome: describeFault(error, dependencies), artifacts: [] }
+    return { outcome: describeFault(error, dependencies), artifacts: [], service: null }
   }
 }
 
@@ -64,20 +71,27 @@ function resolveService(attempt: Attempt, { services }: ExecuteJobDependencies):
   return services.resolve(attempt.job.serviceName, attempt.job.operation)
 }
 
-/** Step 2: the runner of the service's execution type, with its configuration checked. */
-function selectRunner(
-  service: ResolvedService,
-  { runners }: ExecuteJobDependencies,
-): { runner: Runner; config: unknown } {
-  const runner = runners.get(service.executionType)
-  return { runner, config: runner.validateConfig(service.runnerConfig) }
+/** Step 2: what does not match the operation's schema runs nowhere. */
+function checkInput({ job }: Attempt, { rules, name, operation }: ResolvedService): Failure | null {
+  const mismatch = rules?.input.check(job.inputJson) ?? null
+  if (mismatch === null) return null
+  const message = `input_data${mismatch.pointer}: ${mismatch.message} (input_schema of ${name}.${operation})`
+  return { category: 'VALIDATION_ERROR', code: 'INPUT_INVALID', message, evidence: null, details: null }
 }
 
-/** Step 3: one attempt, under the attempt's abort signal. */
-function run(
+/** Step 3: the runner of the service's execution type, with its configuration checked once a version of the registry. */
+function selectRunner(
+  { executionType, runnerConfig }: ResolvedService,
+  { runners }: ExecuteJobDependencies,
+): PreparedRunner {
+  return runners.prepare(executionType, runnerConfig)
+}
+
+/** Step 4: one attempt, under the attempt's abort signal. */
+async function run(
   attempt: Attempt,
-  runner: Runner,
-  config: unknown,
+  service: ResolvedService,
+  { runner, config }: PreparedRunner,
   dependencies: ExecuteJobDependencies,
 ): Promise<RunnerOutcome> {
   const { job, output } = attempt
@@ -91,13 +105,22 @@ function run(
     resolveDatasets: (digests) => dependencies.resolveDatasets(attempt, digests),
     spoolFolder: attempt.spoolFolder,
   }
-  return runner.execute(job, config, context)
+  const outcome = await runner.execute({ ...job, ...boundsOf(attempt, service) }, config, context)
+  return { ...outcome, logs: [...compareWithRow(attempt, service), ...outcome.logs] }
 }
 
-/** Step 4: the decision, then one fenced write. An attempt that is not ours any more is not written at all. */
+/** What the row asks for, as far as the registry allows it. */
+function boundsOf({ job }: Attempt, { rules }: ResolvedService): { timeoutSeconds: number; maxAttempts: number } {
+  return {
+    timeoutSeconds: Math.min(job.timeoutSeconds, rules?.timeoutSeconds ?? Infinity),
+    maxAttempts: Math.min(job.maxAttempts, rules?.maxAttempts ?? Infinity),
+  }
+}
+
+/** Step 5: the decision, then one fenced write. An attempt that is not ours any more is not written at all. */
 async function recordOutcome(
   attempt: Attempt,
-  { outcome, artifacts }: StoredOutcome,
+  { outcome, artifacts, service }: StoredOutcome,
   dependencies: ExecuteJobDependencies,
 ): Promise<void> {
   const { stdout, stderr } = await attempt.output.finish()
@@ -118,12 +141,14 @@ async function recordOutcome(
     envVersion: outcome.envVersion,
     logs,
   }
-  switch (outcome.verdict.kind) {
+  const verdict = checkOutput(outcome.verdict, outputJson, service)
+  switch (verdict.kind) {
     case 'succeeded':
       return recorder.complete(attempt, result)
     case 'failed': {
-      const { failure } = outcome.verdict
-      const delayMs = retryDelayMs(failure, attempt.job.attempt, attempt.job.maxAttempts, random())
+      const { failure } = verdict
+      const maxAttempts = service === null ? attempt.job.maxAttempts : boundsOf(attempt, service).maxAttempts
+      const delayMs = retryDelayMs(failure, attempt.job.attempt, maxAttempts, random())
       return recorder.fail(attempt, failure, delayMs, result)
     }
     case 'cancelled':
@@ -134,7 +159,44 @@ async function recordOutcome(
   }
 }
 
-/** Step 5: nothing of the attempt stays on the worker's disk. */
+/** A success whose output breaks the operation's promise is the service's own failure; what it left is kept. */
+function checkOutput(verdict: Verdict, outputJson: string | null, service: ResolvedService | null): Verdict {
+  const mismatch = verdict.kind === 'succeeded' ? (service?.rules?.output.check(outputJson) ?? null) : null
+  if (mismatch === null || service === null) return verdict
+  const message = `output_data${mismatch.pointer}: ${mismatch.message} (output_schema of ${service.name}.${service.operation})`
+  const failure = {
+    category: 'USER_CODE_ERROR',
+    code: 'OUTPUT_INVALID',
+    message,
+    evidence: null,
+    details: null,
+  } as const
+  return { kind: 'failed', failure }
+}
+
+/** Whoever can INSERT chooses what a row says, so it is compared and told, and never obeyed. */
+function compareWithRow({ job }: Attempt, { rules, executionType, name }: ResolvedService): RunnerOutcome['logs'] {
+  if (rules === null) return []
+  const logs: RunnerOutcome['logs'] = []
+  if (job.executionType !== executionType)
+    logs.push({
+      level: 'warn',
+      message: `the row says execution_type ${job.executionType.slice(0, 63)}; the registry's ${executionType} of service ${name} was used`,
+    })
+  if (job.runnerConfigJson !== null && !isSameJson(job.runnerConfigJson, rules.statedRunnerConfig))
+    logs.push({
+      level: 'warn',
+      message: `the row carries another runner_config than the registry; the registry's was used`,
+    })
+  return logs
+}
+
+function isSameJson(json: string, canonical: string): boolean {
+  // What compares recurses, and a row may be nested deeper than a stack.
+  return measureDepth(json) <= MAX_JSON_DEPTH && canonicalJson(JSON.parse(json)) === canonical
+}
+
+/** Step 6: nothing of the attempt stays on the worker's disk. */
 async function cleanUp(attempt: Attempt): Promise<void> {
   await rm(attempt.spoolFolder, { recursive: true, force: true }).catch(() => {})
 }
@@ -142,6 +204,7 @@ async function cleanUp(attempt: Attempt): Promise<void> {
 /** What no further attempt can mend: the job names what this worker's registry does not have. */
 const CONFIGURATION_FAULTS: ReadonlySet<string> = new Set([
   'SERVICE_NOT_FOUND',
+  'OPERATION_NOT_FOUND',
   'RUNNER_NOT_REGISTERED',
   'CONFIG_INVALID',
 ])
@@ -160,6 +223,11 @@ function describeFault(error: unknown, { storageGuard, logger }: ExecuteJobDepen
     evidence: null,
     details: null,
   }
+  return failedOutcome(failure)
+}
+
+/** Nothing ran: a failure and no more. */
+function failedOutcome(failure: Failure): RunnerOutcome {
   return {
     verdict: { kind: 'failed', failure },
     composeOutput: () => null,

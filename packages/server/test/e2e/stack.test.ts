@@ -35,7 +35,7 @@ test.each([
   ['the worker', 'worker', 'permission denied', ({ spool }: HomePaths) => blockWithRights(spool)],
 ] as const)('%s that could not start is tried again at the next use', async (_name, need, words, block) => {
   const { settings } = loadSettings(home.env)
-  const stack = new LocalStack({ settings, paths: home.paths, logger: createLogger('test', 'silent') })
+  const stack = new LocalStack({ settings, paths: home.paths, env: home.env, logger: createLogger('test', 'silent') })
   await stack.prepare()
   const unblock = block(home.paths)
   await expect(stack.ensure(need)).rejects.toThrow(words)
@@ -97,7 +97,7 @@ test('a command that is killed before it reads the answer takes nobody along', a
 
 test('a command says so when the stack that it starts is killed at once', async () => {
   const command = home.run('jobs', 'list', '--json')
-  await expect.poll(() => findProcesses(home.folder, /stack-process/), { interval: 5, timeout: 20_000 }).toHaveLength(1)
+  await expect.poll(() => findProcesses(home.folder, /stack-process/), { interval: 5, timeout: 30_000 }).toHaveLength(1)
   for (const { pid } of findProcesses(home.folder, /stack-process/)) process.kill(pid, 'SIGKILL')
   const { code, stdout } = await command
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'PROCESS_FAILED' } })
@@ -108,7 +108,8 @@ test('a worker whose parent ended before it could ask to die with it does not st
   const config = {
     ...{ name: 'orphan', version: '0', home: home.folder, environments: home.env['ERGON_ENVIRONMENTS'] },
     ...{ databaseUrl: 'postgresql://nobody@localhost:1/none', slots: 1, sandboxSlots: 1, lanes: ['sandbox'] },
-    ...{ drainMs: 0, logLevel: 'info', sandboxRuntime: 'crun', executorPolicy: null, parentPid: process.ppid },
+    ...{ drainMs: 0, logLevel: 'info', sandboxRuntime: 'crun', executorPolicy: null, registry: null },
+    parentPid: process.ppid,
   }
   const entry = path.join(import.meta.dirname, '../../dist/cli/worker-process.js')
   const orphan = spawn(process.execPath, [entry])

@@ -12,6 +12,19 @@ afterAll(async () => {
   expect(await leftoversAfter(home, 10_000)).toEqual([])
 })
 
+const registry = home.file(
+  'registry.yaml',
+  `services:
+  - name: math
+    type: computation
+    category: science
+    execution_type: sandbox
+    operations: [{name: square, input_schema: {parameters: {n: number}}}]
+    runner_config: {environment: python-sci, code: pass}
+  - {name: bank, type: payment, category: finance, operations: [{name: pay}], runner_config: {base_url: "https://example.org"}}
+`,
+)
+
 /** Each wrong call: its arguments, the code, and words the message must have: what, the value seen, or the remedy. */
 const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
   [['run', '/not/there.py'], 'FILE_UNREADABLE', ['/not/there.py', 'ENOENT']],
@@ -41,6 +54,36 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
   [['jobs', 'logs', 'nonsense', '--stream', 'stdin'], 'USAGE', ['stdin', 'stdout, stderr']],
   [['artifacts', 'get', 'nonsense'], 'ARTIFACT_NOT_FOUND', ['ergon artifacts list']],
   [['env', 'build', 'python-sy'], 'ENVIRONMENT_NOT_FOUND', ['did you mean "python-sci"']],
+  [['validate-config'], 'REGISTRY_NOT_FOUND', ['Service registry not found', 'ERGON_REGISTRY']],
+  [['validate-config', '/not/there.yaml'], 'REGISTRY_NOT_FOUND', ['Service registry not found', '/not/there.yaml']],
+  [['security-check', home.file('empty.yaml', '')], 'REGISTRY_EMPTY', ['Service registry is empty', 'empty.yaml']],
+  [
+    ['services', 'show', 'nobody', '--registry', registry],
+    'SERVICE_NOT_FOUND',
+    ["Service 'nobody' not found. Available: [math, bank]"],
+  ],
+  [
+    ['services', 'schema', 'math.cube', '--registry', registry],
+    'OPERATION_NOT_FOUND',
+    ["Operation 'cube' of service 'math'", '[square]'],
+  ],
+  [['call', 'math', '--registry', registry], 'USAGE', ['SERVICE.OPERATION']],
+  [['call', 'math.square', '--input', '{', '--registry', registry], 'INPUT_INVALID', ['--input is not JSON']],
+  [
+    ['call', 'math.square', '--input', '{"parameters": {"n": "4"}}', '--registry', registry],
+    'INPUT_INVALID',
+    ['input/parameters/n: must be number'],
+  ],
+  [
+    ['call', 'bank.pay', '--registry', registry],
+    'RUNNER_NOT_REGISTERED',
+    ['No runner registered for execution type: HTTP API'],
+  ],
+  [
+    ['dev', '--registry', home.file('broken.yaml', 'services: [{name: a, exec: b}]')],
+    'REGISTRY_INVALID',
+    ['broken.yaml:1:', "missing required field 'type'", 'unknown field "exec"'],
+  ],
   [['worker', '--lanes', 'quantum'], 'USAGE', ['quantum', 'sandbox']],
   [['dev', '--port', '99999999'], 'LIMIT_INVALID', ['99999999', '65535']],
 ]
@@ -103,7 +146,20 @@ test('settings that cannot be used are named', async () => {
 test('every command explains itself', async () => {
   const help = await home.run('--help')
   expect(help.code).toBe(0)
-  for (const name of ['run', 'jobs', 'artifacts', 'dev', 'worker', 'env', 'migrate', 'doctor']) {
+  for (const name of [
+    'run',
+    'call',
+    'services',
+    'validate-config',
+    'security-check',
+    'jobs',
+    'artifacts',
+    'dev',
+    'worker',
+    'env',
+    'migrate',
+    'doctor',
+  ]) {
     expect(help.stdout).toContain(`  ${name}`)
     const own = await home.run(name, '--help')
     expect(own).toMatchObject({ code: 0 })

@@ -6,11 +6,14 @@ import { homePaths } from '../../config/home-paths.ts'
 import { loadSettings } from '../../config/load-settings.ts'
 import { createLogger } from '../../platform/logger.ts'
 import { parseNumber } from '../parse-options.ts'
+import { onHangUp } from '../on-hang-up.ts'
+import { registryFlag } from '../registry-flag.ts'
 import { addSlotOptions, type SlotOptions } from '../slot-options.ts'
 
 interface DevOptions extends SlotOptions {
   port?: number
   data?: string
+  registry?: string
   json: boolean
 }
 
@@ -20,21 +23,26 @@ export function addDevCommand(program: Command): void {
     .description('run database, sandboxd and worker until Ctrl-C; other commands of the same ERGON_HOME use them')
     .option('--port <n>', 'also listen for PostgreSQL on 127.0.0.1:<n>', parseNumber('--port', 1, 65_535))
     .option('--data <folder>', 'data folder, instead of ERGON_HOME')
+    .option('--registry <file>', 'the service registry, instead of ERGON_REGISTRY; SIGHUP reads it again')
     .option('--json', 'one JSON line {databaseUrl} when ready', false)
   addSlotOptions(dev)
     .addHelpText('after', '\nExamples:\n  ergon dev\n  ergon dev --port 54320 --data /srv/ergon')
     .action(async (options: DevOptions) => {
-      const flags = options.data === undefined ? {} : { home: path.resolve(options.data) }
+      const flags = {
+        ...(options.data === undefined ? {} : { home: path.resolve(options.data) }),
+        ...registryFlag(options.registry),
+      }
       const { settings } = loadSettings(process.env, flags)
       const paths = homePaths(settings)
       const logger = createLogger('ergon', settings.logLevel)
-      const stack = new LocalStack({ settings, paths, logger, warmUp: true, ...options })
+      const stack = new LocalStack({ settings, paths, logger, env: process.env, warmUp: true, ...options })
       await stack.prepare()
       const server = new StackServer(stack, paths, null)
       await server.start()
       const stopped = new Promise<void>((resolve) => {
         process.once('SIGINT', () => resolve())
         process.once('SIGTERM', () => resolve())
+        onHangUp({ reload: () => void stack.reloadRegistry(), stop: resolve })
       })
       try {
         const { databaseUrl } = await stack.ensure('worker')

@@ -1,30 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  ARTIFACT_FORMATS,
-  type Isolation,
-  ISOLATIONS,
-  type JobPayloadInput,
-  type JobResult,
-  SCHEMA_VERSION,
-} from '@ergon/contract'
+import { ARTIFACT_FORMATS, type Isolation, ISOLATIONS, type JobPayloadInput, SCHEMA_VERSION } from '@ergon/contract'
 import { type Command, Option } from 'commander'
-import { OUTPUT_START } from '../../control/read-output.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import { resolveEnvironment } from '../../sandbox/environments/installed-environments.ts'
-import { parseDataset, parseNumber, parseParameter } from '../parse-options.ts'
-import { printResult } from '../print-result.ts'
-import { Spinner } from '../terminal.ts'
-import { type CommandContext, withDatabase } from '../with-database.ts'
+import { followJob } from '../follow-job.ts'
+import { parseDataset, parseNumber, parseParameter, repeat } from '../parse-options.ts'
+import { withDatabase } from '../with-database.ts'
 
 const RUNTIMES: Record<string, { extension: string; environment: string }> = {
   python: { extension: '.py', environment: 'python-sci' },
 }
-const POLL_MS = 50
-const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
 
 interface RunOptions {
   runtime?: string
@@ -37,8 +25,6 @@ interface RunOptions {
   seed: 'execution_key' | 'entropy'
   json: boolean
 }
-
-const repeat = (value: string, before: string[]): string[] => [...before, value]
 
 export function addRunCommand(program: Command): void {
   program
@@ -97,10 +83,7 @@ export function addRunCommand(program: Command): void {
           options,
         })
         const id = await context.control.submitPayload(payload)
-        const ended = await follow(context, id, options.json)
-        if (options.json) process.stdout.write(`${JSON.stringify(ended)}\n`)
-        else printResult(ended, context.control)
-        return ended
+        return followJob(context, id, options.json)
       })
       process.exitCode = result.status === 'SUCCEEDED' ? 0 : 1
     })
@@ -181,33 +164,5 @@ function composePayload(parts: PayloadParts): JobPayloadInput {
       },
     },
     output_spec: { formats: Object.keys(ARTIFACT_FORMATS) },
-  }
-}
-
-/** Shows output as it comes and gives the final result; Ctrl-C cancels the job and waits for its end. */
-async function follow({ control }: CommandContext, id: string, isQuiet: boolean): Promise<JobResult> {
-  const spinner = new Spinner()
-  const onInterrupt = () => void control.cancelJob(id)
-  process.once('SIGINT', onInterrupt)
-  let position = OUTPUT_START
-  try {
-    for (;;) {
-      // The state first: output that is read after a final state is complete.
-      const result = await control.readJob(id)
-      if (result === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
-      const output = await control.readOutput(id, position)
-      if (output === null) throw new ErgonError('JOB_NOT_FOUND', `job ${id} was deleted while it was followed`)
-      position = output.position
-      if (!isQuiet) {
-        if (output.chunks.length > 0) spinner.hide()
-        for (const chunk of output.chunks) process[chunk.stream].write(chunk.bytes)
-      }
-      if (FINAL.has(result.status)) return result
-      if (!isQuiet) spinner.show(`job ${id} ${result.status.toLowerCase()}`)
-      await sleep(POLL_MS)
-    }
-  } finally {
-    spinner.hide()
-    process.removeListener('SIGINT', onInterrupt)
   }
 }

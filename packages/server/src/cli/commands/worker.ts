@@ -2,21 +2,25 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
+import { DEFAULT_LANES } from '../../app/default-lanes.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
+import { RegistryFeed } from '../../app/registry-feed.ts'
 import { useStack } from '../../app/stack-client.ts'
 import { VERSION } from '../../app/version.ts'
 import { workerCommand } from '../../app/worker-command.ts'
 import { homePaths } from '../../config/home-paths.ts'
 import { loadSettings } from '../../config/load-settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { createLogger } from '../../platform/logger.ts'
 import { parseNumber } from '../parse-options.ts'
+import { onHangUp } from '../on-hang-up.ts'
+import { registryFlag } from '../registry-flag.ts'
 import { addSlotOptions, type SlotOptions } from '../slot-options.ts'
-
-const KNOWN_LANES = ['sandbox']
 
 interface WorkerOptions extends SlotOptions {
   lanes?: string
   drain: number
+  registry?: string
   json: boolean
 }
 
@@ -26,9 +30,10 @@ export function addWorkerCommand(program: Command): void {
     .description('run one worker until SIGTERM, which drains it')
     .option(
       '--lanes <list>',
-      `execution classes to serve, with queue names behind a colon (default ${KNOWN_LANES.join(',')})`,
+      `execution classes to serve, with queue names behind a colon (default ${DEFAULT_LANES.join(',')})`,
     )
     .option('--drain <seconds>', 'how long a stopping worker waits for its jobs', parseNumber('--drain', 0, 86_400), 30)
+    .option('--registry <file>', 'the service registry, instead of ERGON_REGISTRY; SIGHUP reads it again')
     .option('--json', 'one JSON line when ready', false)
   addSlotOptions(worker)
     .addHelpText(
@@ -37,9 +42,20 @@ export function addWorkerCommand(program: Command): void {
     )
     .action(async (options: WorkerOptions) => {
       const lanes = parseLanes(options.lanes)
-      const { settings } = loadSettings(process.env)
+      const { settings } = loadSettings(process.env, registryFlag(options.registry))
       const paths = homePaths(settings)
       const user = workerUser()
+      const registry =
+        settings.registry === null
+          ? null
+          : new RegistryFeed({
+              file: settings.registry,
+              profile: settings.profile,
+              env: process.env,
+              executionTypes: lanes.map((lane) => lane.split(':', 1)[0] ?? ''),
+              logger: createLogger('ergon', settings.logLevel),
+            })
+      await registry?.load()
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
       const machine = await useStack(settings, paths, 'sandboxd')
@@ -58,6 +74,7 @@ export function addWorkerCommand(program: Command): void {
           logLevel: settings.logLevel,
           sandboxRuntime: settings.sandboxRuntime,
           executorPolicy: settings.executorPolicy,
+          registry: registry?.current ?? null,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user)
         const child = spawn(command, args, {
@@ -65,8 +82,13 @@ export function addWorkerCommand(program: Command): void {
           cwd: '/',
           stdio: ['pipe', options.json ? 'inherit' : 'ignore', 'inherit'],
         })
-        child.stdin?.end(stdin)
+        child.stdin?.on('error', () => {}).write(stdin)
         for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill('SIGTERM'))
+        const reload = async () => {
+          const bundle = await registry?.reload()
+          if (bundle) child.stdin?.write(`${JSON.stringify({ registry: bundle })}\n`)
+        }
+        onHangUp({ reload: () => void reload(), stop: () => child.kill('SIGTERM') })
         await once(child, 'exit')
         const { exitCode: code, signalCode: signal } = child
         if (code !== 0) throw new ErgonError('PROCESS_FAILED', `the worker ended with ${signal ?? `status ${code}`}`)
@@ -78,12 +100,12 @@ export function addWorkerCommand(program: Command): void {
 }
 
 function parseLanes(text: string | undefined): string[] {
-  const lanes = text?.split(',') ?? KNOWN_LANES
+  const lanes = text?.split(',') ?? [...DEFAULT_LANES]
   for (const lane of lanes) {
-    if (!KNOWN_LANES.includes(lane.split(':', 1)[0] ?? '')) {
+    if (!DEFAULT_LANES.includes(lane.split(':', 1)[0] ?? '')) {
       throw new ErgonError(
         'USAGE',
-        `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${KNOWN_LANES.join(', ')}, each with an optional :queue`,
+        `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${DEFAULT_LANES.join(', ')}, each with an optional :queue`,
       )
     }
   }

@@ -64,6 +64,31 @@ export const ERROR_CATALOGUE = {
     httpStatus: 422,
     summary: 'No service of that name is in the registry.',
   },
+  OPERATION_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'The service has no operation of that name.',
+  },
+  REGISTRY_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 503,
+    summary: 'No service registry is named, or its file cannot be read.',
+  },
+  REGISTRY_EMPTY: {
+    exitCode: 2,
+    httpStatus: 503,
+    summary: 'A service registry lists no service.',
+  },
+  REGISTRY_INVALID: {
+    exitCode: 2,
+    httpStatus: 503,
+    summary: 'A service registry has faults; the message lists each with file, line, column and path.',
+  },
+  INPUT_INVALID: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'The input of an operation does not match its input_schema; the message names the place.',
+  },
   SCHEMA_OUTDATED: {
     exitCode: 3,
     httpStatus: 503,

@@ -12,13 +12,16 @@ export interface ProcessCommand {
   command: string
   args: string[]
   env: Record<string, string>
-  /** Text given on standard input, which is then closed: the place for secrets. */
+  /** Text given on standard input: the place for secrets. */
   stdin: string
+  /** Leaves standard input open after it, for `tell`. */
+  isTold?: boolean
 }
 
 interface SupervisedProcessOptions {
   name: string
-  command: ProcessCommand
+  /** Asked for anew at each start. */
+  command: () => ProcessCommand
   readyTimeoutMs: number
   /** How long SIGTERM may take before SIGKILL. */
   stopTimeoutMs: number
@@ -45,6 +48,11 @@ export class SupervisedProcess {
     if (this.#supervision !== null) return
     const child = await this.#spawnReady()
     this.#supervision = this.#supervise(child)
+  }
+
+  /** Writes a line to the child's standard input, if it listens; a child that is started later is told by its command. */
+  tell(line: string): void {
+    if (this.#child?.stdin?.writable === true) this.#child.stdin.write(`${line}\n`)
   }
 
   async stop(): Promise<void> {
@@ -87,7 +95,8 @@ export class SupervisedProcess {
   }
 
   async #spawnReady(): Promise<ChildProcess> {
-    const { name, command, readyTimeoutMs } = this.#options
+    const { name, readyTimeoutMs } = this.#options
+    const command = this.#options.command()
     const child = spawn(command.command, command.args, { env: command.env, stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' })
     this.#child = child
     let said = ''
@@ -96,7 +105,8 @@ export class SupervisedProcess {
       process.stderr.write(chunk)
     })
     child.stdin.on('error', () => {})
-    child.stdin.end(command.stdin)
+    child.stdin.write(command.stdin)
+    if (command.isTold !== true) child.stdin.end()
     const failed = (why: string) =>
       new ErgonError('PROCESS_FAILED', `${name} ${why}${said === '' ? '' : `: ${said.trim()}`}`)
     const ready = new Promise<void>((resolve, reject) => {

@@ -2,18 +2,13 @@ import type { Failure } from '@ergon/contract'
 import type { ArtifactStore } from '../../artifacts/artifact-store.ts'
 import { decideOutcome, type Verdict } from '../../domain/decide-outcome.ts'
 import type { SandboxLimits } from '../../domain/sandbox-evidence.ts'
-import {
-  describePolicyProblems,
-  EXECUTOR_POLICY,
-  type SandboxPolicy,
-  sandboxPolicySchema,
-} from '../../domain/sandbox-policy.ts'
 import { deriveSeed } from '../../domain/execution-key.ts'
 import { toResourceUsage } from '../../domain/resource-usage.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { SandboxError, type SandboxReport } from '../../sandbox/sandbox.ts'
 import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
 import { readPayload, validationFailure } from './read-payload.ts'
+import { readSandboxConfig, readServiceInput, type SandboxConfig } from './sandbox-config.ts'
 import { resolveDatasets } from './resolve-inputs.ts'
 import type { CollectedOutputs, PreparedRun, RuntimeAdapter } from './runtime-adapter.ts'
 
@@ -25,7 +20,7 @@ interface Dependencies {
 }
 
 /** Runs job-contract payloads: one sandbox per attempt, the language's adapter around it. */
-export class SandboxRunner implements Runner<SandboxPolicy> {
+export class SandboxRunner implements Runner<SandboxConfig> {
   readonly displayName = 'Sandbox'
   readonly #adapters: ReadonlyMap<string, RuntimeAdapter>
   readonly #dependencies: Dependencies
@@ -36,19 +31,16 @@ export class SandboxRunner implements Runner<SandboxPolicy> {
     this.#adapters = new Map(dependencies.adapters.map((adapter) => [adapter.language, adapter]))
   }
 
-  /** A sandboxed service's configuration is its policy. */
-  validateConfig(config: unknown): SandboxPolicy {
-    if (config === null || config === undefined) return EXECUTOR_POLICY
-    const parsed = sandboxPolicySchema.safeParse(config)
-    if (parsed.success) return parsed.data
-    throw new ErgonError('CONFIG_INVALID', `the sandbox policy is wrong: ${describePolicyProblems(parsed.error)}`)
+  /** The built-in service's configuration is its policy; a service of a registry brings its program along. */
+  validateConfig(config: unknown): SandboxConfig {
+    return readSandboxConfig(config)
   }
 
-  async execute(job: RunnerJob, policy: SandboxPolicy, context: ExecutionContext): Promise<RunnerOutcome> {
+  async execute(job: RunnerJob, config: SandboxConfig, context: ExecutionContext): Promise<RunnerOutcome> {
     const controller = new AbortController()
     this.#running.set(job.id, controller)
     try {
-      return await this.#attempt(job, policy, {
+      return await this.#attempt(job, config, {
         ...context,
         signal: AbortSignal.any([context.signal, controller.signal]),
       })
@@ -67,8 +59,10 @@ export class SandboxRunner implements Runner<SandboxPolicy> {
     return { cpuCores: 1, memoryMb: 512, diskMb: 256 }
   }
 
-  async #attempt(job: RunnerJob, policy: SandboxPolicy, context: ExecutionContext): Promise<RunnerOutcome> {
-    const reading = readPayload(job.inputJson, job.operation, policy)
+  async #attempt(job: RunnerJob, config: SandboxConfig, context: ExecutionContext): Promise<RunnerOutcome> {
+    const { policy } = config
+    const reading =
+      config.kind === 'payload' ? readPayload(job.inputJson, job.operation, policy) : readServiceInput(job, config)
     if (!reading.ok) return refused(reading.failure)
     const { payload, limits, parametersJson } = reading.read
     const workspace = payload.workspace_id ?? null

@@ -1,0 +1,187 @@
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { EXECUTION_TYPE_NAMES, hasRunner } from '../registry/field-support.ts'
+import {
+  type CheckedService,
+  type OperationSchemas,
+  type ParsedRegistry,
+  type RegistryProfile,
+} from '../registry/parse-registry.ts'
+import { publishRegistrySchema } from '../registry/published-schema.ts'
+import { readRegistry } from '../registry/read-registry.ts'
+import { gatherRegistry, requireNoFaults } from '../registry/registry-bundle.ts'
+import { faultText, RegistryError, type RegistryFault } from '../registry/registry-fault.ts'
+import { REGISTRY_EXECUTION_TYPES, type Operation, type Service } from '../registry/schema/service.ts'
+import { checkSecurity, type SecurityFinding } from '../registry/security/check-security.ts'
+import { operationNotFound, serviceNotFound } from '../registry/service-registry.ts'
+
+export { faultText }
+export type { SecurityFinding }
+
+export interface RegistryQuestion {
+  /** Null where nobody named one, which throws REGISTRY_NOT_FOUND. */
+  file: string | null
+  profile: RegistryProfile
+}
+
+/** Every risk of a registry file, the worst first. */
+export async function checkRegistrySecurity({ file }: RegistryQuestion): Promise<SecurityFinding[]> {
+  const { parsed, mode } = await readRegistry(requireFile(file))
+  return checkSecurity(parsed, mode)
+}
+
+export interface RegistryReport {
+  ok: boolean
+  file: string
+  profile: RegistryProfile
+  services: number
+  faults: readonly RegistryFault[]
+  warnings: readonly RegistryFault[]
+}
+
+/** Every fault of a registry file; with an environment also whether everything that its services name is there. */
+export async function checkRegistry(
+  { file, profile }: RegistryQuestion,
+  env: Readonly<Record<string, string | undefined>> | null,
+): Promise<RegistryReport> {
+  const { parsed } = await readRegistry(requireFile(file))
+  const faults = [
+    ...parsed.faults,
+    ...(env === null || parsed.faults.length > 0 ? [] : await findMissing(parsed, profile, env)),
+  ]
+  return {
+    ok: faults.length === 0,
+    file: parsed.file,
+    profile,
+    services: parsed.profiles[profile].size,
+    faults,
+    warnings: [...parsed.warnings, ...unservedServices(parsed, profile)],
+  }
+}
+
+async function findMissing(
+  parsed: ParsedRegistry,
+  profile: RegistryProfile,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<readonly RegistryFault[]> {
+  try {
+    await gatherRegistry({ file: parsed.file, profile, env, executionTypes: REGISTRY_EXECUTION_TYPES })
+    return []
+  } catch (error) {
+    if (error instanceof RegistryError) return error.faults
+    throw error
+  }
+}
+
+function unservedServices(parsed: ParsedRegistry, profile: RegistryProfile): RegistryFault[] {
+  return [...parsed.profiles[profile].values()]
+    .filter(({ service }) => !hasRunner(service.execution_type))
+    .map(({ service, source }) =>
+      parsed.faultAt(
+        source.at,
+        `no runner of this build serves execution type ${service.execution_type}: jobs of service '${service.name}' are never claimed`,
+      ),
+    )
+}
+
+/** The services of a valid registry; throws a RegistryError with every fault of one that is not. */
+export async function openRegistry({ file, profile }: RegistryQuestion): Promise<OpenRegistry> {
+  const { parsed } = await readRegistry(requireFile(file))
+  requireNoFaults(parsed, parsed.faults)
+  return new OpenRegistry(parsed.profiles[profile])
+}
+
+function requireFile(file: string | null): string {
+  if (file !== null) return file
+  throw new RegistryError(
+    'REGISTRY_NOT_FOUND',
+    'Service registry not found: name one with --registry FILE or the setting ERGON_REGISTRY',
+  )
+}
+
+export interface FoundOperation {
+  service: Service
+  operation: Operation
+  schemas: OperationSchemas
+}
+
+/** A registry to look things up in; case does not count. */
+export class OpenRegistry {
+  readonly #services: ReadonlyMap<string, CheckedService>
+
+  constructor(services: ReadonlyMap<string, CheckedService>) {
+    this.#services = services
+  }
+
+  summaries(): ServiceSummary[] {
+    return [...this.#services.values()].map(({ service }) => summarise(service))
+  }
+
+  /** Throws SERVICE_NOT_FOUND. */
+  service(name: string): Service {
+    return this.#find(name).service
+  }
+
+  /** `SERVICE.OPERATION`; throws USAGE, SERVICE_NOT_FOUND or OPERATION_NOT_FOUND. */
+  operation(reference: string): FoundOperation {
+    // A dot may be part of either name.
+    const dots = [...reference.matchAll(/\./g)].map(({ index }) => index)
+    const dot = dots.find((at) => this.#services.has(reference.slice(0, at).toLowerCase())) ?? dots[0]
+    if (dot === undefined) throw new ErgonError('USAGE', `${JSON.stringify(reference)}: expected SERVICE.OPERATION`)
+    const { service, schemas } = this.#find(reference.slice(0, dot))
+    const wanted = reference.slice(dot + 1)
+    const index = service.operations.findIndex(({ name }) => name.toLowerCase() === wanted.toLowerCase())
+    const operation = service.operations[index]
+    const found = schemas[index]
+    if (operation === undefined || found === undefined)
+      throw operationNotFound(
+        wanted,
+        service.name,
+        service.operations.map(({ name }) => name),
+      )
+    return { service, operation, schemas: found }
+  }
+
+  #find(name: string): CheckedService {
+    const found = this.#services.get(name.toLowerCase())
+    if (found !== undefined) return found
+    throw serviceNotFound(
+      name,
+      this.summaries().map((service) => service.name),
+    )
+  }
+}
+
+/** What a list says of a service. */
+export interface ServiceSummary {
+  name: string
+  type: string
+  category: string
+  execution_type: string
+  display_name: string
+  has_runner: boolean
+  operations: string[]
+}
+
+function summarise(service: Service): ServiceSummary {
+  return {
+    name: service.name,
+    type: service.type,
+    category: service.category,
+    execution_type: service.execution_type,
+    display_name: EXECUTION_TYPE_NAMES[service.execution_type],
+    has_runner: hasRunner(service.execution_type),
+    operations: service.operations.map(({ name }) => name),
+  }
+}
+
+/** Throws RUNNER_NOT_REGISTERED for a service whose jobs nobody would ever claim. */
+export function requireRunner({ execution_type: type }: Service): void {
+  if (hasRunner(type)) return
+  throw new ErgonError(
+    'RUNNER_NOT_REGISTERED',
+    `No runner registered for execution type: ${EXECUTION_TYPE_NAMES[type]}`,
+  )
+}
+
+/** The JSON Schema of a registry file. */
+export const registryJsonSchema = publishRegistrySchema

@@ -1,0 +1,225 @@
+import type { Remark } from './explain-issues.ts'
+import { hasReference } from './references.ts'
+import { isPrivateAddress, isWithin, literalAddress, networksOf } from './network-address.ts'
+import type { Service, ServiceOf } from './schema/service.ts'
+
+/** What fields say about each other: faults make a registry unusable, warnings are shown. */
+export interface ServiceRemarks {
+  faults: Remark[]
+  warnings: Remark[]
+}
+
+/** Checks what no single field can tell. */
+export function checkService(service: Service): ServiceRemarks {
+  const remarks = new Remarks()
+  const seen = new Set<string>()
+  for (const [index, { name }] of service.operations.entries()) {
+    if (seen.has(name.toLowerCase()))
+      remarks.fault(
+        ['operations', index, 'name'],
+        `operation '${name}' stands here a second time (case does not count)`,
+      )
+    seen.add(name.toLowerCase())
+  }
+  switch (service.execution_type) {
+    case 'http':
+      checkHttp(service, remarks)
+      break
+    case 'shell':
+      checkShell(service, remarks)
+      break
+    case 'docker':
+      checkDocker(service, remarks)
+      break
+    case 'serverless':
+      checkServerless(service, remarks)
+      break
+    case 'sandbox':
+      checkSandbox(service, remarks)
+      break
+  }
+  return remarks
+}
+
+class Remarks implements ServiceRemarks {
+  readonly faults: Remark[] = []
+  readonly warnings: Remark[] = []
+
+  fault(path: PropertyKey[], message: string): void {
+    this.faults.push({ path, at: 'value', message })
+  }
+
+  warn(path: PropertyKey[], message: string): void {
+    this.warnings.push({ path, at: 'key', message })
+  }
+}
+
+/** The secrets of each auth_type: one of each pair must be named, and nothing else may be. */
+const AUTH_SECRETS = {
+  none: [],
+  bearer: ['token'],
+  basic: ['username', 'password'],
+  api_key: ['api_key'],
+} as const
+
+function checkHttp(
+  { name, runner_config: config, security_policy: policy }: ServiceOf<'http'>,
+  remarks: Remarks,
+): void {
+  const { auth_type: type, auth_config: auth, base_url: baseUrl } = config
+  const secrets: readonly string[] = AUTH_SECRETS[type]
+  const stated = new Set(Object.keys(auth))
+  for (const secret of secrets) {
+    const both = [`${secret}_env_var`, `${secret}_file`]
+    const named = both.filter((key) => stated.delete(key))
+    if (named.length !== 1)
+      remarks.fault(
+        ['runner_config', 'auth_config'],
+        `auth_type ${type} needs ${both.join(' or ')}, and only one of them`,
+      )
+  }
+  if (type === 'api_key') stated.delete('header_name')
+  for (const key of stated) remarks.fault(['runner_config', 'auth_config', key], `has no effect with auth_type ${type}`)
+
+  if (baseUrl === undefined) {
+    remarks.warn(['runner_config'], `service '${name}' has no base_url: its jobs fail as VALIDATION_ERROR`)
+    return
+  }
+  if (hasReference(baseUrl)) return
+  const { hostname } = new URL(baseUrl)
+  const address = literalAddress(hostname)
+  if (address !== null && isPrivateAddress(address) && !isWithin(address, networksOf(policy.allowed_networks))) {
+    const line = `allowed_networks: ["${address}/${address.includes(':') ? 128 : 32}"]`
+    remarks.fault(
+      ['runner_config', 'base_url'],
+      `${hostname} is a private address; if that is meant, add to security_policy: ${line}`,
+    )
+  }
+  if (
+    policy.allowed_domains !== undefined &&
+    !policy.allowed_domains.some((pattern) => matchesDomain(hostname, pattern))
+  )
+    remarks.fault(
+      ['security_policy', 'allowed_domains'],
+      `base_url's host ${hostname} is not among them, so every job would fail`,
+    )
+}
+
+/** `*.example.org` is every name below example.org, and not that name itself; a pattern with a reference may match anything. */
+function matchesDomain(host: string, pattern: string): boolean {
+  if (hasReference(pattern) || pattern === '*') return true
+  return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1).toLowerCase()) : host === pattern.toLowerCase()
+}
+
+function checkShell({ name, security_policy: policy }: ServiceOf<'shell'>, remarks: Remarks): void {
+  if (policy.allowed_commands.length === 0)
+    remarks.warn(['security_policy'], `service '${name}' allows no command: add allowed_commands, or all its jobs fail`)
+  if (policy.allowed_networks.length > 0 && policy.network_access !== 'all')
+    remarks.fault(['security_policy', 'allowed_networks'], `has no effect with network_access ${policy.network_access}`)
+}
+
+function checkDocker({ runner_config: config, security_policy: policy }: ServiceOf<'docker'>, remarks: Remarks): void {
+  if (config.network_mode === 'host')
+    remarks.fault(
+      ['runner_config', 'network_mode'],
+      'host is refused: the container would be in the network of the machine; use none or bridge',
+    )
+  if (config.network_mode === 'bridge' && policy.network_isolation)
+    remarks.fault(
+      ['runner_config', 'network_mode'],
+      'bridge needs this line in security_policy: network_isolation: false',
+    )
+  if (config.restart_policy !== undefined)
+    remarks.warn(
+      ['runner_config', 'restart_policy'],
+      'has no effect: a job runs once, and retries are counted by the queue',
+    )
+  if (
+    policy.allowed_images !== undefined &&
+    !policy.allowed_images.some((pattern) => matchesImage(config.image, pattern))
+  )
+    remarks.fault(['runner_config', 'image'], 'is not among security_policy.allowed_images')
+  const { allowed_host_paths: allowed, max_volumes: max } = policy.volume_restrictions
+  if (config.volumes.length > max)
+    remarks.fault(
+      ['runner_config', 'volumes'],
+      `has ${config.volumes.length} volumes, volume_restrictions.max_volumes is ${max}`,
+    )
+  for (const [index, { host_path: path }] of config.volumes.entries()) {
+    if (hasReference(path) || allowed.some((root) => hasReference(root) || isBelow(path, root))) continue
+    remarks.fault(
+      ['runner_config', 'volumes', index, 'host_path'],
+      'is below none of security_policy.volume_restrictions.allowed_host_paths',
+    )
+  }
+  if (config.registry_auth !== undefined) {
+    for (const secret of ['username', 'password'] as const) {
+      const both = [`${secret}_env_var`, `${secret}_file`] as const
+      if (both.filter((key) => config.registry_auth?.[key] !== undefined).length !== 1)
+        remarks.fault(['runner_config', 'registry_auth'], `needs ${both.join(' or ')}, and only one of them`)
+    }
+  }
+}
+
+/** `*` stands for any run of characters but a slash, as far as a digest cannot be hidden in it. */
+function matchesImage(image: string, pattern: string): boolean {
+  if (hasReference(image) || hasReference(pattern)) return true
+  const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, String.raw`\$&`))
+  return new RegExp(`^${parts.join('[^/@]*')}$`).test(image)
+}
+
+/** By whole parts of the path, as written; the runner asks the real path before it mounts. */
+function isBelow(path: string, root: string): boolean {
+  const trimmed = root.replace(/\/+$/, '')
+  return path === trimmed || path.startsWith(`${trimmed}/`)
+}
+
+const PROVIDER_PLACE = { aws: 'region', gcp: 'project' } as const
+const PROVIDER_AUTH = {
+  aws: ['iam_role', 'access_key', 'profile', 'default_credentials'],
+  gcp: ['service_account', 'default_credentials'],
+} as const satisfies Record<string, readonly string[]>
+
+function checkServerless(
+  { runner_config: config, security_policy: policy }: ServiceOf<'serverless'>,
+  remarks: Remarks,
+): void {
+  const { provider } = config
+  for (const field of ['runtime', 'memory_mb', 'environment'] as const) {
+    if (config[field] !== undefined) remarks.warn(['runner_config', field], 'has no effect: the function has its own')
+  }
+  if (config.auth !== undefined && config.auth_config !== undefined)
+    remarks.fault(['runner_config', 'auth'], 'is another name of auth_config: keep one of them')
+  if (provider === 'azure') {
+    remarks.fault(['runner_config', 'provider'], 'azure is not supported yet; providers: aws, gcp')
+    return
+  }
+  const place = PROVIDER_PLACE[provider]
+  if (config[place] === undefined)
+    remarks.fault(['runner_config'], `runner_config missing required field '${place}' (provider ${provider})`)
+  const auth = config.auth ?? config.auth_config
+  const types: readonly string[] = PROVIDER_AUTH[provider]
+  if (auth !== undefined && !types.includes(auth.type))
+    remarks.fault(
+      ['runner_config', config.auth === undefined ? 'auth_config' : 'auth', 'type'],
+      `${auth.type} is none of ${provider}'s: ${types.join(', ')}`,
+    )
+  if (policy.allowed_providers !== undefined && !policy.allowed_providers.includes(provider))
+    remarks.fault(['runner_config', 'provider'], 'is not among security_policy.allowed_providers')
+  const { region } = config
+  if (
+    region !== undefined &&
+    !hasReference(region) &&
+    policy.allowed_regions !== undefined &&
+    !policy.allowed_regions.some((allowed) => hasReference(allowed) || allowed === region)
+  )
+    remarks.fault(['runner_config', 'region'], 'is not among security_policy.allowed_regions')
+}
+
+function checkSandbox({ runner_config: config }: ServiceOf<'sandbox'>, remarks: Remarks): void {
+  if ((config.script === undefined) === (config.code === undefined))
+    remarks.fault(
+      ['runner_config'],
+      'needs script (a file beside the registry) or code (the program itself), and only one of them',
+    )
+}

@@ -1,0 +1,29 @@
+/** Shorter values are found everywhere, so that hiding them would hide everything. */
+const MIN_REDACTED_LENGTH = 6
+
+/** The secrets a service names. Nothing that prints, logs or serialises an object shows what this holds. */
+export class SecretSource {
+  readonly #variables: ReadonlyMap<string, string>
+  readonly #files: ReadonlyMap<string, string>
+
+  constructor({ variables, secretFiles }: { variables: Record<string, string>; secretFiles: Record<string, string> }) {
+    this.#variables = new Map(Object.entries(variables))
+    this.#files = new Map(Object.entries(secretFiles))
+  }
+
+  /** The value of `<prefix>_env_var` or `<prefix>_file` of a configuration, or null when it names neither. */
+  read(config: Readonly<Record<string, unknown>>, prefix: string): string | null {
+    const variable = config[`${prefix}_env_var`]
+    const file = config[`${prefix}_file`]
+    if (typeof variable === 'string') return this.#variables.get(variable) ?? null
+    return typeof file === 'string' ? (this.#files.get(file) ?? null) : null
+  }
+
+  /** Every value that must not appear in output, logs or errors of a service, longest first. */
+  redacted(): string[] {
+    const values = [...this.#variables.values(), ...this.#files.values()].filter(
+      (value) => value.length >= MIN_REDACTED_LENGTH,
+    )
+    return [...new Set(values)].toSorted((a, b) => b.length - a.length)
+  }
+}
