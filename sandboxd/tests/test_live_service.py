@@ -151,8 +151,8 @@ def test_a_handler_comes_back_to_where_it_was(own: LiveSandboxd, environment: st
         for pid in own.handlers():
             namespaces.add(tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("mnt", "net", "pid")))
             assert len(os.listdir(f"/proc/{pid}/fd")) < 20, "descriptors of a sandbox stay open"
-    # A connection that takes one of two makes a third; after that the same ones serve all.
-    assert len(seen) <= 3 and len(namespaces) == 1
+    # A connection that takes one of two makes a third, a next one before that is back a fourth; then the same ones serve all.
+    assert len(seen) <= 4 and len(namespaces) == 1
     assert own.stop() == 0
 
 

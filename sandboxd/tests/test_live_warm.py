@@ -167,7 +167,8 @@ def template_processes(live: LiveSandboxd) -> dict[str, int]:
     for pid in hierarchy.open(leaf).processes():
         numbers = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:")).split()[1:]
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if b"launcher.py" in command:
+        # Three: of the host, of sandboxd, of the container; an init on its way to its own leaf has four.
+        if b"launcher.py" in command and len(numbers) == 3:
             found["launcher" if numbers[-1] == "1" else "template"] = pid
     launcher = found["launcher"]
     sandboxd_child = int(Path(f"/proc/{launcher}/status").read_text().split("PPid:\t")[1].split()[0])
@@ -180,6 +181,13 @@ def template_processes(live: LiveSandboxd) -> dict[str, int]:
 def wait_for_line(client: Client) -> None:
     while client.receive()[0]["type"] != "output":
         pass
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def until_another_template(live: LiveSandboxd, before: dict[str, int]) -> None:
@@ -246,8 +254,10 @@ def test_a_ready_child_that_dies_is_replaced(own: LiveSandboxd, environment: str
     hierarchy = detect_hierarchy(instance_name(own.socket))
     for name in own.all_leaves():
         if name.startswith("warm_"):
-            for pid in hierarchy.open(name).processes():
+            pids = hierarchy.open(name).processes()
+            for pid in pids:
                 os.kill(pid, signal.SIGKILL)
+            wait_until_gone(pids)
     for _ in range(3):
         ok(run(own.socket, environment, "print(2)"))
 
@@ -298,10 +308,7 @@ def test_kill_9_of_sandboxd_ends_templates_too(own: LiveSandboxd, environment: s
     ok(run(own.socket, environment, "print(1)"))
     pids = list(template_processes(own).values())
     own.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until_gone(pids)
     own.start()
     ok(run(own.socket, environment, "print(2)"))
     assert own.stop() == 0
