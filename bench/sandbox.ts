@@ -67,7 +67,13 @@ async function measureCold(
       bare: async () => runs / (await floor.bare(runs, AT_ONCE)),
       sandbox: async () => (runs * 1000) / (await timed(() => runPassJobs(client, envVersion, runs))),
     })
+    progress('the floor of warm starts: forks into all namespaces with numpy and matplotlib imported')
+    const forkMs = await inTurn(isQuick ? 20 : 200, { fork: () => floor.fork() })
+    const forks = isQuick ? 50 : 300
+    const forksPerS = await inTurn(isQuick ? 2 : 5, { fork: async () => forks / (await floor.forks(forks, AT_ONCE)) })
     return [
+      figureOf('bare_fork_ms', forkMs.fork, 'ms'),
+      figureOf('bare_forks_per_s', forksPerS.fork, 'forks/s'),
       ratioFigure('overhead_ratio', overhead.sandboxd, overhead.crun, { comparison: '<=', bound: 1.25 }),
       figureOf('true_sandbox_ms', overhead.sandboxd, 'ms', {
         reference: { name: 'crun run, same bundle', value: median(overhead.crun) },

@@ -2,6 +2,9 @@
 
 crun        one `crun run` of the bundle that sandboxd would make for /bin/true, its cgroup leaf and its compiled seccomp
             profile made beforehand: milliseconds from the spawn to the exit
+fork        one fork into all namespaces of an interpreter with numpy and matplotlib imported (fork_floor.py): milliseconds
+            to the child's first instruction
+forks N C   such forks N times, C at once: seconds
 bare N C    `python3 -c pass` N times, C at once, in the environment's root file system and without a sandbox: seconds
 
 The bundle is made by sandboxd's own code, so that both start the same thing.
@@ -10,6 +13,7 @@ The bundle is made by sandboxd's own code, so that both start the same thing.
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -38,6 +42,7 @@ from ergon_sandboxd.workspace import Workspace  # noqa: E402
 NAME: Final = f"bench-{os.getpid()}"
 FIRST_UID: Final = 1 << 30
 PYTHON: Final = "/usr/bin/python3"
+MS_MOVE: Final = 8192
 SEARCH_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -47,6 +52,7 @@ class Floor:
     def __init__(self, mounts: CgroupMounts, environments: Path, message: dict[str, Any]) -> None:
         request = parse_request(Frame(message, b""))
         assert isinstance(request, RunRequest)
+        self.template: subprocess.Popen[str] | None = None
         self.variables = fixed_variables(request.limits.cpu_percent)
         self.rootfs = find_rootfs(environments, request.environment)
         self.state = Path("/run") / f"ergon-{NAME}"
@@ -116,8 +122,42 @@ class Floor:
             running -= 1
         return time.perf_counter() - began
 
+    def fork(self) -> float:
+        """Milliseconds of one bare fork into all namespaces."""
+        return self._ask_template("once")
+
+    def forks(self, runs: int, at_once: int) -> float:
+        """Seconds for so many bare forks into all namespaces."""
+        return self._ask_template(f"many {runs} {at_once}")
+
+    def _ask_template(self, command: str) -> float:
+        if self.template is None:
+            source = Path(__file__).with_name("fork_floor.py").read_text()
+            command_line = [PYTHON, "-s", "-B", "-c", source]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self.template = subprocess.Popen(command_line, **pipes, text=True, env=self.variables, preexec_fn=self._make_rootfs_the_root)
+            self._answer(self.template)
+        assert self.template.stdin is not None
+        print(command, file=self.template.stdin, flush=True)
+        return float(self._answer(self.template))
+
+    def _make_rootfs_the_root(self) -> None:
+        # A chroot alone would do for files, but the kernel lets nobody make a user namespace from inside one.
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        os.chdir(self.bundle.paths.rootfs)
+        syscalls.mount(".", "/", "", MS_MOVE)
+        os.chroot(".")
+        syscalls.mount("tmpfs", "/tmp", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
+
+    @staticmethod
+    def _answer(template: "subprocess.Popen[str]") -> Any:
+        assert template.stdout is not None
+        return json.loads(template.stdout.readline())
+
     def close(self) -> None:
         """Remove what is not gone with the namespaces."""
+        if self.template is not None:
+            self.template.communicate(timeout=10)
         remove_leaf(self.leaf, 1)
         self.hierarchy.remove()
         syscalls.unmount(str(self.state))

@@ -9,6 +9,10 @@ export interface Floor {
   crun(): Promise<number>
   /** Seconds for so many `python3 -c pass`, so many at once, in the environment but without a sandbox. */
   bare(runs: number, atOnce: number): Promise<number>
+  /** Milliseconds of one fork into all namespaces of an interpreter with numpy and matplotlib, to its first instruction. */
+  fork(): Promise<number>
+  /** Seconds for so many such forks, so many at once. */
+  forks(runs: number, atOnce: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -28,6 +32,8 @@ export function startFloor(environments: string, runMessage: Record<string, unkn
   return {
     crun: () => ask('crun'),
     bare: (runs, atOnce) => ask(`bare ${runs} ${atOnce}`),
+    fork: () => ask('fork'),
+    forks: (runs, atOnce) => ask(`forks ${runs} ${atOnce}`),
     close: async () => {
       child.stdin.end()
       if (child.exitCode === null) await once(child, 'exit')

@@ -42,8 +42,9 @@ def _read_ipv4(text: str) -> int:
 
 def _read_ipv6(file: Path) -> int:
     try:
-        lines = file.read_text().splitlines()
+        text = file.read_text()
     except FileNotFoundError:
         # A kernel without IPv6 has no sockets of it either.
         return 0
-    return sum(int(value) for name, value in map(str.split, lines) if name == "Ip6OutNoRoutes")
+    _, _, rest = text.partition("Ip6OutNoRoutes")
+    return int(rest.split(maxsplit=1)[0]) if rest else 0

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .files import kill_each, read_field, read_number, read_pids, remove_folder
+from .files import kill_each, read_field, read_number, read_pids, remove_folder, write_text
 from .interface import LeafLimits
 
 CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
@@ -19,51 +19,52 @@ class V1Leaf:
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
+        self._lists = [f"{folder}/cgroup.procs" for folder in dict.fromkeys(folders.values())]
 
     @property
     def join_files(self) -> list[str]:
         # Two controllers may share one mount; entering it twice is harmless but slow.
-        return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self._folders.values())]
+        return list(self._lists)
 
     def set_limits(self, limits: LeafLimits) -> None:
         memory = self._folders["memory"]
-        (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
-        swap = memory / "memory.memsw.limit_in_bytes"
-        if swap.exists():
-            swap.write_text(str(limits.memory_bytes))
-        sockets = memory / "memory.kmem.tcp.limit_in_bytes"
-        if sockets.exists():
-            sockets.write_text(str(_SOCKET_BYTES))
-        (self._folders["pids"] / "pids.max").write_text(str(limits.pids))
+        write_text(f"{memory}/memory.limit_in_bytes", str(limits.memory_bytes))
+        for name, value in (("memory.memsw.limit_in_bytes", limits.memory_bytes), ("memory.kmem.tcp.limit_in_bytes", _SOCKET_BYTES)):
+            try:
+                write_text(f"{memory}/{name}", str(value))
+            except FileNotFoundError:
+                # A kernel without swap accounting, or without one for sockets.
+                continue
+        write_text(f"{self._folders['pids']}/pids.max", str(limits.pids))
 
     def limit_cpu(self, percent: int) -> None:
         cpu = self._folders["cpu"]
-        (cpu / "cpu.cfs_period_us").write_text(str(_PERIOD_MICROSECONDS))
-        (cpu / "cpu.cfs_quota_us").write_text(str(max(1000, percent * _PERIOD_MICROSECONDS // 100)))
+        write_text(f"{cpu}/cpu.cfs_period_us", str(_PERIOD_MICROSECONDS))
+        write_text(f"{cpu}/cpu.cfs_quota_us", str(max(1000, percent * _PERIOD_MICROSECONDS // 100)))
 
     def cpu_ms(self) -> int:
-        return read_number(self._folders["cpuacct"] / "cpuacct.usage") // 1_000_000
+        return read_number(f"{self._folders['cpuacct']}/cpuacct.usage") // 1_000_000
 
     def memory_bytes(self) -> int:
         return read_number(self._folders["memory"] / "memory.usage_in_bytes")
 
     def memory_peak_bytes(self) -> int:
-        return read_number(self._folders["memory"] / "memory.max_usage_in_bytes")
+        return read_number(f"{self._folders['memory']}/memory.max_usage_in_bytes")
 
     def oom_kills(self) -> int:
-        return read_field(self._folders["memory"] / "memory.oom_control", "oom_kill")
+        return read_field(f"{self._folders['memory']}/memory.oom_control", "oom_kill")
 
     def pids_refused(self) -> int:
-        return read_field(self._folders["pids"] / "pids.events", "max")
+        return read_field(f"{self._folders['pids']}/pids.events", "max")
 
     def processes(self) -> list[int]:
         # A process that was killed while it joined may sit in some controllers only.
-        return sorted({pid for folder in self._folders.values() for pid in read_pids(folder / "cgroup.procs")})
+        return sorted({pid for file in self._lists for pid in read_pids(file)})
 
     def kill(self) -> None:
         # v1 has no atomic kill: without the zero, a fork bomb can outrun the loop.
         try:
-            (self._folders["pids"] / "pids.max").write_text("0")
+            write_text(f"{self._folders['pids']}/pids.max", "0")
         except FileNotFoundError:
             pass
         kill_each(self.processes())
