@@ -19,6 +19,8 @@ _ATTACH_POINTS: Final = ("rootfs", "workspace", "tmp", "shm", "inputs")
 def install_shim(folder: Path) -> None:
     """Copy the in-sandbox files to a folder that any uid can reach, whatever the mode of the installation's path."""
     folder.mkdir(mode=0o755)
+    # Where gvisor.py mounts what init gets elsewhere as descriptors.
+    (folder / "channels").mkdir(mode=0o700)
     for source in sorted(SHIM_SOURCE.glob("*.py")):
         target = folder / source.name
         shutil.copyfile(source, target)
@@ -55,12 +57,12 @@ class Bundle:
         rootfs, workspace, tmp, shm, inputs = (self.folder / name for name in _ATTACH_POINTS)
         return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials")
 
-    def attach(self, rootfs: Path, workspace: Workspace) -> None:
-        """Bind the environment read-only and place the volumes."""
+    def attach(self, rootfs: Path, workspace: Workspace, root_flags: int) -> None:
+        """Bind the environment read-only with these further flags, and place the volumes."""
         paths = self.paths
         syscalls.mount(str(rootfs), str(paths.rootfs), "", syscalls.MS_BIND)
         self._attached.append(str(paths.rootfs))
-        flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
+        flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | root_flags
         syscalls.mount("", str(paths.rootfs), "", flags)
         volumes = (workspace.files, workspace.tmp, workspace.shm, workspace.inputs)
         for volume, path in zip(volumes, (paths.workspace, paths.tmp, paths.shm, paths.inputs), strict=True):

@@ -20,14 +20,15 @@ from .denials import DenialCounter
 from .environment import find_rootfs
 from .errors import Disconnected, SandboxError
 from .evidence import Evidence, describe_exit
+from .ids import JOB_UID
 from .inputs import IDLE_SECONDS, Cancelled, receive_inputs
 from .instance import STOP_PATIENCE_SECONDS, State, host_uid
 from .log import log
 from .messages import ProbeRequest, RunRequest, parse_request
 from .network import enter_empty_network
-from .oci_spec import JOB_UID, build_spec
+from .oci_spec import build_spec
 from .probe import probe
-from .runtime import RUNTIME_PIDS, find_runtime, max_open_files, start_runtime
+from .runtime import ROOT_FLAGS, RUNTIME_MEMORY_BYTES, RUNTIME_PIDS, adapt_spec, find_runtime, max_open_files, start_runtime
 from .supervise import Supervisor
 from .workspace import Workspace
 
@@ -52,7 +53,7 @@ def handle(sock: socket.socket, slot: int, service: Service) -> None:
         try:
             request = parse_request(connection.receive(IDLE_SECONDS, time.monotonic() + 2 * IDLE_SECONDS))
             if isinstance(request, ProbeRequest):
-                connection.send({"type": "probe_result", **probe(service.hierarchy, service.config.max_sandboxes)})
+                connection.send({"type": "probe_result", **probe(service.hierarchy, service.config)})
             elif isinstance(request, RunRequest):
                 Sandbox(connection, request, slot, service).run()
             else:
@@ -138,19 +139,21 @@ class Sandbox:
         self._leaf = leaf
         # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
         self._bundle.name_leaf(name)
-        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + RUNTIME_PIDS[self._request.runtime]))
+        runtime = self._request.runtime
+        leaf.set_limits(LeafLimits(limits.memory_bytes + RUNTIME_MEMORY_BYTES[runtime], limits.pids + RUNTIME_PIDS[runtime]))
         return leaf
 
     def _supervise(self, runtime: str, rootfs: Path, leaf: Leaf, workspace: Workspace, denials: DenialCounter) -> Evidence:
         request = self._request
         # Our mounts must be visible to our runtime alone, and must go when this process goes.
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        self._bundle.attach(rootfs, workspace)
+        self._bundle.attach(rootfs, workspace, ROOT_FLAGS[request.runtime])
         paths = self._bundle.paths
-        self._bundle.write_spec(build_spec(request, paths, self._first_uid, max_open_files()))
+        spec = build_spec(request, paths, self._first_uid, max_open_files())
+        self._bundle.write_spec(adapt_spec(request.runtime, spec, self._bundle.folder, request.limits.disk_bytes))
         # A runtime that detaches leaves init to us.
         syscalls.adopt_orphans()
-        with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf)) as process:
+        with closing(start_runtime(runtime, request.id, self._bundle.folder, leaf, self._first_uid)) as process:
             return Supervisor(self._connection, process, leaf, workspace, denials, request.limits, request.on_output_limit).run()
 
     def _remove(self) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import seccomp
-from .instance import UIDS_PER_SANDBOX
+from .ids import id_space
 from .job_environment import fixed_variables, requested_variables
 from .messages import ExecEntry, RunRequest
 
-JOB_UID: Final = 1000
 STATUS_FD: Final = 3
 REPORT_FD: Final = 4
 SHIM_MOUNT: Final = "/usr/lib/ergon"
@@ -72,7 +71,7 @@ def build_spec(request: RunRequest, paths: BundlePaths, first_host_uid: int, max
     """Return config.json; `max_open_files` is the host's own hard limit, which a runtime may not exceed."""
     limits = request.limits
     files = min(limits.open_files, max_open_files)
-    ids = [{"containerID": 0, "hostID": first_host_uid, "size": UIDS_PER_SANDBOX}]
+    ids = [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in id_space().mappings(first_host_uid)]
     return {
         "ociVersion": "1.0.2",
         "process": {

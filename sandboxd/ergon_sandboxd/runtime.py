@@ -7,23 +7,33 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from . import syscalls
+from . import gvisor, syscalls
 from .cgroup import Leaf
 from .errors import SandboxError
+from .ids import id_space
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 
 # The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
-_NO_CGROUPS: Final = {"crun": "--cgroup-manager=disabled", "runc": "--rootless=true"}
+_OPTIONS: Final = {"crun": ["--cgroup-manager=disabled"], "runc": ["--rootless=true"], "runsc": gvisor.options()}
 _CGROUP_MOUNTS: Final = "/sys/fs/cgroup"
 _V2_MARK: Final = "/sys/fs/cgroup/cgroup.controllers"
-SUPPORTED: Final = tuple(_NO_CGROUPS)
+SUPPORTED: Final = tuple(_OPTIONS)
 _DETACHING: Final = frozenset({"runc"})
 # What runtime and init take of the leaf's processes at the most, which is while they start: runc is two dozen threads.
-RUNTIME_PIDS: Final = {"crun": 3, "runc": 24}
+RUNTIME_PIDS: Final = {"crun": 3, "runc": 24, "runsc": gvisor.RUNTIME_PIDS}
+# What it takes of the leaf's memory for as long as the job runs.
+RUNTIME_MEMORY_BYTES: Final = {"crun": 0, "runc": 0, "runsc": gvisor.RUNTIME_MEMORY_BYTES}
+_NO_PRIVILEGE: Final = syscalls.MS_NOSUID | syscalls.MS_NODEV
+# runsc sets the root file system's flags anew, and the kernel lets it lift none. Inside it they would mean nothing:
+# set-user-id programs and device nodes are gVisor's, and it has neither for a job without new privileges.
+ROOT_FLAGS: Final = {"crun": _NO_PRIVILEGE, "runc": _NO_PRIVILEGE, "runsc": 0}
+# Those that hand descriptors of ours on to init.
+_PASSES_DESCRIPTORS: Final = frozenset({"crun", "runc"})
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_LOG_BYTES: Final = 4096
+_CHANNELS: Final = "channels"
 
 
 def locate(name: str) -> str | None:
@@ -37,6 +47,19 @@ def find_runtime(name: str) -> str:
     if path is None:
         raise SandboxError("RUNTIME_NOT_FOUND", f"the OCI runtime {name} is not available; supported: {', '.join(SUPPORTED)}")
     return path
+
+
+def try_out(name: str | None, spare: Path) -> None:
+    """Check that a runtime, or when none is named any, can be used here; SandboxError or OSError says why not.
+
+    `spare` is a folder that a trial may cover for itself.
+    """
+    if name == "runsc":
+        gvisor.try_out(find_runtime(name), spare)
+    elif name is not None:
+        find_runtime(name)
+    elif not any(map(locate, SUPPORTED)):
+        raise OSError(f"none of {', '.join(SUPPORTED)} is installed")
 
 
 def max_open_files() -> int:
@@ -55,6 +78,7 @@ class RuntimeProcess:
     stderr: int
     status: int
     report: int
+    bundle: Path
     log: Path
     detaches: bool
     exit_code: int | None = None
@@ -82,7 +106,7 @@ class RuntimeProcess:
             text = self.log.read_bytes()[-_MAX_LOG_BYTES:].decode(errors="replace")
         except OSError:
             return "no log"
-        return _log_messages(text).replace(str(self.log.parent), "<bundle>")
+        return _log_messages(text).replace(str(self.bundle), "<bundle>")
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -100,43 +124,52 @@ def _log_messages(text: str) -> str:
     return "; ".join(messages) or "no log"
 
 
-def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
+def adapt_spec(name: str, spec: dict[str, Any], bundle: Path, disk_bytes: int) -> dict[str, Any]:
+    """Return the specification as this runtime wants it."""
+    return gvisor.adapt_spec(spec, bundle / _CHANNELS, disk_bytes) if name == "runsc" else spec
+
+
+def start_runtime(path: str, name: str, bundle: Path, leaf: Leaf, root_uid: int) -> RuntimeProcess:
     """Fork, join the leaf, exec the runtime; SandboxError RUNTIME_FAILED when not even a fork is possible."""
-    log = bundle / "log"
-    reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
     kind = os.path.basename(path)
-    arguments = [path, _NO_CGROUPS[kind], f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json"]
+    log = bundle / "runtime" / "log"
+    arguments = [path, *_OPTIONS[kind], f"--root={bundle / 'runtime'}", f"--log={log}", "--log-format=json", "run"]
     # Attached, runc would copy the job's output through pipes of its own, and take the rest along when it is killed.
-    arguments += ["run", *(["--detach"] if kind in _DETACHING else []), f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
+    arguments += ["--detach"] if kind in _DETACHING else []
+    arguments += [f"--preserve-fds={PASSED_DESCRIPTORS}"] if kind in _PASSES_DESCRIPTORS else []
+    arguments += [f"--bundle={bundle}", name]
+    reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4 if kind in _PASSES_DESCRIPTORS else 2)), strict=True)
+    channels: tuple[int, ...] = ()
+    if kind not in _PASSES_DESCRIPTORS:
+        channels = gvisor.make_channels(bundle / _CHANNELS, root_uid)
+        os.chown(bundle / "runtime", root_uid, root_uid)
     # The pipes are ours or, by the runtime, init's: without this a job could write to them but not open /dev/stdout.
     for fd in writing[:2]:
         os.fchmod(fd, 0o622)
     try:
         pid = os.fork()
     except OSError as error:
-        for fd in (*reading, *writing):
+        for fd in (*reading, *writing, *channels):
             os.close(fd)
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
     if pid == 0:
-        _become_runtime(arguments, leaf.join_files, writing, log)
+        _become_runtime(arguments, leaf.join_files, writing, log, root_uid)
     for fd in writing:
         os.close(fd)
     for fd in reading:
         os.set_blocking(fd, False)
-    stdout, stderr, status, report = reading
-    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, kind in _DETACHING)
+    stdout, stderr = reading[:2]
+    status, report = channels or reading[2:]
+    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, bundle, log, kind in _DETACHING)
 
 
-def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path) -> None:
+def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[int, ...], log: Path, root_uid: int) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:
             with open(file, "wb", buffering=0) as join:
                 join.write(b"0")
-        # On v2 runc enters the group it is in already, and fails when it may not.
-        if os.path.basename(arguments[0]) == "runc" and not os.path.exists(_V2_MARK):
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.make_read_only(_CGROUP_MOUNTS)
+        _prepare(os.path.basename(arguments[0]), root_uid)
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -145,10 +178,21 @@ def _become_runtime(arguments: list[str], join_files: list[str], writing: tuple[
         # Two steps: a source may sit on a number that is about to be overwritten.
         sources = [no_input, *writing]
         moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
-        for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
+        for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=False):
             os.dup2(fd, target)
         os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})
     except BaseException as error:
         log.write_text(f"cannot start the runtime: {error}")
     finally:
         os._exit(127)
+
+
+def _prepare(kind: str, root_uid: int) -> None:
+    # On v2 runc enters the group it is in already, and fails when it may not.
+    if kind == "runc" and not os.path.exists(_V2_MARK):
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.make_read_only(_CGROUP_MOUNTS)
+    if kind == "runsc":
+        gvisor.enter_user_namespace(id_space().mappings(root_uid))
+        # The kernel forgets it with each change of rights.
+        syscalls.die_with_parent(signal.SIGKILL)

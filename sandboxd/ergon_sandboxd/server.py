@@ -10,16 +10,18 @@ import struct
 from typing import Final
 
 from .bundle import install_shim
-from .cgroup import detect_hierarchy
 from .cgroup.detect import CgroupMounts
 from .config import Config
 from .handler import Service, handle
-from .instance import State, clean_slot, instance_name, sweep, take_lock
+from .instance import State, clean_slot, instance_name, state_folder, sweep, take_lock
 from .log import log
+from .probe import essentials, find_hierarchy
 
 # Beyond the sandboxes, so that a probe and a polite BUSY are possible while all run.
 _SPARE_CONNECTIONS: Final = 16
 _CREDENTIALS: Final = struct.Struct("3i")
+# EX_NOPERM: what the host lacks is found here, not by a job.
+CANNOT_ISOLATE: Final = 77
 
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -154,9 +156,14 @@ def serve(config: Config, mounts: CgroupMounts) -> int:
     except BlockingIOError:
         log(f"another sandboxd serves {config.socket}")
         return 75
-    hierarchy = detect_hierarchy(instance, mounts)
+    hierarchy = find_hierarchy(instance, config, mounts)
+    missing = essentials(hierarchy, config)
+    if isinstance(hierarchy, OSError) or missing:
+        for entry in missing:
+            log(f"{entry['capability']}: {entry['detail']}; {entry['remedy']}")
+        return CANNOT_ISOLATE
     sweep(hierarchy)
-    state = State(instance)
+    state = State(state_folder(config, instance))
     state.mount()
     install_shim(state.folder / "shim")
     listener = _listen(config)

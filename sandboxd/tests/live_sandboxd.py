@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ergon_sandboxd.cgroup import detect_hierarchy
+from ergon_sandboxd.cgroup import Hierarchy, detect_hierarchy
+from ergon_sandboxd.cgroup.detect import own_group
 from ergon_sandboxd.instance import instance_name
+from platforms import SLOWNESS
 from sandbox_client import Client
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "sandboxd"
@@ -47,26 +49,30 @@ class LiveSandboxd:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(20 * SLOWNESS)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
 
+    def hierarchy(self) -> Hierarchy:
+        """The groups it makes: those of an ordinary user are below the group that this test process was started in."""
+        return detect_hierarchy(instance_name(self.socket), delegated=None if os.geteuid() == 0 else own_group())
+
     def leaves(self) -> list[str]:
-        return detect_hierarchy(instance_name(self.socket)).leftovers()
+        return self.hierarchy().leftovers()
 
     def processes(self) -> list[int]:
         """Every process below sandboxd's own, as the host sees them."""
-        hierarchy = detect_hierarchy(instance_name(self.socket))
+        hierarchy = self.hierarchy()
         return [pid for name in hierarchy.leftovers() for pid in hierarchy.open(name).processes()]
 
     def wait_until_clean(self, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWNESS
         while leaves := self.leaves():
             assert time.monotonic() < deadline, f"left behind: {leaves} with {self.processes()}"
             time.sleep(0.01)
 
     def assert_alive(self) -> None:
-        with Client(self.socket, timeout=10) as client:
+        with Client(self.socket, timeout=10 * SLOWNESS) as client:
             client.send({"type": "probe"})
             assert client.expect("probe_result")["missing"] == []

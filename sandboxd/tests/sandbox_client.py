@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from platforms import SLOWNESS
+
 MIB = 1 << 20
 DEFAULT_RUNTIME = "crun"
 DEFAULT_LIMITS: dict[str, int] = {
-    "wall_ms": 20_000,
-    "cpu_ms": 20_000,
+    "wall_ms": 20_000 * SLOWNESS,
+    "cpu_ms": 20_000 * SLOWNESS,
     "memory_bytes": 256 * MIB,
     "pids": 32,
     "cpu_percent": 100,
@@ -71,7 +73,7 @@ class Outcome:
 class Client:
     """One connection."""
 
-    def __init__(self, path: Path, timeout: float = 60.0) -> None:
+    def __init__(self, path: Path, timeout: float = 60.0 * SLOWNESS) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
         self.sock.connect(str(path))

@@ -96,6 +96,7 @@ function findClosedParent(folder: string): string | null {
 const probeSchema = z.object({
   kernel: z.string().default('unknown'),
   python: z.string().default('unknown'),
+  rootless: z.boolean().default(false),
   cgroup: z
     .object({ layout: z.string(), controllers: z.array(z.string()) })
     .default({ layout: 'unknown', controllers: [] }),
@@ -103,12 +104,12 @@ const probeSchema = z.object({
   missing: z.array(z.object({ capability: z.string(), detail: z.string(), remedy: z.string() })),
 })
 
-/** Asks sandboxd itself, which really tries each thing. */
-async function examineIsolation(settings: Settings): Promise<Finding[]> {
-  if (process.getuid?.() !== 0)
-    return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
+/** Asks sandboxd itself, which really tries each thing: as root, or as an ordinary user in a delegated cgroup. */
+export async function examineIsolation(settings: Settings): Promise<Finding[]> {
   const { sandboxd } = findInstallLocation()
-  const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings).environments]).then(
+  const { environments } = homePaths(settings)
+  const runtime = ['--runtime', settings.sandboxRuntime]
+  const output = await run(sandboxd, ['--probe', '--environments', environments, ...runtime]).then(
     ({ stdout }) => stdout,
     (error: { stdout?: string; message: string }) =>
       error.stdout ||
@@ -119,14 +120,14 @@ async function examineIsolation(settings: Settings): Promise<Finding[]> {
     return [
       finding('sandbox', false, 'sandboxd gave no usable answer', `run ${sandboxd} --probe and report what it prints`),
     ]
-  const { kernel, python, cgroup, missing } = parsed.data
+  const { kernel, python, rootless, cgroup, missing } = parsed.data
   if (missing.length > 0)
     return missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
   return [
     finding(
       'sandbox',
       true,
-      `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}`,
+      `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}${rootless ? ', not root' : ''}`,
       null,
     ),
     examineRuntime(settings, parsed.data),

@@ -10,6 +10,7 @@ import { EmbeddedPostgres } from '../platform/postgres/embedded-postgres.ts'
 import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import { SupervisedProcess } from '../platform/process/supervised-process.ts'
+import { examineIsolation } from './doctor.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
@@ -127,14 +128,10 @@ export class LocalStack {
   }
 
   async #startSandboxd(): Promise<void> {
-    if (process.getuid?.() !== 0) {
-      throw new ErgonError(
-        'HOST_CANNOT_ISOLATE',
-        'sandboxes need root here: their helper mounts and owns cgroups. Run the command with sudo; `ergon doctor` lists what the host lacks',
-      )
-    }
-    const { paths, logger } = this.#options
-    await this.#run('sandboxd', sandboxdCommand(paths, this.#workerUser()), logger, 5_000)
+    const { settings, paths, logger } = this.#options
+    if (process.getuid?.() !== 0) await requireRootlessIsolation(settings)
+    const command = sandboxdCommand(paths, this.#workerUser(), settings.sandboxRuntime)
+    await this.#run('sandboxd', command, logger, 5_000)
   }
 
   async #startWorker({ workerDatabaseUrl: url }: DatabaseUrls): Promise<void> {
@@ -170,6 +167,17 @@ export class LocalStack {
     this.#user ??= workerUser()
     return this.#user
   }
+}
+
+/** Root has what sandboxes need or a broken host; an ordinary user has it only in a delegated cgroup, with ids of their own. */
+async function requireRootlessIsolation(settings: Settings): Promise<void> {
+  const lacking = (await examineIsolation(settings)).filter(({ ok }) => !ok)
+  if (lacking.length === 0) return
+  const reasons = lacking.map(({ check, detail, remedy }) => `${check}: ${detail} (${remedy})`).join('; ')
+  throw new ErgonError(
+    'HOST_CANNOT_ISOLATE',
+    `an ordinary user can't make sandboxes here. Run the command with sudo, or: ${reasons}`,
+  )
 }
 
 function describe(databaseUrl: string | null): string {

@@ -18,7 +18,7 @@ export const settingsSchema = z.object({
     .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
     .nullable(),
   /** The OCI runtime that starts sandboxes. */
-  sandboxRuntime: z.enum(['crun', 'runc']),
+  sandboxRuntime: z.enum(['crun', 'runc', 'runsc']),
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { expect } from 'vitest'
+import type { SandboxRuntime } from '../../../src/sandbox/sandbox.ts'
 import { Application } from '../application.ts'
 import { databaseUrlOf, ErgonHome } from '../ergon.ts'
 import { findProcesses } from '../leftovers.ts'
@@ -16,7 +17,7 @@ export class HostileHost {
   #application: Application | undefined
   #worker = 0
 
-  constructor(runtime: 'crun' | 'runc') {
+  constructor(runtime: SandboxRuntime) {
     this.#home = new ErgonHome({ ERGON_SANDBOX_RUNTIME: runtime })
     this.#facts = hostFacts(this.#home)
   }
