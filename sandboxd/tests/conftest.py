@@ -39,6 +39,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandboxd]:
     live = LiveSandboxd(tmp_path_factory.mktemp("run"))
     live.start("--max-sandboxes", "4")
     yield live
+    live.assert_fit()
     assert live.stop() == 0
     assert live.leaves() == []
 

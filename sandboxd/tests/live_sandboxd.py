@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ergon_sandboxd.cgroup import Hierarchy, detect_hierarchy
 from ergon_sandboxd.cgroup.detect import own_group
 from ergon_sandboxd.instance import instance_name
 from platforms import SLOWNESS
-from sandbox_client import Client
+from sandbox_client import Client, Refused
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "sandboxd"
 
@@ -73,6 +75,14 @@ class LiveSandboxd:
             time.sleep(0.01)
 
     def assert_alive(self) -> None:
+        """It answers; a probe would, too, but starts each runtime, and this follows every test."""
+        with Client(self.socket, timeout=10 * SLOWNESS) as client:
+            client.send({"type": "start"})
+            with pytest.raises(Refused, match="the first message must be probe or run"):
+                client.receive()
+
+    def assert_fit(self) -> None:
+        """It still can make sandboxes."""
         with Client(self.socket, timeout=10 * SLOWNESS) as client:
             client.send({"type": "probe"})
             assert client.expect("probe_result")["missing"] == []
