@@ -67,6 +67,7 @@ _UNDER_RUNSC: Final = {
     "test_disk_quota*/dev/shm*": "gVisor's /dev/shm is memory of its own, limited but not measured",
     "test_each_way_out_is_counted*": _NOT_COUNTED,
     "test_files*": _OWN_KERNEL,
+    "test_fork_bomb*": "gVisor ends for memory, a refused thread or time, whichever is first (test_live_runsc.py)",
     "test_foreign_architecture_is_killed*": "gVisor takes a 32-bit call for a 64-bit one",
     "test_memory*": "gVisor's own memory is in the counter (test_live_runsc.py)",
     "test_network[[]*": _OWN_KERNEL,

@@ -79,7 +79,7 @@ def test_a_client_that_does_not_read_blocks_only_its_job(sandboxd: Path, environ
 def test_parallel(sandboxd: Path, environment: str) -> None:
     clients = [Client(sandboxd) for _ in range(4)]
     for index, client in enumerate(clients):
-        client.begin(environment, f"import os, time\ntime.sleep(.5)\nprint({index}, os.listdir('/workspace/output'))\nopen('/workspace/output/{index}', 'w')")
+        client.begin(environment, f"import os, time\ntime.sleep({SLOWNESS / 2})\nprint({index}, os.listdir('/workspace/output'))\nopen('/workspace/output/{index}', 'w')")
     with pytest.raises(Refused) as caught:
         run(sandboxd, environment, "pass")
     assert caught.value.code == "BUSY"
