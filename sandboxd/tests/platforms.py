@@ -14,7 +14,7 @@ SLOWNESS: Final = 8 if _IS_USER_MODE_LINUX else 1
 
 _NO_GVISOR: Final = "runsc does not start on this kernel: its ptrace platform spins (tried: no sandbox after 20 s), which its trial tells"
 _NO_IPV6: Final = "this kernel has no IPv6"
-_SAME_CODE: Final = "tests the shim, the parser or the collection, which no kernel and no user change; each start is slow on this one"
+_SAME_CODE: Final = "tests the shim, the parser, the collection or a second value of the same, which no kernel and no user change; each start is slow on this one"
 _SLOW_RUNC: Final = "on this slow kernel runc runs only the tests of what it does differently (RUNC_ON_V2)"
 _NEEDS_ROOT: Final = "the test itself becomes another user, which an ordinary user may not"
 
@@ -26,8 +26,6 @@ RUNC_ON_V2: Final = (
     "test_denied_calls_are_counted*",
     "test_files*",
     "test_fork_bomb[[]runc-[]]",
-    "test_kill_9*",
-    "test_memory*bytearray(1 << 20)*",
     "test_orphans*",
     "test_the_smallest_pid_limit*",
 )
@@ -38,7 +36,11 @@ _ON_USER_MODE_LINUX: Final = {
     "test_what_programs_need_of_the_narrowed_calls_works*": _NO_IPV6,
     "test_foreign_architecture_is_killed*": "this kernel takes a 32-bit call for a 64-bit one, there is no foreign architecture",
     "test_a_forged_or_oversized_report_is_dropped*": _SAME_CODE,
+    "test_a_second_one_on_the_same_socket_is_refused": _SAME_CODE,
     "test_collection_limits*": _SAME_CODE,
+    "test_death_by_signal_is_seen_as_such*-15]": _SAME_CODE,
+    "test_death_by_signal_is_seen_as_such*-6]": _SAME_CODE,
+    "test_disk_quota*/workspace]": _SAME_CODE,
     "test_exact*": _SAME_CODE,
     "test_exception_report*": _SAME_CODE,
     "test_exit_code*": _SAME_CODE,
