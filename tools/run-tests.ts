@@ -42,6 +42,26 @@ const sandboxd: Step = {
   count: () => countJunit(pytestReport),
 }
 
+/** The same tests on a pure cgroup v2 kernel, as root and as an ordinary user: two guests at once, each ends by its own time-out. */
+const guestReports = ['root', 'delegated'].map((who) => path.join(reports, `cgroup-v2-${who}.xml`))
+const [asRoot, asUser] = guestReports
+const cgroupV2: Step = {
+  name: 'cgroup-v2',
+  argv: [
+    'sh',
+    '-c',
+    `cd sandboxd/tests || exit
+./on_cgroup_v2.sh root ${asRoot} >${asRoot}.log 2>&1 & pid=$!
+./on_cgroup_v2.sh delegated ${asUser} >${asUser}.log 2>&1; user=$?
+wait $pid; root=$?
+cat ${asRoot}.log ${asUser}.log
+exit $((root + user))`,
+  ],
+  count: () => countGuests(guestReports),
+}
+
+const sandboxdSteps = [sandboxd, cgroupV2]
+
 const vitestProjects = ['unit', 'architecture', 'integration', 'e2e']
 
 function vitest(projects: readonly string[]): Step {
@@ -76,17 +96,17 @@ async function main(names: string[]): Promise<number> {
 }
 
 function chooseSteps(names: readonly string[]): Step[] {
-  if (names.length === 0) return [...checks, vitest([]), sandboxd]
-  const known = [...checks, sandboxd]
+  if (names.length === 0) return [...checks, vitest([]), ...sandboxdSteps]
+  const known = [...checks, ...sandboxdSteps]
   const unknown = names.filter((name) => !known.some((step) => step.name === name) && !vitestProjects.includes(name))
   if (unknown.length > 0) {
-    const all = [...checks.map((step) => step.name), ...vitestProjects, 'sandboxd']
+    const all = [...checks.map((step) => step.name), ...vitestProjects, ...sandboxdSteps.map((step) => step.name)]
     process.stderr.write(`bin/test: nothing is called ${unknown.join(', ')}; there are ${all.join(', ')}\n`)
     process.exit(2)
   }
   const projects = vitestProjects.filter((project) => names.includes(project))
   const chosen = (step: Step): boolean => names.includes(step.name)
-  return [...checks.filter(chosen), ...(projects.length > 0 ? [vitest(projects)] : []), ...[sandboxd].filter(chosen)]
+  return [...checks.filter(chosen), ...(projects.length > 0 ? [vitest(projects)] : []), ...sandboxdSteps.filter(chosen)]
 }
 
 /** A runner that ended badly without naming a failed test, or that ran no test at all, is one failure. */
@@ -124,6 +144,18 @@ async function countJunit(file: string): Promise<Count> {
   const read = (name: string): number => Number(new RegExp(` ${name}="(\\d+)"`).exec(suite)?.[1] ?? 0)
   const failed = read('failures') + read('errors')
   return { passed: read('tests') - failed - read('skipped'), failed, skipped: read('skipped') }
+}
+
+/** A guest that left no report hung or did not start: a failure. */
+async function countGuests(files: readonly string[]): Promise<Count> {
+  const total: Count = { passed: 0, failed: 0, skipped: 0 }
+  for (const file of files) {
+    const count = await countJunit(file).catch(() => ({ passed: 0, failed: 1, skipped: 0 }))
+    total.passed += count.passed
+    total.failed += count.failed
+    total.skipped += count.skipped
+  }
+  return total
 }
 
 function describe(count: Count): string {

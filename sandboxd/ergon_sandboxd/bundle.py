@@ -19,6 +19,8 @@ _ATTACH_POINTS: Final = ("rootfs", "workspace", "tmp", "shm", "inputs")
 def install_shim(folder: Path) -> None:
     """Copy the in-sandbox files to a folder that any uid can reach, whatever the mode of the installation's path."""
     folder.mkdir(mode=0o755)
+    # Where gvisor.py mounts what init gets elsewhere as descriptors.
+    (folder / "channels").mkdir(mode=0o700)
     for source in sorted(SHIM_SOURCE.glob("*.py")):
         target = folder / source.name
         shutil.copyfile(source, target)
@@ -54,12 +56,11 @@ class Bundle:
         rootfs, workspace, tmp, shm, inputs = (self.folder / name for name in _ATTACH_POINTS)
         return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials")
 
-    def attach_rootfs(self, rootfs: Path) -> None:
-        """Bind the environment read-only, in a mount namespace that ends before `remove`, as for the volumes."""
+    def attach_rootfs(self, rootfs: Path, flags: int = syscalls.MS_NOSUID | syscalls.MS_NODEV) -> None:
+        """Bind the environment read-only with these further flags, in a mount namespace that ends before `remove`, as for the volumes."""
         target = str(self.paths.rootfs)
         syscalls.mount(str(rootfs), target, "", syscalls.MS_BIND)
-        flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
-        syscalls.mount("", target, "", flags)
+        syscalls.mount("", target, "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | flags)
 
     def attach_volumes(self, workspace: Workspace) -> None:
         """Place a job's own volumes."""

@@ -25,6 +25,9 @@ class Config:
     die_with_parent: bool
     started_by: int
     probe: bool
+    runtime: str | None
+    # Not an argument: True when an ordinary user started it.
+    rootless: bool = False
 
 
 def parse_arguments(arguments: list[str]) -> Config:
@@ -33,13 +36,14 @@ def parse_arguments(arguments: list[str]) -> Config:
     parser.add_argument("--home", type=Path, help="run folder of this Ergon installation")
     parser.add_argument("--environments", type=Path, help="folder of <name>@<digest>/rootfs folders")
     parser.add_argument("--socket", type=Path, help="where to listen")
-    parser.add_argument("--worker-uid", type=int, default=0, help="the OS user that may connect, beside root")
+    parser.add_argument("--worker-uid", type=int, default=0, help="the OS user that may connect, beside the one that started this")
     parser.add_argument("--worker-gid", type=int, default=0, help="the group that owns the socket")
     parser.add_argument("--max-sandboxes", type=int, default=8, help=f"sandboxes at once, 1 to {MAX_SANDBOXES}")
     parser.add_argument("--ready", type=int, default=2, help="children that a warm template keeps ready, 1 to 16")
     parser.add_argument("--children-per-template", type=int, default=MAX_CHILDREN, help=f"jobs after which a template is replaced, 1 to {MAX_CHILDREN}")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--probe", action="store_true", help="print what the host offers as JSON and exit")
+    parser.add_argument("--runtime", help="refuse to start unless this OCI runtime can start sandboxes here")
     parser.add_argument("--started-by", type=int, default=0, help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     if not found.probe:
@@ -65,4 +69,5 @@ def parse_arguments(arguments: list[str]) -> Config:
         die_with_parent=found.die_with_parent,
         started_by=found.started_by,
         probe=found.probe,
+        runtime=found.runtime,
     )

@@ -29,7 +29,7 @@ from .runtime import find_runtime
 from .start import Start
 from .start_fresh import FreshStart
 from .supervise import Supervisor
-from .warm.key import template_key
+from .warm.key import can_be_warm, template_key
 from .warm.start_warm import WarmStart
 from .warm.take import Templates
 from .workspace import Workspace
@@ -59,12 +59,14 @@ def handle(sock: socket.socket, slot: int, service: Service, own: OwnNamespaces)
         try:
             request = parse_request(connection.receive(IDLE_SECONDS, time.monotonic() + 2 * IDLE_SECONDS))
             if isinstance(request, ProbeRequest):
-                connection.send({"type": "probe_result", **probe(service.hierarchy, service.config.max_sandboxes)})
+                connection.send({"type": "probe_result", **probe(service.hierarchy, service.config)})
             elif isinstance(request, RunRequest):
                 Sandbox(connection, request, slot, service, own).run()
             elif isinstance(request, WarmUpRequest):
                 find_runtime(request.runtime)
                 find_rootfs(service.config.environments, request.environment)
+                if not can_be_warm(request.runtime):
+                    raise SandboxError("TEMPLATE_FAILED", f"{request.runtime} on this host has no warm templates; each job gets a container of its own")
                 service.templates.warm_up(template_key(request.environment, request.runtime, request.cpu_percent))
                 connection.send({"type": "warm"})
             else:
@@ -141,7 +143,7 @@ class Sandbox:
 
     def _prepare(self, runtime: str, rootfs: Path) -> Start:
         request, hierarchy = self._request, self._service.hierarchy
-        if request.isolation == "warm" and isinstance(request.entry, PythonEntry):
+        if request.isolation == "warm" and isinstance(request.entry, PythonEntry) and can_be_warm(request.runtime):
             key = template_key(request.environment, request.runtime, request.limits.cpu_percent)
             self._service.templates.want(key)
             offer = self._service.templates.take(key)

@@ -1,4 +1,4 @@
-"""What belongs to one running sandboxd on a machine that may run several: its name, lock, uid range and state folder."""
+"""What belongs to one running sandboxd on a machine that may run several: its name, lock and state folder."""
 
 import fcntl
 import hashlib
@@ -11,12 +11,8 @@ from typing import Final
 from . import syscalls
 from .cgroup import Hierarchy, kill_until_empty, remove_leaf
 from .config import Config
+from .ids import id_space
 
-UIDS_PER_SANDBOX: Final = 65_536
-_SLOTS_PER_INSTANCE: Final = 64
-TEMPLATES_PER_INSTANCE: Final = 32
-_FIRST_HOST_UID: Final = 1 << 30
-_FIRST_TEMPLATE_UID: Final = 1 << 29
 _LOCK_PATIENCE_SECONDS: Final = 3.0
 STOP_PATIENCE_SECONDS: Final = 10.0
 _REMOVE_PATIENCE_SECONDS: Final = 0.5
@@ -28,13 +24,8 @@ def instance_name(socket: Path) -> str:
 
 
 def host_uid(instance: str, slot: int) -> int:
-    """Return the first host uid of a slot's range; ranges of concurrently running sandboxes never overlap."""
-    return _FIRST_HOST_UID + (int(instance[:2], 16) * _SLOTS_PER_INSTANCE + slot) * UIDS_PER_SANDBOX
-
-
-def template_uid(instance: str, number: int) -> int:
-    """Return the first host uid of a template's range, from which each of its jobs gets two."""
-    return _FIRST_TEMPLATE_UID + (int(instance[:2], 16) * TEMPLATES_PER_INSTANCE + number) * UIDS_PER_SANDBOX
+    """Return the uid of a slot's root, the job's being JOB_UID higher; no two sandboxes that run at once share one."""
+    return id_space().root_of(instance, slot)
 
 
 def take_lock(config: Config, instance: str) -> int:
@@ -53,16 +44,39 @@ def take_lock(config: Config, instance: str) -> int:
             time.sleep(0.05)
 
 
+# Folders that every Linux has and no program needs while it runs, for those who may not make one below /run.
+_SPARE_FOLDERS: Final = ("/mnt", "/media", "/srv", "/opt", "/boot")
+
+
+def spare_folder(config: Config) -> Path:
+    """Return a folder that may be covered in a private mount namespace; OSError when each is away or in use."""
+    needed = [Path(os.path.realpath(path)) for path in (config.home, config.environments, config.socket, Path(__file__))]
+    for spare in map(Path, _SPARE_FOLDERS):
+        if spare.is_dir() and not any(path.is_relative_to(spare) for path in needed):
+            return spare
+    raise OSError(f"none of {', '.join(_SPARE_FOLDERS)} is there and unused, and sandboxd needs one to cover")
+
+
+def state_folder(config: Config, instance: str) -> Path:
+    """Return where to mount the state; OSError when an ordinary user has no place for it.
+
+    Every folder above must let any uid pass, because a runtime in a user namespace has one of its own: a home of mode
+    0700 will not do.
+    """
+    return spare_folder(config) if config.rootless else Path("/run/ergon-sandboxd") / instance
+
+
 class State:
     """The private tmpfs that holds bundles and runtime state; it is on no other process's mount table."""
 
-    def __init__(self, instance: str) -> None:
-        # Below /run and open for traversal: a runtime in a user namespace cannot enter a 0700 home.
-        self.folder = Path("/run/ergon-sandboxd") / instance
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._is_spare = str(folder) in _SPARE_FOLDERS
 
     def mount(self) -> None:
         """Mount it, empty."""
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if not self._is_spare:
+            self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         syscalls.mount("tmpfs", str(self.folder), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711,size=64m")
         for name in ("run", "places", "warm"):
             (self.folder / name).mkdir(mode=0o711)
@@ -74,6 +88,8 @@ class State:
     def unmount(self) -> None:
         """Remove everything, on disk too."""
         syscalls.unmount(str(self.folder))
+        if self._is_spare:
+            return
         for folder in (self.folder, self.folder.parent):
             try:
                 folder.rmdir()

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import seccomp
-from .instance import UIDS_PER_SANDBOX
+from .ids import id_space
 from .job_environment import fixed_variables, numeric_threads, requested_variables
 from .limits import Limits
 from .messages import ExecEntry, RunRequest
 
-JOB_UID: Final = 1000
 STATUS_FD: Final = 3
 REPORT_FD: Final = 4
 SHIM_MOUNT: Final = "/usr/lib/ergon"
@@ -95,7 +94,7 @@ def build_spec(
     `program` is the compiled seccomp profile, for a runtime that takes one instead of the rules.
     """
     limits = request.limits
-    ids = [{"containerID": 0, "hostID": first_host_uid, "size": UIDS_PER_SANDBOX}]
+    ids = [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in id_space().mappings(first_host_uid)]
     return {
         "ociVersion": "1.0.2",
         "process": {

@@ -1,53 +1,91 @@
 """What this host can and cannot enforce, found out by trying rather than by reading version numbers.
 
-`probe_result`: protocol, python, kernel, architecture, cgroup {layout, controllers, usable}, user_namespaces,
-detached_mounts, seccomp, runtimes [{name, path, version}], numerics, max_sandboxes, missing [{capability, detail, remedy}].
+`probe_result`: protocol, python, kernel, architecture, rootless, cgroup {layout, controllers, usable},
+user_namespaces, detached_mounts, seccomp, runtimes [{name, path, version}], numerics, max_sandboxes, missing [{capability, detail, remedy}].
 """
 
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import bpf, numerics, runtime, seccomp, syscalls
-from .cgroup import Hierarchy, LeafLimits, remove_leaf
+from .cgroup import Hierarchy, LeafLimits, detect_hierarchy, remove_leaf
+from .cgroup.detect import CgroupMounts, own_group
+from .config import Config
 from .errors import SandboxError
+from .ids import id_space
+from .instance import spare_folder
 
 PROTOCOL_VERSION = 1
 Missing = dict[str, str]
+_CGROUPS = "run as root with the memory, pids and cpu controllers mounted and writable"
+_DELEGATION = (
+    "start it in a subtree delegated with the memory, pids and cpu controllers: systemd-run --user --scope --property=Delegate=yes, "
+    "and Delegate=cpu memory pids in user@.service when a controller is missing"
+)
 
 
-def probe(hierarchy: Hierarchy | OSError, max_sandboxes: int) -> dict[str, Any]:
-    """Return the facts; `missing` is empty when sandboxes can run."""
-    missing: list[Missing] = []
+class _Checks:
+    """Tries one thing after another and keeps what failed."""
 
-    def check(capability: str, remedy: str, attempt: Callable[[], object]) -> bool:
+    def __init__(self, missing: list[Missing]) -> None:
+        self.missing = list(missing)
+
+    def try_out(self, capability: str, remedy: str, attempt: Callable[[], object]) -> bool:
         try:
             attempt()
             return True
         except (OSError, SandboxError) as error:
-            missing.append({"capability": capability, "detail": str(error), "remedy": remedy})
+            self.missing.append({"capability": capability, "detail": str(error), "remedy": remedy})
             return False
 
-    usable = check("cgroup", "run as root with the memory, pids and cpu controllers mounted and writable", lambda: _try_leaf(hierarchy))
+
+def find_hierarchy(instance: str, config: Config, mounts: CgroupMounts) -> Hierarchy | OSError:
+    """Return the groups this sandboxd may make, or why it has none."""
+    try:
+        return detect_hierarchy(instance, mounts, own_group() if config.rootless else None)
+    except OSError as error:
+        return error
+
+
+def essentials(hierarchy: Hierarchy | OSError, config: Config, known: Sequence[Missing] = ()) -> list[Missing]:
+    """Try what every sandbox needs, in some milliseconds; return what is missing, beginning with what is `known` to be."""
+    checks = _Checks(list(known))
+    checks.try_out("cgroup", _DELEGATION if config.rootless else _CGROUPS, lambda: _try_leaf(hierarchy))
+    if known:
+        # Without what is known to be missing there is no namespace to try the rest in.
+        return checks.missing
+    checks.try_out("sandbox_ids", "usermod --add-subuids and --add-subgids, or a larger id map of the container", id_space)
+    checks.try_out("user_namespaces", "raise user.max_user_namespaces", _try_user_namespace)
+    checks.try_out("detached_mounts", "Linux 5.2 or newer and CAP_SYS_ADMIN", _try_tmpfs)
+    checks.try_out("seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64, and the package libseccomp2", _try_seccomp)
+    checks.try_out("spare_folder", "mkdir /mnt", lambda: spare_folder(config))
+    checks.try_out("runtime", "apt-get install crun, or choose another one with --runtime", lambda: runtime.try_out(config.runtime, spare_folder(config)))
+    return checks.missing
+
+
+def probe(hierarchy: Hierarchy | OSError, config: Config, known: Sequence[Missing] = ()) -> dict[str, Any]:
+    """Return the facts; `missing` is empty when sandboxes can run."""
+    missing = essentials(hierarchy, config, known)
+    lacking = {entry["capability"] for entry in missing}
     return {
         "protocol": PROTOCOL_VERSION,
         "python": platform.python_version(),
         "kernel": platform.release(),
         "architecture": platform.machine(),
+        "rootless": config.rootless,
         "cgroup": {
             "layout": "none" if isinstance(hierarchy, OSError) else hierarchy.layout,
             "controllers": [] if isinstance(hierarchy, OSError) else hierarchy.controllers,
-            "usable": usable,
+            "usable": "cgroup" not in lacking,
         },
-        "user_namespaces": check("user_namespaces", "raise user.max_user_namespaces", _try_user_namespace),
-        "detached_mounts": check("detached_mounts", "Linux 5.2 or newer and CAP_SYS_ADMIN", _try_tmpfs),
-        "seccomp": check("seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64, and the package libseccomp2", _try_seccomp),
-        "runtimes": _runtimes() if check("runtime", "apt-get install crun", _find_any_runtime) else [],
+        **{name: name not in lacking for name in ("user_namespaces", "detached_mounts", "seccomp")},
+        "runtimes": _runtimes(),
         "numerics": numerics.level(numerics.cpu_flags()),
-        "max_sandboxes": max_sandboxes,
+        "max_sandboxes": config.max_sandboxes,
         "missing": missing,
     }
 
@@ -89,11 +127,6 @@ def _try_seccomp() -> None:
 def _runtimes() -> list[dict[str, str]]:
     paths = {name: runtime.locate(name) for name in runtime.SUPPORTED}
     return [_describe(name, path) for name, path in paths.items() if path is not None]
-
-
-def _find_any_runtime() -> None:
-    if not any(map(runtime.locate, runtime.SUPPORTED)):
-        raise OSError(f"none of {', '.join(runtime.SUPPORTED)} is installed")
 
 
 def _describe(name: str, path: str) -> dict[str, str]:

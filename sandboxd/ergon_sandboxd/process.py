@@ -14,12 +14,18 @@ class SandboxProcess(Protocol):
     status: int
     report: int
     exit_code: int | None
-    # Whether it hands the sandbox to us and ends, having needed processes that the job must not get.
-    detaches: bool
+
+    @property
+    def detaches(self) -> bool:
+        """Whether it hands the sandbox to us and ends, having needed processes that the job must not get."""
 
     @property
     def companions(self) -> int:
         """Processes beside the job's own that its leaf holds while it runs."""
+
+    @property
+    def companion_bytes(self) -> int:
+        """Memory that they take of it."""
 
     @property
     def isolation(self) -> Isolation:

@@ -9,33 +9,43 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from . import syscalls
+from . import gvisor, syscalls
 from .cgroup import Leaf
 from .errors import SandboxError
+from .ids import id_space
 from .launch import spawn_in_groups
 from .log import log as log_line
 from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
 
 # The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
-_NO_CGROUPS: Final = {"crun": "--cgroup-manager=disabled", "runc": "--rootless=true"}
+_OPTIONS: Final = {"crun": ["--cgroup-manager=disabled"], "runc": ["--rootless=true"], "runsc": gvisor.options()}
 _CGROUP_MOUNTS: Final = "/sys/fs/cgroup"
 _V2_MARK: Final = "/sys/fs/cgroup/cgroup.controllers"
-SUPPORTED: Final = tuple(_NO_CGROUPS)
+SUPPORTED: Final = tuple(_OPTIONS)
 _DETACHING: Final = frozenset({"runc"})
 # The runtimes that load a compiled seccomp program; the others translate the rules at each start.
 TAKES_PROGRAM: Final = frozenset({"crun"})
 # Those that copy themselves, or bind themselves read-only, at each start, lest a container write to the host's binary.
 _COPIES_ITSELF: Final = frozenset({"crun"})
 # What runtime and init take of the leaf's processes at the most, which is while they start: runc is two dozen threads.
-RUNTIME_PIDS: Final = {"crun": 3, "runc": 24}
+RUNTIME_PIDS: Final = {"crun": 3, "runc": 24, "runsc": gvisor.RUNTIME_PIDS}
+# What it takes of the leaf's memory for as long as the job runs.
+RUNTIME_MEMORY_BYTES: Final = {"crun": 0, "runc": 0, "runsc": gvisor.RUNTIME_MEMORY_BYTES}
+_NO_PRIVILEGE: Final = syscalls.MS_NOSUID | syscalls.MS_NODEV
+# runsc sets the root file system's flags anew, and the kernel lets it lift none. Inside it they would mean nothing:
+# set-user-id programs and device nodes are gVisor's, and it has neither for a job without new privileges.
+ROOT_FLAGS: Final = {"crun": _NO_PRIVILEGE, "runc": _NO_PRIVILEGE, "runsc": 0}
+# Those that hand descriptors of ours on to init.
+_PASSES_DESCRIPTORS: Final = frozenset({"crun", "runc"})
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_LOG_BYTES: Final = 4096
 # linux/memfd.h; kernels before 6.3 do not know it and need it not.
 _MFD_EXEC: Final = 0x10
 _ALL_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_CHANNELS: Final = "channels"
 
 
 def locate(name: str) -> str | None:
@@ -84,6 +94,19 @@ def _sealed_copy(content: bytes) -> int:
     return file
 
 
+def try_out(name: str | None, spare: Path) -> None:
+    """Check that a runtime, or when none is named any, can be used here; SandboxError or OSError says why not.
+
+    `spare` is a folder that a trial may cover for itself.
+    """
+    if name == "runsc":
+        gvisor.try_out(find_runtime(name), spare)
+    elif name is not None:
+        find_runtime(name)
+    elif not any(map(locate, SUPPORTED)):
+        raise OSError(f"none of {', '.join(SUPPORTED)} is installed")
+
+
 def max_open_files() -> int:
     """Return this process's hard limit, beyond which no child can go without CAP_SYS_RESOURCE."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -107,6 +130,14 @@ class Pipes(NamedTuple):
             os.set_blocking(fd, False)
         return Pipes(list(reading), list(writing))
 
+    @staticmethod
+    def open_with(channels: tuple[int, int]) -> "Pipes":
+        """Make two pipes for the streams, where status and report come by other ways."""
+        pipes = Pipes.open()
+        for end in (*pipes.reading[2:], *pipes.writing[2:]):
+            os.close(end)
+        return Pipes([*pipes.reading[:2], *channels], pipes.writing[:2])
+
     def close_writing(self) -> None:
         """Close the sandbox's ends here, so that ours end when it ends."""
         while self.writing:
@@ -123,16 +154,21 @@ class Pipes(NamedTuple):
 class RuntimeProcess:
     """A started runtime and our ends of its pipes."""
 
+    kind: str
     pid: int
     pidfd: int
     stdout: int
     stderr: int
     status: int
     report: int
-    log: Path
-    detaches: bool
+    bundle: Path
     exit_code: int | None = None
     isolation: Isolation = "fresh"
+
+    @property
+    def detaches(self) -> bool:
+        """True when it hands init to us and ends."""
+        return self.kind in _DETACHING
 
     def reap(self) -> None:
         """Collect the runtime's exit if it has ended, and every process of the sandbox that it left to us."""
@@ -153,8 +189,13 @@ class RuntimeProcess:
 
     @property
     def companions(self) -> int:
-        """Init, and a runtime that waits for it."""
-        return 1 if self.detaches else 2
+        """Init, and a runtime that waits for it; of gVisor all its threads."""
+        return 1 if self.detaches else gvisor.RUNTIME_PIDS if self.kind == "runsc" else 2
+
+    @property
+    def companion_bytes(self) -> int:
+        """What the runtime itself takes of the leaf's memory."""
+        return RUNTIME_MEMORY_BYTES[self.kind]
 
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""
@@ -162,10 +203,10 @@ class RuntimeProcess:
     def failure(self) -> str:
         """Return what the runtime logged, shortened and without the bundle's path."""
         try:
-            text = self.log.read_bytes()[-_MAX_LOG_BYTES:].decode(errors="replace")
+            text = log_file(self.bundle).read_bytes()[-_MAX_LOG_BYTES:].decode(errors="replace")
         except OSError:
             return "no log"
-        return _log_messages(text).replace(str(self.log.parent), "<bundle>")
+        return _log_messages(text).replace(str(self.bundle), "<bundle>")
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -183,53 +224,66 @@ def _log_messages(text: str) -> str:
     return "; ".join(messages) or "no log"
 
 
+def adapt_spec(name: str, spec: dict[str, Any], bundle: Path, disk_bytes: int) -> dict[str, Any]:
+    """Return the specification as this runtime wants it."""
+    return gvisor.adapt_spec(spec, bundle / _CHANNELS, disk_bytes) if name == "runsc" else spec
+
+
 def runtime_command(path: str, name: str, bundle: Path) -> list[str]:
     """Return the command line that runs a bundle as the container `name`."""
     kind = os.path.basename(path)
-    arguments = [path, _NO_CGROUPS[kind], f"--root={bundle / 'runtime'}", f"--log={bundle / 'log'}", "--log-format=json"]
+    arguments = [path, *_OPTIONS[kind], f"--root={bundle / 'runtime'}", f"--log={log_file(bundle)}", "--log-format=json", "run"]
     # Attached, runc would copy the job's output through pipes of its own, and take the rest along when it is killed.
-    return [*arguments, "run", *(["--detach"] if kind in _DETACHING else []), f"--preserve-fds={PASSED_DESCRIPTORS}", f"--bundle={bundle}", name]
+    arguments += ["--detach"] if kind in _DETACHING else []
+    arguments += [f"--preserve-fds={PASSED_DESCRIPTORS}"] if kind in _PASSES_DESCRIPTORS else []
+    return [*arguments, f"--bundle={bundle}", name]
 
 
-def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Leaf) -> RuntimeProcess:
+def log_file(bundle: Path) -> Path:
+    """Return where the runtime of a bundle logs."""
+    return bundle / "runtime" / "log"
+
+
+def start_runtime(path: str, executable: str, name: str, bundle: Path, leaf: Leaf, root_uid: int) -> RuntimeProcess:
     """Start the runtime as a member of the leaf; SandboxError RUNTIME_FAILED when not even that is possible.
 
     `executable` is what to load for `path`: see seal_runtimes.
     """
-    pipes = Pipes.open()
+    pipes = Pipes.open() if os.path.basename(path) in _PASSES_DESCRIPTORS else Pipes.open_with(gvisor.make_channels(bundle / _CHANNELS, root_uid))
+    if os.path.basename(path) not in _PASSES_DESCRIPTORS:
+        os.chown(bundle / "runtime", root_uid, root_uid)
     try:
-        return launch(executable, runtime_command(path, name, bundle), leaf, pipes, bundle / "log")
+        return launch(executable, runtime_command(path, name, bundle), leaf, pipes, bundle, root_uid)
     except SandboxError:
         pipes.close()
         raise
 
 
-def launch(executable: str, arguments: list[str], leaf: Leaf, pipes: Pipes, log: Path) -> RuntimeProcess:
+def launch(executable: str, arguments: list[str], leaf: Leaf, pipes: Pipes, bundle: Path, root_uid: int) -> RuntimeProcess:
     """Start a command as a member of the leaf, which takes over the writing ends; SandboxError RUNTIME_FAILED when it cannot."""
     kind = os.path.basename(arguments[0])
+    log = log_file(bundle)
     try:
-        # On v2 runc enters the group it is in already, and fails when it may not.
-        if kind == "runc" and not os.path.exists(_V2_MARK):
+        if _needs_preparation(kind):
             pid = os.fork()
             if pid == 0:
-                _become_runtime(arguments, leaf.join_files, pipes.writing, log)
+                _become_runtime(arguments, leaf.join_files, pipes.writing, log, root_uid)
         else:
             pid = spawn_in_groups([executable, *arguments[1:]], leaf.join_files, pipes.writing, log, _SEARCH_PATH)
     except OSError as error:
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
     pipes.close_writing()
     stdout, stderr, status, report = pipes.reading
-    return RuntimeProcess(pid, os.pidfd_open(pid), stdout, stderr, status, report, log, kind in _DETACHING)
+    return RuntimeProcess(kind, pid, os.pidfd_open(pid), stdout, stderr, status, report, bundle)
 
 
-def _become_runtime(arguments: list[str], join_files: list[str], writing: list[int], log: Path) -> None:
+def _become_runtime(arguments: list[str], join_files: list[str], writing: list[int], log: Path, root_uid: int) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:
             with open(file, "wb", buffering=0) as join:
                 join.write(b"0")
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-        syscalls.make_read_only(_CGROUP_MOUNTS)
+        _prepare(os.path.basename(arguments[0]), root_uid)
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -238,10 +292,25 @@ def _become_runtime(arguments: list[str], join_files: list[str], writing: list[i
         # Two steps: a source may sit on a number that is about to be overwritten.
         sources = [no_input, *writing]
         moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
-        for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=True):
+        for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=False):
             os.dup2(fd, target)
         os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})
     except BaseException as error:
         log.write_text(f"cannot start the runtime: {error}")
     finally:
         os._exit(127)
+
+
+def _needs_preparation(kind: str) -> bool:
+    # On v2 runc enters the group it is in already, and fails when it may not.
+    return kind == "runsc" or kind == "runc" and not os.path.exists(_V2_MARK)
+
+
+def _prepare(kind: str, root_uid: int) -> None:
+    if kind == "runc":
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.make_read_only(_CGROUP_MOUNTS)
+    if kind == "runsc":
+        gvisor.enter_user_namespace(id_space().mappings(root_uid))
+        # The kernel forgets it with each change of rights.
+        syscalls.die_with_parent(signal.SIGKILL)

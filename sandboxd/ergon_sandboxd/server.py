@@ -10,13 +10,13 @@ import struct
 import time
 from typing import Final
 
-from .cgroup import detect_hierarchy
 from .cgroup.detect import CgroupMounts
 from .config import Config
 from .handler import Service, handle
-from .instance import State, clean_slot, instance_name, sweep, take_lock
+from .instance import State, clean_slot, instance_name, state_folder, sweep, take_lock
 from .log import log
 from .namespaces import OwnNamespaces
+from .probe import essentials, find_hierarchy
 from .provisions import Provisions
 from .warm.keepers import Keepers
 
@@ -31,6 +31,8 @@ _CREDENTIALS: Final = struct.Struct("3i")
 # A handler's pid, and whether it has a connection.
 _NOTE: Final = struct.Struct("i?")
 _MAX_NOTES: Final = 500
+# EX_NOPERM: what the host lacks is found here, not by a job.
+CANNOT_ISOLATE: Final = 77
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -212,9 +214,14 @@ def serve(config: Config, mounts: CgroupMounts) -> int:
     except BlockingIOError:
         log(f"another sandboxd serves {config.socket}")
         return 75
-    hierarchy = detect_hierarchy(instance, mounts)
+    hierarchy = find_hierarchy(instance, config, mounts)
+    missing = essentials(hierarchy, config)
+    if isinstance(hierarchy, OSError) or missing:
+        for entry in missing:
+            log(f"{entry['capability']}: {entry['detail']}; {entry['remedy']}")
+        return CANNOT_ISOLATE
     sweep(hierarchy)
-    state = State(instance)
+    state = State(state_folder(config, instance))
     state.mount()
     provisions = Provisions.prepare(state.folder)
     listener = _listen(config)

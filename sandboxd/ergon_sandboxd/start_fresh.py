@@ -7,11 +7,12 @@ from .bundle import Bundle
 from .cgroup import Hierarchy, Leaf, LeafLimits
 from .denials import DenialCounter
 from .errors import SandboxError
+from .ids import JOB_UID
 from .messages import RunRequest
 from .network import enter_empty_network
-from .oci_spec import JOB_UID, build_spec
+from .oci_spec import build_spec
 from .provisions import Provisions
-from .runtime import RUNTIME_PIDS, TAKES_PROGRAM, RuntimeProcess, max_open_files, start_runtime
+from .runtime import ROOT_FLAGS, RUNTIME_MEMORY_BYTES, RUNTIME_PIDS, TAKES_PROGRAM, RuntimeProcess, adapt_spec, max_open_files, start_runtime
 from .workspace import Workspace
 
 
@@ -41,7 +42,8 @@ class FreshStart:
             raise SandboxError("PROTOCOL", f"a sandbox with the id {name} exists already") from error
         # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
         self._bundle.name_leaf(name)
-        leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + RUNTIME_PIDS[self._request.runtime]))
+        runtime = self._request.runtime
+        leaf.set_limits(LeafLimits(limits.memory_bytes + RUNTIME_MEMORY_BYTES[runtime], limits.pids + RUNTIME_PIDS[runtime]))
         return leaf
 
     def enter_network(self) -> None:
@@ -50,14 +52,15 @@ class FreshStart:
     def start(self, workspace: Workspace) -> RuntimeProcess:
         # Our mounts must be visible to our runtime alone, and must go when this process goes.
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        self._bundle.attach_rootfs(self._rootfs)
+        self._bundle.attach_rootfs(self._rootfs, ROOT_FLAGS[self._request.runtime])
         self._bundle.attach_volumes(workspace)
         program = self._provisions.program if self._request.runtime in TAKES_PROGRAM else None
-        self._bundle.write_spec(build_spec(self._request, self._bundle.paths, self._first_host_uid, max_open_files(), program))
+        spec = build_spec(self._request, self._bundle.paths, self._first_host_uid, max_open_files(), program)
+        self._bundle.write_spec(adapt_spec(self._request.runtime, spec, self._bundle.folder, self._request.limits.disk_bytes))
         # A runtime that detaches leaves init to us.
         syscalls.adopt_orphans()
         executable = self._provisions.executables.get(self._runtime, self._runtime)
-        return start_runtime(self._runtime, executable, self._request.id, self._bundle.folder, self.leaf)
+        return start_runtime(self._runtime, executable, self._request.id, self._bundle.folder, self.leaf, self._first_host_uid)
 
     def remove(self) -> None:
         self.denials.close()

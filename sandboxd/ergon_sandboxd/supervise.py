@@ -130,7 +130,7 @@ class Supervisor:
 
     def _take_back_pids(self) -> None:
         # What the runtime needed only to start is not for the job.
-        self._leaf.set_limits(LeafLimits(self._limits.memory_bytes, self._limits.pids + self._process.companions))
+        self._leaf.set_limits(LeafLimits(self._limits.memory_bytes + self._process.companion_bytes, self._limits.pids + self._process.companions))
 
     def _on_denial(self, fd: int, events: int) -> None:
         self._denials.advance(events)

@@ -1,13 +1,20 @@
-"""Live fixtures: a real sandboxd started by its launcher. What is missing fails the tests; nothing is skipped."""
+"""Live fixtures: a real sandboxd started by its launcher. What is missing fails the tests; nothing is skipped but for what platforms.py lists."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import platforms
 import sandbox_client
 from live_sandboxd import LiveSandboxd, find_environment
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        reason = platforms.reason_to_skip(item.name)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +22,7 @@ def environment() -> str:
     return find_environment().name
 
 
-@pytest.fixture(params=["crun", "runc", "crun-warm", "runc-warm"])
+@pytest.fixture(params=["crun", "runc", "runsc", "crun-warm", "runc-warm"])
 def each_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a whole test file with each runtime, in containers of their own and as children of a warm template."""
     runtime, _, warm = str(request.param).partition("-")
@@ -27,10 +34,10 @@ def each_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandboxd]:
-    assert os.geteuid() == 0, "the live tests need root, as sandboxd does"
     live = LiveSandboxd(tmp_path_factory.mktemp("run"))
     live.start("--max-sandboxes", "4")
     yield live
+    live.assert_fit()
     assert live.stop() == 0
     assert live.leaves() == []
 

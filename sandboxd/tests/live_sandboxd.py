@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ergon_sandboxd.cgroup import detect_hierarchy
+import pytest
+
+from ergon_sandboxd.cgroup import Hierarchy, detect_hierarchy
+from ergon_sandboxd.cgroup.detect import own_group
 from ergon_sandboxd.instance import instance_name
-from sandbox_client import Client
+from platforms import SLOWNESS
+from sandbox_client import Client, Refused
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "sandboxd"
 
@@ -51,14 +55,18 @@ class LiveSandboxd:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(20 * SLOWNESS)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
 
+    def hierarchy(self) -> Hierarchy:
+        """The groups it makes: those of an ordinary user are below the group that this test process was started in."""
+        return detect_hierarchy(instance_name(self.socket), delegated=None if os.geteuid() == 0 else own_group())
+
     def all_leaves(self) -> list[str]:
         """Those of templates and of children that wait for a job, too."""
-        return detect_hierarchy(instance_name(self.socket)).leftovers()
+        return self.hierarchy().leftovers()
 
     def leaves(self) -> list[str]:
         """Those that a connection has taken, and those that it made for itself."""
@@ -80,7 +88,7 @@ class LiveSandboxd:
 
     def processes(self) -> list[int]:
         """Every process of a taken leaf, as the host sees them."""
-        hierarchy = detect_hierarchy(instance_name(self.socket))
+        hierarchy = self.hierarchy()
         return [pid for name in self.leaves() for pid in hierarchy.open(name).processes()]
 
     def handlers(self) -> set[int]:
@@ -90,12 +98,20 @@ class LiveSandboxd:
         return set(_children(loop))
 
     def wait_until_clean(self, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWNESS
         while leaves := self.leaves():
             assert time.monotonic() < deadline, f"left behind: {leaves} with {self.processes()}"
             time.sleep(0.01)
 
     def assert_alive(self) -> None:
-        with Client(self.socket, timeout=10) as client:
+        """It answers; a probe would, too, but starts each runtime, and this follows every test."""
+        with Client(self.socket, timeout=10 * SLOWNESS) as client:
+            client.send({"type": "start"})
+            with pytest.raises(Refused, match="the first message must be probe or run"):
+                client.receive()
+
+    def assert_fit(self) -> None:
+        """It still can make sandboxes."""
+        with Client(self.socket, timeout=10 * SLOWNESS) as client:
             client.send({"type": "probe"})
             assert client.expect("probe_result")["missing"] == []

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from platforms import SLOWNESS
+
 MIB = 1 << 20
 DEFAULT_RUNTIME = "crun"
 DEFAULT_ISOLATION = "fresh"
 # For what must be ready before a request's clocks run.
 BEFORE_CONNECT: Callable[[Path], None] | None = None
 DEFAULT_LIMITS: dict[str, int] = {
-    "wall_ms": 20_000,
-    "cpu_ms": 20_000,
+    "wall_ms": 20_000 * SLOWNESS,
+    "cpu_ms": 20_000 * SLOWNESS,
     "memory_bytes": 256 * MIB,
     "pids": 32,
     "cpu_percent": 100,
@@ -76,7 +78,7 @@ class Outcome:
 class Client:
     """One connection."""
 
-    def __init__(self, path: Path, timeout: float = 60.0) -> None:
+    def __init__(self, path: Path, timeout: float = 60.0 * SLOWNESS) -> None:
         if BEFORE_CONNECT is not None:
             BEFORE_CONNECT(path)
         self.sock = socket.socket(socket.AF_UNIX)

@@ -1,11 +1,12 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from ergon_sandboxd.cgroup import LeafLimits, detect_hierarchy
-from ergon_sandboxd.cgroup.detect import CgroupMounts, read_mounts
-from ergon_sandboxd.cgroup.v2 import V2Hierarchy, V2Leaf
+from ergon_sandboxd.cgroup.detect import CgroupMounts, own_group, read_mounts
+from ergon_sandboxd.cgroup.v2 import V2Hierarchy, V2Leaf, delegate
 
 LIMITS = LeafLimits(memory_bytes=1 << 26, pids=10)
 
@@ -36,6 +37,68 @@ def test_missing_controllers_are_named() -> None:
         detect_hierarchy("x", CgroupMounts({"memory": Path("/m")}, None))
     with pytest.raises(OSError):
         detect_hierarchy("x", CgroupMounts({}, None))
+
+
+def fake_group(folder: Path, controllers: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text(controllers)
+    for name in ("cgroup.subtree_control", "cgroup.procs"):
+        (folder / name).write_text("")
+    return folder
+
+
+def test_v2_controllers_that_are_missing_are_named_with_those_that_are_there(tmp_path: Path) -> None:
+    top = fake_group(tmp_path / "top", "cpuset memory pids\n")
+    with pytest.raises(OSError, match="the cgroup / lacks the controllers cpu; it has cpuset, memory, pids"):
+        detect_hierarchy("x", CgroupMounts({}, top))
+    fake_group(top / "user.slice" / "a.scope", "memory\n")
+    with pytest.raises(OSError, match=r"the cgroup /user.slice/a.scope lacks the controllers pids, cpu; it has memory"):
+        detect_hierarchy("x", CgroupMounts({}, top), "/user.slice/a.scope")
+
+
+def test_a_delegated_group_is_divided_and_not_the_top(tmp_path: Path) -> None:
+    top = fake_group(tmp_path / "top", "")
+    fake_group(top / "user.slice" / "a.scope", "cpu memory pids\n")
+    hierarchy = detect_hierarchy("one", CgroupMounts({}, top), "/user.slice/a.scope")
+    fake_group(top / "user.slice" / "a.scope" / "ergon", "")
+    fake_group(top / "user.slice" / "a.scope" / "ergon" / "one", "")
+    hierarchy.create("job")
+    assert (top / "user.slice" / "a.scope" / "ergon" / "one" / "job").is_dir()
+
+
+def test_a_group_that_is_not_delegated_is_refused_with_what_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = fake_group(tmp_path / "top", "")
+    fake_group(top / "a.scope", "cpu memory pids\n")
+    # Root may write to anything, so the answer is given here.
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("cgroup.procs"))
+    with pytest.raises(OSError, match="the cgroup /a.scope is not delegated to this user: it may not write to cgroup.procs"):
+        detect_hierarchy("x", CgroupMounts({}, top), "/a.scope")
+    with pytest.raises(OSError, match="is mounted read-only"):
+        detect_hierarchy("x", CgroupMounts({}, top / "a.scope"))
+
+
+@pytest.mark.parametrize("layout", ["v1", "hybrid", "none"])
+def test_an_ordinary_user_needs_a_pure_v2(layout: str) -> None:
+    v1 = {} if layout == "none" else {name: Path("/m") for name in ("memory", "pids", "cpu", "cpuacct")}
+    with pytest.raises(OSError, match=f"pure cgroup v2 .* {layout}"):
+        detect_hierarchy("x", CgroupMounts(v1, Path("/u") if layout == "hybrid" else None), "/a.scope")
+
+
+def test_the_own_group_is_the_one_before_sandboxd_moved_aside() -> None:
+    assert own_group("0::/user.slice/a.scope\n") == own_group("0::/user.slice/a.scope/ergon-supervisor\n") == "/user.slice/a.scope"
+    assert own_group("5:memory:/x\n0::/\n") == own_group("0::/ergon-supervisor\n") == "/"
+    with pytest.raises(OSError):
+        own_group("5:memory:/x\n")
+
+
+def test_delegation_that_never_succeeds_ends_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, text: str) -> int:
+        raise OSError(errno.EBUSY, "busy")
+
+    folder = fake_group(tmp_path / "top", "cpu memory pids\n")
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OSError, match="so it cannot delegate"):
+        delegate(folder)
 
 
 def test_v2_delegates_and_sets_limits(tmp_path: Path) -> None:

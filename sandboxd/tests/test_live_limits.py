@@ -9,7 +9,7 @@ from ergon_sandboxd.instance import instance_name
 from live_sandboxd import LiveSandboxd
 from sandbox_client import DEFAULT_LIMITS, Client, run
 
-pytestmark = pytest.mark.usefixtures("each_runtime")
+pytestmark = pytest.mark.usefixtures("each_start")
 
 _COUNT = """
 import os, time

@@ -4,7 +4,8 @@ from typing import Any
 
 from ergon_sandboxd import numerics, seccomp
 from ergon_sandboxd.framing import Frame
-from ergon_sandboxd.instance import TEMPLATES_PER_INSTANCE, host_uid, template_uid
+from ergon_sandboxd.ids import TEMPLATES_PER_INSTANCE, template_uid
+from ergon_sandboxd.instance import host_uid
 from ergon_sandboxd.job_environment import fixed_variables, numeric_threads
 from ergon_sandboxd.messages import RunRequest, parse_request
 from ergon_sandboxd.oci_spec import BundlePaths, build_spec

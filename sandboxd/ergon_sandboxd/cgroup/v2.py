@@ -10,6 +10,9 @@ from .interface import LeafLimits
 
 CONTROLLERS: Final = ("memory", "pids", "cpu")
 _PERIOD_MICROSECONDS: Final = 100_000
+# Where processes go that stand in the way of delegation.
+REFUGE: Final = "ergon-supervisor"
+_MOVE_ROUNDS: Final = 10
 
 
 class V2Leaf:
@@ -69,43 +72,56 @@ class V2Leaf:
         remove_folder(self._folder)
 
 
+def delegate(folder: Path) -> None:
+    """Hand the controllers of a group on to its children, moving processes out of the way; OSError when that fails.
+
+    Only processes of the caller's PID namespace can be moved.
+    """
+    control = folder / "cgroup.subtree_control"
+    missing = [name for name in CONTROLLERS if name not in control.read_text().split()]
+    if not missing:
+        return
+    for _ in range(_MOVE_ROUNDS):
+        try:
+            control.write_text(" ".join(f"+{name}" for name in missing))
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        # Inside a container or a delegated unit the top holds processes, and a group with processes
+        # cannot delegate: they move to a leaf of their own. One that forks meanwhile needs another round.
+        _move_aside(folder)
+    raise OSError(errno.EBUSY, f"processes that sandboxd cannot move stay in {folder}, so it cannot delegate")
+
+
+def _move_aside(folder: Path) -> None:
+    refuge = folder / REFUGE
+    refuge.mkdir(exist_ok=True)
+    for pid in read_pids(folder / "cgroup.procs"):
+        try:
+            (refuge / "cgroup.procs").write_text(str(pid))
+        except ProcessLookupError:
+            continue
+
+
 class V2Hierarchy:
-    """`ergon/<instance>` below the root of the mounted hierarchy."""
+    """`ergon/<instance>` below the top of what sandboxd may divide: the root of the hierarchy, or a delegated group."""
 
     layout = "v2"
 
-    def __init__(self, mount: Path, instance: str) -> None:
+    def __init__(self, top: Path, instance: str) -> None:
         self.controllers = list(CONTROLLERS)
-        self._mount = mount
-        self._base = mount / "ergon" / instance
+        self._top = top
+        self._base = top / "ergon" / instance
         self._prepared = False
 
     def _prepare(self) -> None:
         if self._prepared:
             return
         self._base.mkdir(parents=True, exist_ok=True)
-        for folder in (self._mount, self._base.parent, self._base):
-            self._delegate(folder)
+        for folder in (self._top, self._base.parent, self._base):
+            delegate(folder)
         self._prepared = True
-
-    def _delegate(self, folder: Path) -> None:
-        control = folder / "cgroup.subtree_control"
-        missing = [name for name in CONTROLLERS if name not in control.read_text().split()]
-        if not missing:
-            return
-        words = " ".join(f"+{name}" for name in missing)
-        try:
-            control.write_text(words)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            # Inside a container or a delegated unit the root holds processes, and a group with processes
-            # cannot delegate: they move to a leaf of their own.
-            refuge = folder / "ergon-supervisor"
-            refuge.mkdir(exist_ok=True)
-            for pid in read_pids(folder / "cgroup.procs"):
-                (refuge / "cgroup.procs").write_text(str(pid))
-            control.write_text(words)
 
     def create(self, name: str) -> V2Leaf:
         self._prepare()

@@ -15,7 +15,8 @@ from ..cgroup import Hierarchy
 from ..config import Config
 from ..environment import find_rootfs, read_warm_imports
 from ..errors import SandboxError
-from ..instance import TEMPLATES_PER_INSTANCE, State, remove_by_name, template_uid
+from ..ids import TEMPLATES_PER_INSTANCE, template_uid
+from ..instance import State, remove_by_name
 from ..log import log
 from ..network import enter_empty_network
 from ..provisions import Provisions
@@ -136,7 +137,7 @@ class Keepers:
             executable = self._provisions.executables.get(runtime, runtime)
             command = runtime_command(runtime, name.replace("_", "-"), bundle.folder)
             place = Place(self._hierarchy, f"warm_{running.number}_{generation}", first_uid)
-            return Template.start(executable, command, self._hierarchy.create(name), place, bundle.folder / "log")
+            return Template.start(executable, command, self._hierarchy.create(name), place, bundle.folder)
 
         return Plan(
             start_template,

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 
 
+from ..ids import has_template_ids
 from ..job_environment import numeric_threads
 
 
@@ -29,6 +30,11 @@ class TemplateKey:
     def decode(message: bytes) -> "TemplateKey":
         """Read a message of one of our own processes."""
         return TemplateKey(**json.loads(message))
+
+
+def can_be_warm(runtime: str) -> bool:
+    """Whether this host has templates under the runtime: gVisor has a kernel of its own, whose processes ours cannot enter."""
+    return runtime != "runsc" and has_template_ids()
 
 
 def template_key(environment: str, runtime: str, cpu_percent: int) -> TemplateKey:

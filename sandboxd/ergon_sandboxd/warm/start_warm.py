@@ -31,6 +31,7 @@ class WarmProcess:
     detaches = False
     # Init.
     companions = 1
+    companion_bytes = 0
 
     def __init__(self, child: ReadyChild) -> None:
         self._child = child

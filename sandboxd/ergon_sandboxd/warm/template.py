@@ -48,14 +48,14 @@ class Template:
         self.children = 0
 
     @staticmethod
-    def start(executable: str, command: list[str], leaf: Leaf, place: Place, log: Path) -> "Template":
+    def start(executable: str, command: list[str], leaf: Leaf, place: Place, bundle: Path) -> "Template":
         """Start the runtime in its leaf, with a control socket where a job has its report."""
         leaf.set_limits(LeafLimits(MEMORY_BYTES, _PIDS))
         pipes = Pipes.open()
         ours, theirs = speaking_pair()
         os.close(pipes.writing.pop())
         pipes.writing.append(theirs.detach())
-        return Template(launch(executable, command, leaf, pipes, log), ours, leaf, place)
+        return Template(launch(executable, command, leaf, pipes, bundle, place.first_host_uid), ours, leaf, place)
 
     def wait_until_warm(self) -> None:
         """Until its imports are done."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import seccomp
-from ..instance import UIDS_PER_SANDBOX
+from ..ids import UIDS_PER_SANDBOX
 from ..job_environment import fixed_variables
 from ..oci_spec import JOB_FILTER, MASKED, NETWORK, NEW_NAMESPACES, READ_ONLY, SHIM_MOUNT, bind
 

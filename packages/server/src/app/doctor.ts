@@ -90,19 +90,17 @@ function findClosedParent(folder: string): string | null {
   return null
 }
 
-/** Asks sandboxd itself, which really tries each thing. */
-async function examineIsolation(settings: Settings): Promise<Finding[]> {
-  if (process.getuid?.() !== 0)
-    return [finding('sandbox', false, 'not root, so sandboxd cannot make sandboxes', 'run as root (sudo ergon doctor)')]
+/** Asks sandboxd itself, which really tries each thing: as root, or as an ordinary user in a delegated cgroup. */
+export async function examineIsolation(settings: Settings): Promise<Finding[]> {
   const probe = await probeIsolation(settings)
-  const { kernel, python, cgroup, missing } = probe
+  const { kernel, python, rootless, cgroup, missing } = probe
   if (missing.length > 0)
     return missing.map(({ capability, detail, remedy }) => finding(`sandbox: ${capability}`, false, detail, remedy))
   return [
     finding(
       'sandbox',
       true,
-      `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}`,
+      `kernel ${kernel}, cgroup ${cgroup.layout} (${cgroup.controllers.join(', ')}), python ${python}${rootless ? ', not root' : ''}`,
       null,
     ),
     examineRuntime(settings, probe),

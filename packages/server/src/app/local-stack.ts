@@ -10,6 +10,7 @@ import { EmbeddedPostgres } from '../platform/postgres/embedded-postgres.ts'
 import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
+import { examineIsolation } from './doctor.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
 import { DEFAULT_LANES } from './default-lanes.ts'
 import { RegistryFeed } from './registry-feed.ts'
@@ -163,15 +164,10 @@ export class LocalStack {
   }
 
   async #startSandboxd(): Promise<void> {
-    if (process.getuid?.() !== 0) {
-      throw new ErgonError(
-        'HOST_CANNOT_ISOLATE',
-        'sandboxes need root here: their helper mounts and owns cgroups. Run the command with sudo; `ergon doctor` lists what the host lacks',
-      )
-    }
-    const { paths, logger } = this.#options
+    const { settings, paths, logger } = this.#options
+    if (process.getuid?.() !== 0) await requireRootlessIsolation(settings)
     const user = this.#workerUser()
-    await this.#run('sandboxd', () => sandboxdCommand(paths, user), logger, 5_000)
+    await this.#run('sandboxd', () => sandboxdCommand(paths, user, settings.sandboxRuntime), logger, 5_000)
   }
 
   async #startWorker({ workerDatabaseUrl: url }: DatabaseUrls): Promise<void> {
@@ -232,6 +228,17 @@ class Startup<T> {
   async settled(): Promise<void> {
     await this.#started?.catch(() => {})
   }
+}
+
+/** Root has what sandboxes need or a broken host; an ordinary user has it only in a delegated cgroup, with ids of their own. */
+async function requireRootlessIsolation(settings: Settings): Promise<void> {
+  const lacking = (await examineIsolation(settings)).filter(({ ok }) => !ok)
+  if (lacking.length === 0) return
+  const reasons = lacking.map(({ check, detail, remedy }) => `${check}: ${detail} (${remedy})`).join('; ')
+  throw new ErgonError(
+    'HOST_CANNOT_ISOLATE',
+    `an ordinary user can't make sandboxes here. Run the command with sudo, or: ${reasons}`,
+  )
 }
 
 function describe(databaseUrl: string | null): string {

@@ -34,8 +34,9 @@ export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void>
     }
     // Something to mount Node over.
     await writeFile(paths.node, '', { flag: 'a' })
-    await mkdir(paths.environments, { recursive: true })
-    await chmod(paths.environments, 0o755)
+    const isNewFolder = (await mkdir(paths.environments, { recursive: true })) !== undefined
+    // An ordinary user may share root's environments, whose rights are root's affair.
+    if (isNewFolder || process.getuid?.() === 0) await chmod(paths.environments, 0o755)
     for (const folder of [paths.credentials, paths.log]) await mkdir(folder, { recursive: true, mode: 0o700 })
     for (const folder of [paths.artifacts, paths.spool]) {
       await mkdir(folder, { recursive: true })

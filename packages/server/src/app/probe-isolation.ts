@@ -10,6 +10,7 @@ const run = promisify(execFile)
 const probeSchema = z.object({
   kernel: z.string().default('unknown'),
   python: z.string().default('unknown'),
+  rootless: z.boolean().default(false),
   cgroup: z
     .object({ layout: z.string(), controllers: z.array(z.string()) })
     .default({ layout: 'unknown', controllers: [] }),
@@ -22,7 +23,10 @@ export type IsolationProbe = z.infer<typeof probeSchema>
 /** Asks sandboxd, which really tries each thing; nothing of it stays. */
 export async function probeIsolation(settings: Settings): Promise<IsolationProbe> {
   const { sandboxd } = findInstallLocation()
-  const output = await run(sandboxd, ['--probe', '--environments', homePaths(settings).environments]).then(
+  const output = await run(sandboxd, [
+    ...['--probe', '--environments', homePaths(settings).environments],
+    ...['--runtime', settings.sandboxRuntime],
+  ]).then(
     ({ stdout }) => stdout,
     (error: { stdout?: string; message: string }) => error.stdout || JSON.stringify(unusable(error.message)),
   )

@@ -1,10 +1,14 @@
 import type { HomePaths } from '../config/home-paths.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import type { ProcessCommand } from '../platform/process/supervised-process.ts'
+import type { SandboxRuntime } from '../sandbox/sandbox.ts'
 import { findInstallLocation } from './install-location.ts'
 
-/** The command that runs this machine's sandboxd for one ERGON_HOME; it dies with the process that starts it. */
-export function sandboxdCommand(paths: HomePaths, user: OsUser): ProcessCommand {
+/**
+ * The command that runs this machine's sandboxd for one ERGON_HOME; it dies with the process that starts it, and refuses
+ * to start where `runtime` can't be used.
+ */
+export function sandboxdCommand(paths: HomePaths, user: OsUser, runtime: SandboxRuntime): ProcessCommand {
   return {
     command: findInstallLocation().sandboxd,
     args: [
@@ -13,6 +17,7 @@ export function sandboxdCommand(paths: HomePaths, user: OsUser): ProcessCommand 
       ...['--socket', paths.sandboxdSocket],
       ...['--worker-uid', String(user.uid)],
       ...['--worker-gid', String(user.gid)],
+      ...['--runtime', runtime],
       '--die-with-parent',
     ],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' },

@@ -1,7 +1,7 @@
 import type { Isolation } from '@ergon/contract'
 import { AttackMatrix } from '../app/attack-matrix.ts'
 import type { Settings } from '../config/settings.ts'
-import { ATTACK_CASES } from '../conformance/attack-cases.ts'
+import { ATTACK_CASES, attackCasesFor, unprovenFor } from '../conformance/attack-cases.ts'
 import { NOT_BUILT } from '../conformance/cases/gaps.ts'
 import type { CaseReport } from '../conformance/case-report.ts'
 import {
@@ -35,8 +35,8 @@ const INTERRUPTED = 130
  * listed gap, that of HOST_CANNOT_ISOLATE when one did not, 130 after an interruption.
  */
 export async function runAttackMatrix({ rows, format, ...options }: MatrixOptions): Promise<number> {
-  const cases = ATTACK_CASES.filter(({ row }) => rows === undefined || rows.includes(row))
-  const notBuilt = NOT_BUILT.filter((part) => rows === undefined || part.rows.some((row) => rows.includes(row)))
+  const cases = attackCasesFor(options.runtime).filter(({ row }) => rows === undefined || rows.includes(row))
+  const notBuilt = [...NOT_BUILT, ...unprovenFor(options.runtime)].filter((part) => rows === undefined || part.rows.some((row) => rows.includes(row)))
   if (cases.length === 0 && notBuilt.length === 0) {
     const known = [...new Set(ATTACK_CASES.map(({ row }) => row))].join(', ')
     throw new ErgonError('USAGE', `the attack matrix has no row ${rows?.join(', ')}; its rows are ${known}`)

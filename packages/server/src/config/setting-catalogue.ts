@@ -25,7 +25,7 @@ export const SETTING_SUMMARIES = {
   databaseUrl:
     "The application's PostgreSQL, version 15 or newer. Without it an embedded server runs in the data folder.",
   sandboxRuntime:
-    'The OCI runtime that starts sandboxes: crun (the default) or runc. Verdicts and evidence are the same, crun starts sooner.',
+    'The OCI runtime that starts sandboxes: crun (the default), runc, or runsc (gVisor). Verdicts and evidence of the first two are the same, crun starts sooner; SECURITY.md says what gVisor adds and what it cannot count.',
   executorPolicy:
     'JSON: what the built-in executor service lets its jobs have, see the job contract. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
   registry:

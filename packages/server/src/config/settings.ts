@@ -19,7 +19,7 @@ export const settingsSchema = z.object({
     .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
     .nullable(),
   /** The OCI runtime that starts sandboxes. */
-  sandboxRuntime: z.enum(['crun', 'runc']),
+  sandboxRuntime: z.enum(['crun', 'runc', 'runsc']),
   /** The built-in `executor` service's policy as JSON, or null for the default. */
   executorPolicy: z
     .string()

@@ -14,7 +14,7 @@ export interface SandboxFile {
 }
 
 /** The OCI runtimes that sandboxd knows how to use. */
-export type SandboxRuntime = 'crun' | 'runc'
+export type SandboxRuntime = 'crun' | 'runc' | 'runsc'
 
 export interface SandboxRequest {
   /** Names the sandbox in cgroups: lower-case letters, digits and dashes, at most 64. */

@@ -60,10 +60,13 @@ function refuseWithoutMatrix(options: DoctorOptions): void {
 
 function attack({ runtime, isolation, row: rows, markdown, json }: DoctorOptions): Promise<number> {
   const { settings } = loadSettings(process.env)
+  const chosen = runtime ?? settings.sandboxRuntime
+  if (chosen === 'runsc' && isolation === 'warm')
+    throw new ErgonError('USAGE', 'runsc has no warm templates: leave --isolation away, or say --isolation fresh')
   return runAttackMatrix({
     settings,
-    runtime: runtime ?? settings.sandboxRuntime,
-    isolation: isolation ?? ISOLATIONS[0],
+    runtime: chosen,
+    isolation: isolation ?? (chosen === 'runsc' ? 'fresh' : 'warm'),
     rows,
     format: json ? 'json' : markdown ? 'markdown' : 'text',
   })
