@@ -34,6 +34,7 @@ def serve(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
     gc.collect()
     # What the collector never touches stays shared between all jobs.
     gc.freeze()
+    kernel.gather_into_huge_pages()
     control.send(b"ready")
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 16, _DESCRIPTORS)

@@ -107,7 +107,7 @@ class LiveSandboxd:
         """It answers; a probe would, too, but starts each runtime, and this follows every test."""
         with Client(self.socket, timeout=10 * SLOWNESS) as client:
             client.send({"type": "start"})
-            with pytest.raises(Refused, match="the first message must be probe or run"):
+            with pytest.raises(Refused, match="the first message must be probe, warm_up or run"):
                 client.receive()
 
     def assert_fit(self) -> None:
