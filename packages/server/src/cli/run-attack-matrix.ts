@@ -36,7 +36,9 @@ const INTERRUPTED = 130
  */
 export async function runAttackMatrix({ rows, format, ...options }: MatrixOptions): Promise<number> {
   const cases = attackCasesFor(options.runtime).filter(({ row }) => rows === undefined || rows.includes(row))
-  const notBuilt = [...NOT_BUILT, ...unprovenFor(options.runtime)].filter((part) => rows === undefined || part.rows.some((row) => rows.includes(row)))
+  const notBuilt = [...NOT_BUILT, ...unprovenFor(options.runtime)].filter(
+    (part) => rows === undefined || part.rows.some((row) => rows.includes(row)),
+  )
   if (cases.length === 0 && notBuilt.length === 0) {
     const known = [...new Set(ATTACK_CASES.map(({ row }) => row))].join(', ')
     throw new ErgonError('USAGE', `the attack matrix has no row ${rows?.join(', ')}; its rows are ${known}`)

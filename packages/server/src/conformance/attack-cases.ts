@@ -3,7 +3,7 @@ import { ISOLATION_CASES } from './cases/isolation-cases.ts'
 import { LEAVING_CASES } from './cases/leaving-cases.ts'
 import { PROGRAM_CASES } from './cases/program-cases.ts'
 import { RESOURCE_CASES } from './cases/resource-cases.ts'
-import type { SandboxRuntime } from '../sandbox/sandbox.ts'
+import type { Settings } from '../config/settings.ts'
 import type { HostileCase, NotBuilt } from './hostile-case.ts'
 
 /** Every hostile program there is, gaps among them, in the order of their rows. */
@@ -16,7 +16,7 @@ export const ATTACK_CASES: readonly HostileCase[] = [
 ].toSorted((a, b) => a.row - b.row)
 
 /** Rows that a runtime cannot prove, or proves otherwise than the others; SECURITY.md says more of each. */
-const UNPROVEN: Partial<Record<SandboxRuntime, readonly NotBuilt[]>> = {
+const UNPROVEN: Partial<Record<Settings['sandboxRuntime'], readonly NotBuilt[]>> = {
   runsc: [
     { rows: [1, 2, 3], part: 'numbers of processes', reason: "gVisor's own threads are in the same leaf" },
     { rows: [5], part: 'refused allocations', reason: "gVisor's kernel refuses them itself and counts nothing" },
@@ -31,12 +31,12 @@ const UNPROVEN: Partial<Record<SandboxRuntime, readonly NotBuilt[]>> = {
   ],
 }
 
-export function unprovenFor(runtime: SandboxRuntime): readonly NotBuilt[] {
+export function unprovenFor(runtime: Settings['sandboxRuntime']): readonly NotBuilt[] {
   return UNPROVEN[runtime] ?? []
 }
 
 /** The programs whose verdict the runtime can prove. */
-export function attackCasesFor(runtime: SandboxRuntime): readonly HostileCase[] {
+export function attackCasesFor(runtime: Settings['sandboxRuntime']): readonly HostileCase[] {
   const excepted = new Set(unprovenFor(runtime).flatMap(({ rows }) => rows))
   return ATTACK_CASES.filter(({ row }) => !excepted.has(row))
 }
