@@ -56,6 +56,8 @@ def _import_libraries(names: list[str]) -> None:
     prepare_matplotlib()
     for name in (*names, *_ALWAYS):
         importlib.import_module(name)
+    # The first compilation makes the types of the syntax tree: some milliseconds of every job else.
+    compile("", "<template>", "exec")
     if "matplotlib.pyplot" in names:
         _rehearse_plotting()
 
