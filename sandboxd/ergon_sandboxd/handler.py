@@ -65,8 +65,8 @@ def handle(sock: socket.socket, slot: int, service: Service, own: OwnNamespaces)
             elif isinstance(request, WarmUpRequest):
                 find_runtime(request.runtime)
                 find_rootfs(service.config.environments, request.environment)
-                if not can_be_warm(request.runtime):
-                    raise SandboxError("TEMPLATE_FAILED", f"{request.runtime} on this host has no warm templates; each job gets a container of its own")
+                if not can_be_warm(request.runtime, request.cpu_percent):
+                    raise SandboxError("TEMPLATE_FAILED", f"{request.runtime} with {request.cpu_percent} % CPU has no warm templates on this host; such jobs get containers of their own")
                 service.templates.warm_up(template_key(request.environment, request.runtime, request.cpu_percent))
                 connection.send({"type": "warm"})
             else:
@@ -143,12 +143,13 @@ class Sandbox:
 
     def _prepare(self, runtime: str, rootfs: Path) -> Start:
         request, hierarchy = self._request, self._service.hierarchy
-        if request.isolation == "warm" and isinstance(request.entry, PythonEntry) and can_be_warm(request.runtime):
+        if request.isolation == "warm" and isinstance(request.entry, PythonEntry) and can_be_warm(request.runtime, request.limits.cpu_percent):
             key = template_key(request.environment, request.runtime, request.limits.cpu_percent)
             self._service.templates.want(key)
             offer = self._service.templates.take(key)
-            if offer is not None:
-                return WarmStart(request, offer, self._bundle, hierarchy)
+            start = None if offer is None else WarmStart.accept(request, offer, self._bundle, hierarchy)
+            if start is not None:
+                return start
         # Also while a template is still importing: a container of its own is never the weaker isolation.
         return FreshStart(request, runtime, rootfs, self._bundle, hierarchy, self._service.provisions, self._first_host_uid)
 

@@ -83,6 +83,9 @@ def resource_limits(limits: Limits, max_open_files: int) -> dict[str, int]:
         "RLIMIT_FSIZE": limits.file_size_bytes,
         "RLIMIT_NOFILE": min(limits.open_files, max_open_files),
         "RLIMIT_MEMLOCK": 65_536,
+        # The kernel counts these for whoever made the user namespace, all jobs together.
+        "RLIMIT_SIGPENDING": 1024,
+        "RLIMIT_MSGQUEUE": 0,
     }
 
 

@@ -21,6 +21,8 @@ _SETUP: Final = ("capset",)
 _EPERM, _ENOSYS = 1, 38
 # NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 _NAMESPACE_FLAGS: Final = 0x7E020000
+# A child of the caller's parent: of init, or of the launcher of a warm template, which both read wait statuses.
+_CLONE_PARENT: Final = 0x8000
 # Without it no other flag would be granted either, and each rule costs every start some time.
 _NEW_USER_FLAG: Final = 0x10000000
 _S_IFMT, _S_IFIFO, _S_IFCHR, _S_IFBLK = 0o170000, 0o010000, 0o020000, 0o060000
@@ -108,7 +110,7 @@ def _allowed() -> list[dict[str, Any]]:
     """What a job may call; no rule here overlaps with one of `_counted`."""
     return [
         {"names": _ALLOWED, "action": "SCMP_ACT_ALLOW"},
-        _allow("clone", _argument(0, 0, mask=_NAMESPACE_FLAGS)),
+        _allow("clone", _argument(0, 0, mask=_NAMESPACE_FLAGS | _CLONE_PARENT)),
         # glibc falls back to clone, whose flags can be inspected, only when clone3 does not exist.
         {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
         _allow("socket", _argument(0, _AF_UNIX)),

@@ -33,6 +33,7 @@ MNT_DETACH: Final = 2
 _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 429, 430, 431, 432, 442
 _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
 _AT_RECURSIVE: Final = 0x8000
 _AT_FDCWD, _MOVE_MOUNT_F_EMPTY_PATH = -100, 0x4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -90,14 +91,14 @@ def adopt_orphans() -> None:
         _raise("prctl")
 
 
-def detached_tmpfs(options: dict[str, str]) -> int:
+def detached_tmpfs(options: dict[str, str], attributes: int = 0) -> int:
     """Return a descriptor of a new tmpfs that is on no mount table; it lives as long as the descriptor (0.14 ms)."""
     context = _syscall("fsopen tmpfs", _FSOPEN, b"tmpfs", 1)
     try:
         for key, value in options.items():
             _syscall(f"fsconfig {key}", _FSCONFIG, context, _FSCONFIG_SET_STRING, key.encode(), value.encode(), 0)
         _syscall("fsconfig create", _FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        return _syscall("fsmount", _FSMOUNT, context, 1, _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV)
+        return _syscall("fsmount", _FSMOUNT, context, 1, _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV | attributes)
     finally:
         os.close(context)
 

@@ -23,9 +23,9 @@ class Usage(NamedTuple):
 class Volume:
     """One tmpfs; its pages are charged to whoever writes them first: the job's to its leaf, inputs to sandboxd."""
 
-    def __init__(self, size_bytes: int, files: int, uid: int, mode: str) -> None:
+    def __init__(self, size_bytes: int, files: int, uid: int, mode: str, attributes: int = 0) -> None:
         options = {"size": str(max(size_bytes, _PAGE)), "nr_inodes": str(files), "uid": str(uid), "gid": str(uid), "mode": mode}
-        self._fd: int | None = syscalls.detached_tmpfs(options)
+        self._fd: int | None = syscalls.detached_tmpfs(options, attributes)
         self._own_files = 0
 
     @property
@@ -74,7 +74,7 @@ class Workspace:
             self.inputs = Volume(limits.input_bytes + slack, _MAX_INPUT_FILES + 16, 0, "0755")
             self.files = Volume(limits.disk_bytes, limits.disk_files + own, job_host_uid, "0755")
             self.tmp = Volume(limits.disk_bytes, limits.disk_files + 1, job_host_uid, "1777")
-            self.shm = Volume(limits.disk_bytes, limits.disk_files + 1, job_host_uid, "1777")
+            self.shm = Volume(limits.disk_bytes, limits.disk_files + 1, job_host_uid, "1777", syscalls.MOUNT_ATTR_NOEXEC)
             for name in ("code", "input"):
                 self.inputs.add_folder(name, 0)
                 self.files.add_folder(name, 0)

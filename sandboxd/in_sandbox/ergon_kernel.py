@@ -109,6 +109,13 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(target.encode(), _DETACH), f"umount {target}")
 
 
+def move_up(descriptors: list[int]) -> list[int]:
+    """Return copies that no low number is taken by."""
+    import fcntl
+
+    return [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 128) for descriptor in descriptors]
+
+
 def loopback_up() -> None:
     """Switch the loopback on: while it is down the kernel answers IPv6 before it counts."""
     import fcntl

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STATUS_FD, CONTROL_FD = 3, 4
 _NAMESPACES = kernel.NEW_USER | kernel.NEW_MOUNTS | kernel.NEW_PIDS | kernel.NEW_NETWORK | kernel.NEW_IPC | kernel.NEW_UTS
-_MAX_UNCLAIMED = 1024
+_MAX_UNCLAIMED = 64
 
 
 def main(settings_text: str) -> NoReturn:
@@ -52,6 +52,9 @@ class Launcher:
         # Where to report how a job ended: by sandboxd's number while it is made, by process when it is known.
         self._made: dict[int, int] = {}
         self._jobs: dict[int, int] = {}
+        self._inits: set[int] = set()
+        # Of the one child that is being made, should it end before sandboxd has told its number. Numbers are used again:
+        # whatever is older must not speak for a new job.
         self._unclaimed: dict[int, int] = {}
 
     def run(self) -> NoReturn:
@@ -85,11 +88,10 @@ class Launcher:
     def _on_end(self, pid: int, status: int) -> None:
         if pid in self._jobs:
             self._report(self._jobs.pop(pid), status)
-            return
-        # A job may end before sandboxd has told which one it is; inits end here too.
-        self._unclaimed[pid] = status
-        if len(self._unclaimed) > _MAX_UNCLAIMED:
-            del self._unclaimed[next(iter(self._unclaimed))]
+        elif pid in self._inits:
+            self._inits.remove(pid)
+        elif len(self._unclaimed) < _MAX_UNCLAIMED:
+            self._unclaimed[pid] = status
 
     def _report(self, descriptor: int, status: int) -> None:
         try:
@@ -106,15 +108,20 @@ class Launcher:
             control.close()
             self._control = None
             self._reap()
-        elif words[0] == b"init":
-            number, first_uid = int(words[1]), int(words[2])
-            self._make_init(first_uid, *descriptors)
-            self._made[number] = descriptors[0]
-            control.send(b"born")
-        elif words[0] == b"watch":
-            self._watch(int(words[1]), int(words[2]))
-        elif words[0] == b"forget":
-            os.close(self._made.pop(int(words[1])))
+            return
+        try:
+            if words[0] == b"init":
+                self._unclaimed.clear()
+                number, first_uid = int(words[1]), int(words[2])
+                status, init_control = descriptors
+                self._make_init(first_uid, status, init_control)
+                self._made[number] = status
+                control.send(b"born")
+            elif words[0] == b"watch":
+                self._watch(int(words[1]), int(words[2]))
+        except Exception as error:
+            # With this process would end every job of the template: sandboxd hears of it and makes another one instead.
+            control.send(f"failed {type(error).__name__}: {error}".encode()[:60])
 
     def _watch(self, number: int, pid: int) -> None:
         descriptor = self._made.pop(number)
@@ -128,6 +135,7 @@ class Launcher:
         if pid == 0:
             signal.set_wakeup_fd(-1)
             become_init(status, control, self._enclosure)
+        self._inits.add(pid)
         os.close(control)
         for kind in ("uid_map", "gid_map"):
             with open(f"/proc/{pid}/{kind}", "w") as file:

@@ -30,6 +30,7 @@ def serve(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
     """Import, say so, and fork a job for each request until the socket closes."""
     _import_libraries(settings["imports"])
     blueprint = Blueprint(kernel.SeccompFilter(settings["filter"]), kernel.last_capability(), find_generators())
+    _end_threads()
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.collect()
     # What the collector never touches stays shared between all jobs.
@@ -50,6 +51,14 @@ def serve(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
         for descriptor in descriptors:
             os.close(descriptor)
         control.send(b"forked %d" % pid)
+
+
+def _end_threads() -> None:
+    """Fork once as programs do: libraries are told, and give up threads that no child of a template would have."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def _import_libraries(names: list[str]) -> None:

@@ -67,7 +67,7 @@ def _arrange(status: int, control: int) -> socket.socket:
     """Put the descriptors where they belong and close all that the launcher had."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     # Two steps: a source may sit on a number that is about to be overwritten.
-    moved = [os.dup2(status, 64), os.dup2(control, 65)]
+    moved = kernel.move_up([status, control])
     for fd, target in zip(moved, (_STATUS_FD, _CONTROL_FD), strict=True):
         os.dup2(fd, target)
     os.closerange(_CONTROL_FD + 1, 1 << 16)

@@ -66,7 +66,7 @@ def become_job(namespaces: list[int], streams: list[int], blueprint: Blueprint) 
 def _arrange(streams: list[int]) -> socket.socket:
     """Put the descriptors where they belong and close all that the template had."""
     # Two steps: a source may sit on a number that is about to be overwritten.
-    moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(streams)]
+    moved = kernel.move_up(streams)
     for fd, target in zip(moved, (1, 2, REPORT_FD, _CONTROL_FD), strict=True):
         os.dup2(fd, target)
     # 3 is the status descriptor of others.

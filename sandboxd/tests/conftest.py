@@ -12,7 +12,7 @@ from live_sandboxd import LiveSandboxd, find_environment
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        reason = platforms.reason_to_skip(item.name)
+        reason = platforms.reason_to_skip(item.name, item.path.name)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
 

@@ -16,6 +16,8 @@ _NO_GVISOR: Final = "runsc does not start on this kernel: its ptrace platform sp
 _NO_IPV6: Final = "this kernel has no IPv6"
 _SAME_CODE: Final = "tests the shim, the parser, the collection or a second value of the same, which no kernel and no user change; each start is slow on this one"
 _SLOW_RUNC: Final = "on this slow kernel runc runs only the tests of what it does differently (RUNC_ON_V2)"
+_SLOW_WARM: Final = "a template's fork takes this slow kernel a second: warm starts run only the tests of what they do differently (WARM_ON_V2)"
+_NO_TEMPLATE_IDS: Final = "an ordinary user has no range of ids for templates, so every job gets a container of its own"
 _NEEDS_ROOT: Final = "the test itself becomes another user, which an ordinary user may not"
 
 # What runc sets up by other means than crun: joining the leaf, limits, the filter's descriptor, being killed.
@@ -28,6 +30,17 @@ RUNC_ON_V2: Final = (
     "test_fork_bomb[[]runc-[]]",
     "test_orphans*",
     "test_the_smallest_pid_limit*",
+)
+
+# Joining the leaf from outside, limits set after the start, the filter's descriptor, evidence read from another namespace.
+WARM_ON_V2: Final = (
+    "test_a_job_sees_its_contract*",
+    "test_cpu[[]*while True*",
+    "test_denied_calls_are_counted*",
+    "test_each_way_out_is_counted*AF_INET,*",
+    "test_memory[[]*append*",
+    "test_nothing_passes_between_two_jobs*",
+    "test_the_same_job_leaves_the_same_bytes*",
 )
 
 _ON_USER_MODE_LINUX: Final = {
@@ -62,7 +75,9 @@ _NOT_COUNTED: Final = "gVisor refuses it itself and tells nobody (SECURITY.md); 
 _OWN_KERNEL: Final = "looks at the host kernel's own files or answers; under runsc the job sees gVisor's (test_live_runsc.py)"
 
 _UNDER_RUNSC: Final = {
+    "test_a_job_has_exactly_its_pids*": "gVisor's own threads are in the leaf: 256 are added (test_live_runsc.py)",
     "test_a_look_up_is_counted*": _NOT_COUNTED,
+    "test_an_allocation_beyond_the_machine*": _NOT_COUNTED,
     "test_a_program_that_ends_at_once_is_counted*": _NOT_COUNTED,
     "test_artifact_violations*": "gVisor keeps FIFOs and sockets to itself: they never reach the host, so nothing is refused",
     "test_denied_calls_are_counted_by_name*": _NOT_COUNTED,
@@ -80,8 +95,9 @@ _UNDER_RUNSC: Final = {
 }
 
 
-def reason_to_skip(test: str) -> str | None:
-    """Return why this test is not run here, or None."""
+def reason_to_skip(test: str, file: str) -> str | None:
+    """Return why this test of a file is not run here, or None."""
+    is_warm = "-warm" in test or file == "test_live_warm.py"
     table: dict[str, str] = {}
     if "[runsc" in test:
         table |= _UNDER_RUNSC
@@ -89,8 +105,12 @@ def reason_to_skip(test: str) -> str | None:
         table |= _ON_USER_MODE_LINUX
         if "runsc" in test:
             return _NO_GVISOR
+        if is_warm and "[runc" not in test and not _matches(test, WARM_ON_V2):
+            return _SLOW_WARM
         if "[runc" in test and not _matches(test, RUNC_ON_V2):
             return _SLOW_RUNC
+    if os.geteuid() != 0 and is_warm:
+        return _NO_TEMPLATE_IDS
     if os.geteuid() != 0:
         table |= _AS_ORDINARY_USER
     return next((reason for pattern, reason in table.items() if fnmatch.fnmatchcase(test, pattern)), None)

@@ -89,7 +89,8 @@ def _export_of_crun(profile: dict[str, Any], folder: Path) -> bytes:
         "ociVersion": "1.0.2",
         "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "cwd": "/", "noNewPrivileges": True},
         "root": {"path": str(find_environment() / "rootfs"), "readonly": True},
-        "mounts": [],
+        # Without it crun would make its devices in the environment's own folder.
+        "mounts": [{"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]}],
         "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}], "seccomp": profile},
     }
     (folder / "config.json").write_text(json.dumps(config))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,33 @@ def test_threads_of_numeric_libraries_are_those_of_the_job(sandboxd: Path, envir
     assert ok(run(sandboxd, environment, source)).stdout == b"1\n"
 
 
+def test_numeric_libraries_compute_with_several_threads(sandboxd: Path, environment: str) -> None:
+    warm_up(sandboxd, environment, cpu_percent=200)
+    source = "import numpy\na = numpy.ones((900, 900))\nprint((a @ a)[0, 0])"
+    assert ok(run(sandboxd, environment, source, limits={"cpu_percent": 200})).stdout == b"900.0\n"
+
+
+@pytest.mark.parametrize("isolation", ["warm", "fresh"])
+def test_a_job_cannot_make_children_of_its_parent(sandboxd: Path, environment: str, isolation: str) -> None:
+    # The parent reads wait statuses: a planted child could speak for another job.
+    source = """
+import ctypes, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+number = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+pid = libc.syscall(number, ctypes.c_long(0x8000 | 17), 0, 0, 0, 0)
+if pid == 0: os._exit(0)
+print(pid, ctypes.get_errno())
+"""
+    assert ok(run(sandboxd, environment, source, isolation=isolation)).stdout == b"-1 1\n"
+
+
+def test_what_ended_before_speaks_for_no_later_job(sandboxd: Path, environment: str) -> None:
+    # Many processes come and go in one template; each job's own status must be the one that is told.
+    for code in range(1, 30):
+        source = f"import os, subprocess\nfor _ in range(20):\n  if os.fork() == 0: os._exit(0)\n  os.wait()\nos._exit({code})"
+        assert run(sandboxd, environment, source).exit == ("exited", code)
+
+
 # The processes of a template, found from outside as an operator would: by its leaf.
 
 
@@ -273,9 +301,27 @@ def test_a_template_is_replaced_after_so_many_jobs(own: LiveSandboxd, environmen
                 assert other.finish().exit == ("exited", 0)
         assert client.finish().stdout == b"on\ndone\n"
     deadline = time.monotonic() + 30
-    while len([name for name in own.all_leaves() if name.startswith("template_")]) > 1:
+    while len(templates := [name for name in own.all_leaves() if name.startswith("template_")]) > 1:
         assert time.monotonic() < deadline, own.all_leaves()
         time.sleep(0.05)
+    assert int(templates[0].rsplit("_", 1)[1]) >= 2
+
+
+def test_a_busy_template_is_replaced_too(own: LiveSandboxd, environment: str) -> None:
+    own.start("--max-sandboxes", "6", "--children-per-template", "6", "--ready", "1")
+    ok(run(own.socket, environment, "pass"))
+
+    def ask() -> None:
+        for _ in range(5):
+            with Client(own.socket) as client:
+                client.begin(environment, "pass", expect_isolation=None)
+                assert client.finish().exit == ("exited", 0)
+
+    with ThreadPoolExecutor(5) as pool:
+        for asked in [pool.submit(ask) for _ in range(5)]:
+            asked.result()
+    generations = [int(name.rsplit("_", 1)[1]) for name in own.all_leaves() if name.startswith("template_")]
+    assert max(generations) >= 1
 
 
 def test_an_environment_that_cannot_be_imported_says_why_and_its_jobs_still_run(tmp_path: Path, environment: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 import select
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ..log import log
@@ -20,16 +22,18 @@ _WORN_SHARE: Final = 0.75
 _MAX_FAILURES: Final = 3
 _BACKLOG: Final = 64
 _LOOK_SECONDS: Final = 5.0
+_END_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a keeper needs to know: how to start a template, how many children to keep, whose leaf to remove."""
 
-    start_template: Callable[[int], Template]
+    start_template: Callable[[int, int], Template]
     discard: Callable[[str], None]
     ready: int
-    max_retired: int
+    # How many templates may live at once: each, retired ones too, has uids of its own.
+    ranges: int
     children_per_template: int
     address: str
 
@@ -41,8 +45,8 @@ class Keeper:
         self._plan = plan
         self._generation = 0
         self._failures = 0
-        self._template = self._start()
         self._retired: list[Template] = []
+        self._template: Template | None = None
         self._ready: deque[ReadyChild] = deque()
         self._waiting: deque[socket.socket] = deque()
         # Handed over, but not yet accepted: leaf by connection.
@@ -50,7 +54,11 @@ class Keeper:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
     def _start(self) -> Template:
-        template = self._plan.start_template(self._generation)
+        taken = {template.place.range for template in (*self._retired, *([self._template] if self._template else []))}
+        free = sorted(set(range(self._plan.ranges)) - taken)
+        if not free:
+            raise TemplateFailed(f"{len(taken)} templates wait for their last jobs")
+        template = self._plan.start_template(self._generation, free[0])
         self._generation += 1
         try:
             template.wait_until_warm()
@@ -61,7 +69,15 @@ class Keeper:
         return template
 
     def run(self) -> None:
-        """Keep children ready and hand them out."""
+        """Keep children ready and hand them out; TemplateFailed when no template can be had, after the last job has ended."""
+        try:
+            self._run()
+        except (TemplateFailed, OSError):
+            self._end()
+            raise
+
+    def _run(self) -> None:
+        self._template = self._start()
         self._refill()
         self._listener.bind(self._plan.address)
         self._listener.listen(_BACKLOG)
@@ -70,10 +86,22 @@ class Keeper:
             self._serve(_LOOK_SECONDS)
             self._look_after_templates()
 
+    def _end(self) -> None:
+        """Leave the jobs that run their time: they live in the containers that would go with this process."""
+        self._listener.close()
+        Path(self._plan.address).unlink(missing_ok=True)
+        for connection in (*self._waiting, *self._offered):
+            connection.close()
+        self._retire()
+        while self._retired:
+            time.sleep(_END_SECONDS)
+            self._remove_ended()
+
     def _refill(self) -> None:
         while len(self._ready) < self._plan.ready + len(self._waiting):
+            self._look_after_templates()
             try:
-                self._ready.append(self._template.make_child())
+                self._ready.append(self._current.make_child())
             except TemplateFailed as error:
                 log(f"a template is replaced: {error}")
                 self._failures += 1
@@ -90,12 +118,13 @@ class Keeper:
         poller = select.poll()
         for source in (self._listener, *self._waiting, *self._offered):
             poller.register(source, select.POLLIN)
-        for ended in self._template.watched:
+        for ended in self._current.watched:
             poller.register(ended, select.POLLIN)
         for child in self._ready:
-            poller.register(child.pidfd, select.POLLIN)
+            for descriptor in child.signs_of_death:
+                poller.register(descriptor, select.POLLIN)
         changed = {fd for fd, _ in poller.poll(seconds * 1000)}
-        if changed.intersection(self._template.watched):
+        if changed.intersection(self._current.watched):
             log("a template has died")
             self._replace()
         if self._listener.fileno() in changed:
@@ -157,24 +186,36 @@ class Keeper:
         child.close()
         self._plan.discard(child.leaf)
 
+    @property
+    def _current(self) -> Template:
+        if self._template is None:
+            raise TemplateFailed("there is no template")
+        return self._template
+
     def _look_after_templates(self) -> None:
+        self._remove_ended()
+        if self._current.children >= self._plan.children_per_template or self._current.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
+            self._replace()
+
+    def _remove_ended(self) -> None:
         for template in [found for found in self._retired if found.is_over]:
             self._retired.remove(template)
             template.remove()
-        if self._template.children >= self._plan.children_per_template or self._template.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
-            self._replace()
 
     def _replace(self) -> None:
         """Start a successor; the jobs that run as children of the old one go on."""
-        if len(self._retired) >= self._plan.max_retired:
-            raise TemplateFailed(f"{len(self._retired)} templates wait for their last jobs")
-        old, stale = self._template, list(self._ready)
+        self._retire()
+        self._template = self._start()
+
+    def _retire(self) -> None:
+        stale = list(self._ready)
         self._ready.clear()
         for child in stale:
             self._drop(child)
-        old.retire()
-        self._retired.append(old)
-        self._template = self._start()
+        if self._template is not None:
+            self._template.retire()
+            self._retired.append(self._template)
+            self._template = None
 
 
 def run_keeper(plan_for: Callable[[], Plan], failed: Callable[[str], None]) -> int:

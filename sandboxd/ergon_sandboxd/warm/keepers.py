@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +43,11 @@ class _Running:
     number: int
     place: int
     wanted_at: float
+
+    @property
+    def child_prefix(self) -> str:
+        """How the leaves of its children begin."""
+        return f"warm_{self.number}_"
 
 
 class Keepers:
@@ -80,14 +86,29 @@ class Keepers:
         if now - self._failed_at.get(key, -_RETRY_SECONDS) < _RETRY_SECONDS:
             return
         if len(self._running) >= _MAX_KEEPERS:
-            # Its end is noticed like any other; the next wish finds room.
-            os.kill(min(self._running, key=lambda pid: self._running[pid].wanted_at), signal.SIGKILL)
+            self._make_room()
             return
         self._start(key, now, prepare_child)
+
+    def _make_room(self) -> None:
+        """End the keeper that was not wanted for longest among those without jobs; its end is noticed, the next wish finds room."""
+        taken = self._taken_leaves()
+        idle = [pid for pid, running in self._running.items() if not any(name.startswith(running.child_prefix) for name in taken)]
+        if idle:
+            os.kill(min(idle, key=lambda pid: self._running[pid].wanted_at), signal.SIGKILL)
+
+    def _taken_leaves(self) -> set[str]:
+        """The leaves that handlers have noted as theirs; handlers come and go meanwhile."""
+        found = set()
+        for file in (self._state.folder / "run").glob("*/leaf"):
+            with suppress(OSError):
+                found.add(file.read_text())
+        return found
 
     def _start(self, key: TemplateKey, now: float, prepare_child: Callable[[], None]) -> None:
         place = min(set(range(_MAX_KEEPERS)) - {running.place for running in self._running.values()})
         running = _Running(key, self._started, place, now)
+        self.templates.failure(key).unlink(missing_ok=True)
         try:
             pid = os.fork()
         except OSError as error:
@@ -126,8 +147,8 @@ class Keepers:
         except SandboxError as error:
             raise OSError(error.message) from error
 
-        def start_template(generation: int) -> Template:
-            first_uid = template_uid(self._instance, running.place * _RANGES_PER_KEEPER + generation % _RANGES_PER_KEEPER)
+        def start_template(generation: int, uid_range: int) -> Template:
+            first_uid = template_uid(self._instance, running.place * _RANGES_PER_KEEPER + uid_range)
             name = f"template_{running.number}_{generation}"
             bundle = Bundle(self._state.folder / "run" / name, self._provisions.shim)
             bundle.create()
@@ -136,14 +157,14 @@ class Keepers:
             bundle.write_spec(spec)
             executable = self._provisions.executables.get(runtime, runtime)
             command = runtime_command(runtime, name.replace("_", "-"), bundle.folder)
-            place = Place(self._hierarchy, f"warm_{running.number}_{generation}", first_uid)
+            place = Place(self._hierarchy, f"{running.child_prefix}{generation}", uid_range, first_uid)
             return Template.start(executable, command, self._hierarchy.create(name), place, bundle.folder)
 
         return Plan(
             start_template,
             lambda leaf: remove_by_name(self._hierarchy, leaf),
             self._config.ready_children,
-            _RANGES_PER_KEEPER - 1,
+            _RANGES_PER_KEEPER,
             self._config.children_per_template,
             str(self.templates.address(key)),
         )
@@ -162,8 +183,8 @@ class Keepers:
 
     def _clean(self, running: _Running) -> None:
         self.templates.address(running.key).unlink(missing_ok=True)
-        mine = (f"template_{running.number}_", f"warm_{running.number}_")
-        taken = {file.read_text() for file in (self._state.folder / "run").glob("*/leaf")}
+        mine = (f"template_{running.number}_", running.child_prefix)
+        taken = self._taken_leaves()
         for name in self._hierarchy.leftovers():
             if name.startswith(mine) and name not in taken:
                 try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 
 
@@ -32,9 +33,13 @@ class TemplateKey:
         return TemplateKey(**json.loads(message))
 
 
-def can_be_warm(runtime: str) -> bool:
-    """Whether this host has templates under the runtime: gVisor has a kernel of its own, whose processes ours cannot enter."""
-    return runtime != "runsc" and has_template_ids()
+def can_be_warm(runtime: str, cpu_percent: int) -> bool:
+    """Whether this host has templates for such jobs.
+
+    Not under gVisor, a kernel of its own whose processes ours cannot enter; and not for more threads than there are cores,
+    or a client could ask for any number of templates.
+    """
+    return runtime != "runsc" and numeric_threads(cpu_percent) <= (os.cpu_count() or 1) and has_template_ids()
 
 
 def template_key(environment: str, runtime: str, cpu_percent: int) -> TemplateKey:

@@ -33,10 +33,16 @@ class ReadyChild:
     template: int
 
     @property
+    def signs_of_death(self) -> tuple[int, int]:
+        """Readable when init or the job have ended; nothing else is to be heard of a child that waits."""
+        return (self.pidfd, self.job)
+
+    @property
     def is_waiting(self) -> bool:
         """False when it has died while it was kept."""
         poller = select.poll()
-        poller.register(self.pidfd, select.POLLIN)
+        for descriptor in self.signs_of_death:
+            poller.register(descriptor, select.POLLIN)
         return not poller.poll(0)
 
     def send(self, receiver: socket.socket) -> None:

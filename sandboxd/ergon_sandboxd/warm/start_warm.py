@@ -62,17 +62,24 @@ class WarmProcess:
 class WarmStart:
     """Takes over an offered child."""
 
-    def __init__(self, request: RunRequest, offer: Offer, bundle: Bundle, hierarchy: Hierarchy) -> None:
-        self._request = request
-        self._bundle = bundle
-        self._child = offer.child
+    @staticmethod
+    def accept(request: RunRequest, offer: Offer, bundle: Bundle, hierarchy: Hierarchy) -> "WarmStart | None":
+        """Take the child over; None when its keeper is gone, and the child with it."""
         bundle.folder.mkdir(mode=0o711)
         # First: whoever cleans up after us must find it before the keeper forgets it.
         bundle.name_leaf(offer.child.leaf)
-        offer.accept()
-        self.leaf = hierarchy.open(offer.child.leaf)
-        self.job_host_uid = offer.child.job_uid
-        self.denials = DenialCounter.watch(offer.child.release_notifications())
+        if offer.accept():
+            return WarmStart(request, offer.child, bundle, hierarchy)
+        bundle.remove()
+        return None
+
+    def __init__(self, request: RunRequest, child: ReadyChild, bundle: Bundle, hierarchy: Hierarchy) -> None:
+        self._request = request
+        self._bundle = bundle
+        self._child = child
+        self.leaf = hierarchy.open(child.leaf)
+        self.job_host_uid = child.job_uid
+        self.denials = DenialCounter.watch(child.release_notifications())
         limits = request.limits
         self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + WarmProcess.companions))
 

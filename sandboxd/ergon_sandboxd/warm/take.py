@@ -13,6 +13,8 @@ from .ready_child import ReadyChild
 # A child is made in some ten milliseconds; beyond this a container of one's own is sooner ready.
 _PATIENCE_SECONDS: Final = 1.0
 _WARM_UP_SECONDS: Final = 120.0
+_LOOK_SECONDS: Final = 0.01
+_LOOKS_PER_WISH: Final = 50
 TAKE: Final = b"take"
 TAKEN: Final = b"taken"
 
@@ -24,10 +26,15 @@ class Offer:
         self.child = child
         self._keeper = keeper
 
-    def accept(self) -> None:
-        """From here on its leaf is the caller's to remove."""
+    def accept(self) -> bool:
+        """From here on its leaf is the caller's to remove; False when the keeper is gone, and the child with it."""
         with self._keeper:
-            self._keeper.send(TAKEN)
+            try:
+                self._keeper.send(TAKEN)
+            except OSError:
+                self.child.close()
+                return False
+        return True
 
 
 class Templates:
@@ -56,6 +63,8 @@ class Templates:
     def take(self, key: TemplateKey) -> Offer | None:
         """Return a ready child; None when the template is not warm or has none soon."""
         keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        # A keeper that is busy with a successor does not accept: its backlog must not hold us up.
+        keeper.setblocking(False)
         try:
             keeper.connect(str(self.address(key)))
             keeper.send(TAKE)
@@ -71,12 +80,14 @@ class Templates:
 
     def warm_up(self, key: TemplateKey) -> None:
         """Wait until the template is warm; SandboxError TEMPLATE_FAILED with its last words."""
-        self.failure(key).unlink(missing_ok=True)
         deadline = time.monotonic() + _WARM_UP_SECONDS
-        self.want(key)
-        while not self.address(key).exists():
+        while time.monotonic() < deadline:
+            # Again and again: the accept loop may first have to make room.
+            self.want(key)
+            for _ in range(_LOOKS_PER_WISH):
+                if self.address(key).exists():
+                    return
+                time.sleep(_LOOK_SECONDS)
             if self.failure(key).exists():
                 raise SandboxError("TEMPLATE_FAILED", self.failure(key).read_text())
-            if time.monotonic() > deadline:
-                raise SandboxError("TEMPLATE_FAILED", f"not warm within {_WARM_UP_SECONDS:.0f} s")
-            time.sleep(0.01)
+        raise SandboxError("TEMPLATE_FAILED", f"not warm within {_WARM_UP_SECONDS:.0f} s; other environments may be in use")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ..cgroup import Hierarchy, Leaf, LeafLimits, kill_until_empty, remove_leaf
+from ..ids import UIDS_PER_SANDBOX
 from ..instance import STOP_PATIENCE_SECONDS
 from ..runtime import Pipes, RuntimeProcess, launch
 from .conversation import TemplateFailed, await_word, read_some, speaking_pair
@@ -30,6 +31,7 @@ class Place:
 
     hierarchy: Hierarchy
     prefix: str
+    range: int
     first_host_uid: int
 
 
@@ -39,7 +41,7 @@ class Template:
     def __init__(self, process: RuntimeProcess, launcher: socket.socket, leaf: Leaf, place: Place) -> None:
         self._process = process
         self._leaf = leaf
-        self._place = place
+        self.place = place
         # Two processes answer: the launcher, PID 1 of the container, and the template proper, its child.
         self._launcher = launcher
         self._template: socket.socket | None = None
@@ -80,13 +82,18 @@ class Template:
             raise TemplateFailed("not warm yet")
         number = self.children
         self.children += 1
-        name = f"{self._place.prefix}_{number}"
+        name = f"{self.place.prefix}_{number}"
         first_uid = _FIRST_CHILD_UID + 2 * number
-        leaf = self._place.hierarchy.create(name)
-        delivery = Delivery(self._launcher, self._template, leaf, number, first_uid)
+        if first_uid + 1 >= UIDS_PER_SANDBOX:
+            raise TemplateFailed(f"its range of uids is used up after {number} children")
+        try:
+            leaf = self.place.hierarchy.create(name)
+            delivery = Delivery(self._launcher, self._template, leaf, number, first_uid)
+        except OSError as error:
+            raise TemplateFailed(str(error)) from error
         try:
             delivery.run()
-            return delivery.as_ready(name, self._place.first_host_uid + first_uid + 1, os.dup(self._launcher_pidfd))
+            return delivery.as_ready(name, self.place.first_host_uid + first_uid + 1, os.dup(self._launcher_pidfd))
         except (OSError, TemplateFailed) as error:
             reason = f"{error}; {self.last_words()} {delivery.last_words()}"
             delivery.abandon()
