@@ -4,7 +4,7 @@ import pg from 'pg'
 import { Application } from '../application.ts'
 import { databaseUrlOf, ErgonHome } from '../ergon.ts'
 import { findProcesses } from '../leftovers.ts'
-import { findInit, findRuntime, findSandboxd } from './process-tree.ts'
+import { findInit, findRuntime, findSandboxd, findBusy } from './process-tree.ts'
 import { type HeldConnection, type HoldRule, SandboxdProxy } from './sandboxd-proxy.ts'
 
 /** A job that stands still at one step of its life. */
@@ -38,6 +38,8 @@ export class FaultHost {
     this.#application = new Application(await this.home.connect(this.#url))
     this.#proxy = new SandboxdProxy(this.home.paths.sandboxdSocket)
     await this.#proxy.start()
+    // The keeper of the template that a stack warms up looks like a handler that serves: it has to be there before.
+    await this.#application.until(async () => findProcesses('/usr/lib/ergon/launcher.py').length > 0)
   }
 
   get application(): Application {
@@ -48,12 +50,12 @@ export class FaultHost {
   /** Inserts a job and waits until its connection stands still where the rule says. */
   async hold(program: string, rule: HoldRule): Promise<HeldJob> {
     if (this.#proxy === undefined) throw new Error('not started')
-    const before = new Set(findSandboxd(this.home).handlers)
+    const before = new Set(findBusy(findSandboxd(this.home)))
     const held = this.#proxy.holdNext(rule)
     const limits = { timeout_ms: 60_000, max_output_kb: 8_192 }
     const id = await this.application.insert({ limits, output_spec: { formats: ['txt'] } }, program)
     const connection = await held
-    const newest = () => findSandboxd(this.home).handlers.find((pid) => !before.has(pid))
+    const newest = () => findBusy(findSandboxd(this.home)).find((pid) => !before.has(pid))
     // Its place may just be made, or gone already once `done` was sent, when nobody asks for it any more.
     await this.application.until(async () => newest() !== undefined || connection.seen.includes('done'))
     return { id, handler: newest() ?? 0, connection, release: async () => connection.release() }

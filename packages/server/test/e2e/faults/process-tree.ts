@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { ErgonHome } from '../ergon.ts'
 import { findProcesses } from '../leftovers.ts'
 
@@ -15,6 +15,22 @@ export function findSandboxd(home: ErgonHome): SandboxdProcesses {
   const [acceptLoop] = outer === undefined ? [] : childrenOf(outer)
   if (outer === undefined || acceptLoop === undefined) throw new Error('no sandboxd runs')
   return { outer, acceptLoop, handlers: childrenOf(acceptLoop) }
+}
+
+/** The children of the accept loop that hold more sockets than one that waits for a connection: they serve one, or keep a template. */
+export function findBusy({ handlers }: SandboxdProcesses): number[] {
+  const sockets = new Map(handlers.map((pid) => [pid, countSockets(pid)]))
+  const least = Math.min(...sockets.values())
+  return handlers.filter((pid) => (sockets.get(pid) ?? 0) > least)
+}
+
+function countSockets(pid: number): number {
+  try {
+    const names = readdirSync(`/proc/${pid}/fd`)
+    return names.filter((name) => readlinkSync(`/proc/${pid}/fd/${name}`).startsWith('socket:')).length
+  } catch {
+    return 0
+  }
 }
 
 /** Every process below one, parents first. */
