@@ -2,9 +2,10 @@
 
 crun        one `crun run` of the bundle that sandboxd would make for /bin/true, its cgroup leaf and its compiled seccomp
             profile made beforehand: milliseconds from the spawn to the exit
-fork        one fork into all namespaces of an interpreter with numpy and matplotlib imported (fork_floor.py): milliseconds
-            to the child's first instruction
+fork        one fork into all namespaces of an interpreter with the environment's libraries imported (fork_floor.py):
+            milliseconds to the child's first instruction
 forks N C   such forks N times, C at once: seconds
+savefig     the first savefig in such a fork: milliseconds
 bare N C    `python3 -c pass` N times, C at once, in the environment's root file system and without a sandbox: seconds
 
 The bundle is made by sandboxd's own code, so that both start the same thing.
@@ -27,14 +28,15 @@ from ergon_sandboxd.bundle import Bundle, install_shim  # noqa: E402
 from ergon_sandboxd.cgroup import LeafLimits, detect_hierarchy, remove_leaf  # noqa: E402
 from ergon_sandboxd.cgroup.detect import CgroupMounts  # noqa: E402
 from ergon_sandboxd.denials import DenialCounter  # noqa: E402
-from ergon_sandboxd.environment import find_rootfs  # noqa: E402
+from ergon_sandboxd.environment import find_rootfs, read_warm_imports  # noqa: E402
 from ergon_sandboxd.framing import Frame  # noqa: E402
-from ergon_sandboxd.job_environment import fixed_variables  # noqa: E402
+from ergon_sandboxd.ids import JOB_UID  # noqa: E402
+from ergon_sandboxd.job_environment import fixed_variables, numeric_threads  # noqa: E402
 from ergon_sandboxd.launch import spawn_in_groups  # noqa: E402
 from ergon_sandboxd.messages import RunRequest, parse_request  # noqa: E402
 from ergon_sandboxd.namespaces import run_inside  # noqa: E402
 from ergon_sandboxd.network import enter_empty_network  # noqa: E402
-from ergon_sandboxd.oci_spec import JOB_UID, build_spec  # noqa: E402
+from ergon_sandboxd.oci_spec import build_spec  # noqa: E402
 from ergon_sandboxd.runtime import RUNTIME_PIDS, find_runtime, max_open_files  # noqa: E402
 from ergon_sandboxd.seccomp import job_profile  # noqa: E402
 from ergon_sandboxd.workspace import Workspace  # noqa: E402
@@ -53,8 +55,9 @@ class Floor:
         request = parse_request(Frame(message, b""))
         assert isinstance(request, RunRequest)
         self.template: subprocess.Popen[str] | None = None
-        self.variables = fixed_variables(request.limits.cpu_percent)
+        self.variables = fixed_variables(numeric_threads(request.limits.cpu_percent))
         self.rootfs = find_rootfs(environments, request.environment)
+        self.imports = read_warm_imports(environments, request.environment)
         self.state = Path("/run") / f"ergon-{NAME}"
         self.state.mkdir(mode=0o711)
         syscalls.mount("tmpfs", str(self.state), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711,size=64m")
@@ -62,9 +65,10 @@ class Floor:
         self.bundle = Bundle(self.state / "bundle", self.state / "shim")
         self.bundle.create()
         workspace = Workspace(request.limits, FIRST_UID + JOB_UID)
-        self.denials = DenialCounter(self.bundle.paths.listener)
+        self.denials = DenialCounter.listen(self.bundle.paths.listener)
         enter_empty_network()
-        self.bundle.attach(self.rootfs, workspace)
+        self.bundle.attach_rootfs(self.rootfs)
+        self.bundle.attach_volumes(workspace)
         self.bundle.write_spec(build_spec(request, self.bundle.paths, FIRST_UID, max_open_files(), compile_profile(job_profile())))
         self.hierarchy = detect_hierarchy(NAME, mounts)
         self.leaf = self.hierarchy.create("leaf")
@@ -86,7 +90,7 @@ class Floor:
         self.denials.advance(0)
         self.denials.close()
         self.bundle.paths.listener.unlink()
-        self.denials = DenialCounter(self.bundle.paths.listener)
+        self.denials = DenialCounter.listen(self.bundle.paths.listener)
         for fd in writing:
             os.close(fd)
         said = b"".join(os.read(fd, 4096) for fd in reading[2:3])
@@ -130,10 +134,14 @@ class Floor:
         """Seconds for so many bare forks into all namespaces."""
         return self._ask_template(f"many {runs} {at_once}")
 
+    def savefig(self) -> float:
+        """Milliseconds of the first savefig in a bare fork."""
+        return self._ask_template("savefig")
+
     def _ask_template(self, command: str) -> float:
         if self.template is None:
             source = Path(__file__).with_name("fork_floor.py").read_text()
-            command_line = [PYTHON, "-s", "-B", "-c", source]
+            command_line = [PYTHON, "-s", "-B", "-c", source, *self.imports]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             self.template = subprocess.Popen(command_line, **pipes, text=True, env=self.variables, preexec_fn=self._make_rootfs_the_root)
             self._answer(self.template)

@@ -9,10 +9,12 @@ export interface Floor {
   crun(): Promise<number>
   /** Seconds for so many `python3 -c pass`, so many at once, in the environment but without a sandbox. */
   bare(runs: number, atOnce: number): Promise<number>
-  /** Milliseconds of one fork into all namespaces of an interpreter with numpy and matplotlib, to its first instruction. */
+  /** Milliseconds of one fork into all namespaces of an interpreter with the environment's libraries, to its first instruction. */
   fork(): Promise<number>
   /** Seconds for so many such forks, so many at once. */
   forks(runs: number, atOnce: number): Promise<number>
+  /** Milliseconds of the first savefig in such a fork, of a process that has drawn nothing. */
+  savefig(): Promise<number>
   close(): Promise<void>
 }
 
@@ -34,6 +36,7 @@ export function startFloor(environments: string, runMessage: Record<string, unkn
     bare: (runs, atOnce) => ask(`bare ${runs} ${atOnce}`),
     fork: () => ask('fork'),
     forks: (runs, atOnce) => ask(`forks ${runs} ${atOnce}`),
+    savefig: () => ask('savefig'),
     close: async () => {
       child.stdin.end()
       if (child.exitCode === null) await once(child, 'exit')

@@ -1,24 +1,24 @@
-"""The floor of a warm start: an interpreter with the libraries imported that forks into new namespaces, and nothing else.
+"""The floor of a warm start: an interpreter with libraries imported that forks into new namespaces, and nothing else.
 
-Runs inside the environment's root file system. One command a line on standard input, one answer a line on standard output:
+Runs inside the environment's root file system; the arguments are what to import. What a fork costs grows with what a process
+holds, so they must be what a template imports. One command a line on standard input, one answer a line on standard output:
 once       milliseconds from the call to the child's first instruction
+savefig    milliseconds of the first savefig in a child: nothing was drawn before
 many N C   seconds for N children that do nothing, C at once
 """
 
 import ctypes
 import gc
+import importlib
+import io
 import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot  # noqa: E402,F401
-import numpy  # noqa: E402,F401
 
 CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 # User, mount, PID, network, IPC and UTS, as a job gets them.
@@ -39,20 +39,41 @@ def fork_into_namespaces() -> int:
     return int(pid)
 
 
-def once() -> float:
-    """Milliseconds to the first instruction of one child."""
+def in_child(work: Callable[[], float]) -> float:
+    """What `work` returns in a child."""
     reading, writing = os.pipe()
-    began = time.perf_counter()
     pid = fork_into_namespaces()
     if pid == 0:
-        os.write(writing, b"x")
+        os.write(writing, json.dumps(work()).encode())
         os._exit(0)
-    os.read(reading, 1)
-    milliseconds = (time.perf_counter() - began) * 1e3
+    answer = os.read(reading, 64)
     os.waitpid(pid, 0)
     os.close(reading)
     os.close(writing)
-    return milliseconds
+    return float(json.loads(answer))
+
+
+def once() -> float:
+    """Milliseconds to the first instruction of one child."""
+    began = time.perf_counter()
+    return (in_child(time.perf_counter) - began) * 1e3
+
+
+def savefig() -> float:
+    """Milliseconds of the first savefig in a child."""
+    return in_child(draw)
+
+
+def draw() -> float:
+    """Milliseconds of a savefig."""
+    import matplotlib.pyplot
+
+    figure, axes = matplotlib.pyplot.subplots()
+    axes.plot([1, 2, 3])
+    axes.set_title("x")
+    began = time.perf_counter()
+    figure.savefig(io.BytesIO(), format="png")
+    return (time.perf_counter() - began) * 1e3
 
 
 def many(runs: int, at_once: int) -> float:
@@ -68,9 +89,12 @@ def many(runs: int, at_once: int) -> float:
     return time.perf_counter() - began
 
 
+matplotlib.use("Agg")
+for library in sys.argv[1:]:
+    importlib.import_module(library)
 gc.collect()
 gc.freeze()
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     name, *numbers = line.split()
-    print(json.dumps({"once": once, "many": many}[name](*map(int, numbers))), flush=True)
+    print(json.dumps({"once": once, "savefig": savefig, "many": many}[name](*map(int, numbers))), flush=True)

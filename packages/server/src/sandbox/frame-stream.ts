@@ -15,17 +15,25 @@ export interface Frame {
 export async function* readFrames(socket: Socket): AsyncGenerator<Frame> {
   let buffered: Buffer = Buffer.alloc(0)
   const chunks: AsyncIterator<Buffer> = socket[Symbol.asyncIterator]()
-  const more = async (): Promise<boolean> => {
-    const next = await chunks.next()
-    if (next.done) return false
-    buffered = buffered.length === 0 ? next.value : Buffer.concat([buffered, next.value])
+  /** Waits until so many bytes are here, and joins them once: a copy for each chunk of a large payload would cost several times its size. */
+  const gather = async (length: number): Promise<boolean> => {
+    const parts = buffered.length === 0 ? [] : [buffered]
+    let have = buffered.length
+    while (have < length) {
+      const next = await chunks.next()
+      if (next.done) return false
+      parts.push(next.value)
+      have += next.value.length
+    }
+    const [only] = parts
+    buffered = parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, have)
     return true
   }
   for (;;) {
     let end = buffered.indexOf(0x0a)
     while (end < 0) {
       if (buffered.length > MAX_LINE_BYTES) throw new Error('sandboxd sent a line longer than the protocol allows')
-      if (!(await more())) return
+      if (!(await gather(buffered.length + 1))) return
       end = buffered.indexOf(0x0a)
     }
     const message: unknown = JSON.parse(buffered.toString('utf8', 0, end))
@@ -34,9 +42,7 @@ export async function* readFrames(socket: Socket): AsyncGenerator<Frame> {
     const size = record.bytes === undefined ? 0 : Number(record.bytes)
     if (!(size >= 0 && size <= MAX_PAYLOAD_BYTES)) throw new Error(`sandboxd announced ${size} bytes`)
     buffered = buffered.subarray(end + 1)
-    while (buffered.length < size) {
-      if (!(await more())) throw new Error('sandboxd closed in the middle of a message')
-    }
+    if (!(await gather(size))) throw new Error('sandboxd closed in the middle of a message')
     yield { message: record, payload: buffered.subarray(0, size) }
     buffered = buffered.subarray(size)
   }
