@@ -90,7 +90,7 @@ describe('ergon doctor --attack-matrix', () => {
     expect(JSON.parse(stdout)).toMatchObject({
       ok: true,
       summary: { met: 1, gaps: 0, failed: 0 },
-      host: { runtime: expect.stringMatching(/^crun \d/), isolation: 'fresh' },
+      host: { runtime: expect.stringMatching(/^crun \d/), isolation: 'warm' },
       cases: [{ row: 10, outcome: 'met' }],
       left: [],
       notBuilt: [{ rows: [48, 50, 51] }],

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FaultHost, type HeldJob, signal } from './faults/fault-host.ts'
-import { findInit, findRuntime, findSandboxd } from './faults/process-tree.ts'
+import { findJobProcesses, findInit, findRuntime, findSandboxd } from './faults/process-tree.ts'
 import { findSandboxes, leftoversAfter } from './leftovers.ts'
 
 /** Waits for a moment on the clock, so that a first attempt can be killed in it and a second need not wait as long. */
@@ -125,7 +125,7 @@ describe.each(VICTIMS)('$name is killed', (victim) => {
   test('nothing of any of them is left', async () => {
     await expect.poll(() => findSandboxes(host.home), { timeout: 10_000 }).toEqual([])
     // Orphans of a handler would be its children too.
-    await expect.poll(() => findSandboxd(host.home).handlers, { timeout: 10_000 }).toEqual([])
+    await expect.poll(() => findJobProcesses(findSandboxd(host.home)), { timeout: 10_000 }).toEqual([])
     await expect.poll(() => host.spooled(), { timeout: 10_000 }).toEqual([])
     expect(await host.application.runPayload({}, ENDS)).toMatchObject({ status: 'SUCCEEDED', logs: [] })
   })

@@ -24,6 +24,14 @@ export function findBusy({ handlers }: SandboxdProcesses): number[] {
   return handlers.filter((pid) => (sockets.get(pid) ?? 0) > least)
 }
 
+/** What handlers have started or inherited for jobs; a keeper's template is not among it. */
+export function findJobProcesses({ handlers }: SandboxdProcesses): string[] {
+  return handlers
+    .flatMap(childrenOf)
+    .map(commandOf)
+    .filter((command) => !/template-|\/usr\/lib\/ergon\/launcher\.py/.test(command))
+}
+
 function countSockets(pid: number): number {
   try {
     const names = readdirSync(`/proc/${pid}/fd`)
