@@ -194,6 +194,7 @@ class Keeper:
 
     def _look_after_templates(self) -> None:
         self._remove_ended()
+        self._current.reap()
         if self._current.children >= self._plan.children_per_template or self._current.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
             self._replace()
 

@@ -104,6 +104,10 @@ class Template:
         """What the container has printed, shortened."""
         return " ".join([read_some(self._process.stderr), self._process.failure()])
 
+    def reap(self) -> None:
+        """Collect a runtime that has handed the container to us and ended."""
+        self._process.reap()
+
     def memory_bytes(self) -> int:
         """What the template holds; its children are charged to leaves of their own."""
         return self._leaf.memory_bytes()

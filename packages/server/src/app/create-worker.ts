@@ -2,6 +2,7 @@ import os from 'node:os'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
+import { EXECUTOR_POLICY, type SandboxPolicy, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
 import { MaintenanceLoop } from '../maintenance/maintenance-loop.ts'
 import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
@@ -115,7 +116,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await doorbell.start()
       await worker.start()
       maintenance.start()
-      if (config.warmUp) void warmUp()
+      if (config.warmUp && policyOf(config).isolation === 'warm') void warmUp()
     },
     async stop() {
       await worker.stop(config.drainMs)
@@ -125,6 +126,10 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await sweepSpool(paths.spool, { own: spoolFolder })
     },
   }
+}
+
+function policyOf({ executorPolicy }: WorkerProcessConfig): SandboxPolicy {
+  return executorPolicy === null ? EXECUTOR_POLICY : sandboxPolicySchema.parse(JSON.parse(executorPolicy))
 }
 
 /** Makes the services of a registry's version: those whose type has a runner here and a lane that this worker serves. */
