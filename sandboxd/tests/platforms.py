@@ -37,6 +37,7 @@ RUNC_ON_V2: Final = (
 WARM_ON_V2: Final[tuple[str, ...]] = ()
 
 _ON_USER_MODE_LINUX: Final = {
+    "test_an_allocation_beyond_the_machine*": "this kernel has neither the memory nor the address space that the test reserves",
     "*AF_INET6*": _NO_IPV6,
     "test_what_ordinary_programs_do_is_not_counted*": _NO_IPV6,
     "test_what_programs_need_of_the_narrowed_calls_works*": _NO_IPV6,

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from ergon_sandboxd.cgroup import detect_hierarchy
-from ergon_sandboxd.instance import instance_name
 from live_sandboxd import LiveSandboxd
 from sandbox_client import DEFAULT_LIMITS, Client, run
 
@@ -34,7 +32,7 @@ def test_a_job_has_exactly_its_descriptors(sandboxd: Path, environment: str) -> 
 
 
 def test_memory_is_limited_without_swap(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
-    hierarchy = detect_hierarchy(instance_name(sandboxd))
+    hierarchy = daemon.hierarchy()
     with Client(sandboxd) as client:
         client.begin(environment, "print('up', flush=True)\nimport time; time.sleep(60)")
         while client.receive()[0]["type"] != "output":
