@@ -99,7 +99,7 @@ def reason_to_skip(test: str, file: str) -> str | None:
         table |= _ON_USER_MODE_LINUX
         if "runsc" in test:
             return _NO_GVISOR
-        if is_warm and "[runc" not in test and not _matches(test, WARM_ON_V2):
+        if file == "test_live_warm.py" and not _matches(test, WARM_ON_V2):
             return _SLOW_WARM
         if "[runc" in test and not _matches(test, RUNC_ON_V2):
             return _SLOW_RUNC

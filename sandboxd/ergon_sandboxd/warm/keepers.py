@@ -156,7 +156,8 @@ class Keepers:
             spec = build_template_spec(imports, key.threads, bundle.paths.rootfs, bundle.paths.shim, first_uid, max_open_files())
             bundle.write_spec(spec)
             executable = self._provisions.executables.get(runtime, runtime)
-            command = runtime_command(runtime, name.replace("_", "-"), bundle.folder)
+            # Named like its leaf: on v2 runc makes the group of the container's name next to its own, unless it is there.
+            command = runtime_command(runtime, name, bundle.folder)
             place = Place(self._hierarchy, f"{running.child_prefix}{generation}", uid_range, first_uid)
             return Template.start(executable, command, self._hierarchy.create(name), place, bundle.folder)
 

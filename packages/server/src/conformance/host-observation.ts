@@ -46,7 +46,7 @@ export function observeHost(paths: HomePaths, rootFs: string): Observation {
     sandboxd,
     workerMemoryKb: Number(/VmRSS:\s+(\d+)/.exec(readText(`/proc/${worker}/status`))?.[1] ?? 0),
     counts: {
-      'processes below sandboxd': below.length,
+      'processes below sandboxd': below.filter((pid) => !isWaitingHandler(pid, acceptLoop)).length,
       'cgroup leaves': findLeaves(instance).length,
       'mounts on the host': findMounts(folders).length,
       "mounts in sandboxd's namespace": findMounts(folders, acceptLoop).length,
@@ -99,6 +99,13 @@ function readSetting(name: string): [string, string] {
 function findSandboxd(socket: string): number {
   const pids = findProcesses(socket, /sandboxd/).map(({ pid }) => pid)
   return pids.find((pid) => !pids.includes(parentOf(pid))) ?? 0
+}
+
+/** sandboxd keeps as many as it once needed at the same moment: two connections that overlap leave one more. */
+function isWaitingHandler(pid: number, acceptLoop: number): boolean {
+  const isFork =
+    parentOf(pid) === acceptLoop && readText(`/proc/${pid}/cmdline`) === readText(`/proc/${acceptLoop}/cmdline`)
+  return isFork && findDescendants(pid).length === 0
 }
 
 function countFiles(folder: string, except = ''): number {
