@@ -16,7 +16,7 @@ _NO_GVISOR: Final = "runsc does not start on this kernel: its ptrace platform sp
 _NO_IPV6: Final = "this kernel has no IPv6"
 _SAME_CODE: Final = "tests the shim, the parser, the collection or a second value of the same, which no kernel and no user change; each start is slow on this one"
 _SLOW_RUNC: Final = "on this slow kernel runc runs only the tests of what it does differently (RUNC_ON_V2)"
-_SLOW_WARM: Final = "a template's fork takes this slow kernel seconds (WARM_ON_V2)"
+_SLOW_TEMPLATE: Final = "starts a template of its own, which takes this slow kernel a quarter of a minute (TEMPLATES_ON_V2)"
 _NO_TEMPLATE_IDS: Final = "an ordinary user has no range of ids for templates, so every job gets a container of its own"
 _NEEDS_ROOT: Final = "the test itself becomes another user, which an ordinary user may not"
 
@@ -32,9 +32,13 @@ RUNC_ON_V2: Final = (
     "test_the_smallest_pid_limit*",
 )
 
-# None by default: a warm job passes here (tried by hand), but each takes this kernel half a minute, and what is looked at
-# afterwards can come too late for its test.
-WARM_ON_V2: Final[tuple[str, ...]] = ()
+# Warm jobs share one template a test session; what starts more of them is left to these.
+TEMPLATES_ON_V2: Final = (
+    "test_a_job_cannot_make_children_of_its_parent[[]warm[]]",
+    "test_a_template_whose_container_dies*",
+    "test_nothing_passes_between_two_jobs*",
+    "test_sigterm_ends_running_sandboxes*",
+)
 
 _ON_USER_MODE_LINUX: Final = {
     "test_an_allocation_beyond_the_machine*": "this kernel has neither the memory nor the address space that the test reserves",
@@ -99,8 +103,8 @@ def reason_to_skip(test: str, file: str) -> str | None:
         table |= _ON_USER_MODE_LINUX
         if "runsc" in test:
             return _NO_GVISOR
-        if file == "test_live_warm.py" and not _matches(test, WARM_ON_V2):
-            return _SLOW_WARM
+        if is_warm and (file == "test_live_warm.py" or test.startswith("test_kill_9")) and not _matches(test, TEMPLATES_ON_V2):
+            return _SLOW_TEMPLATE
         if "[runc" in test and not _matches(test, RUNC_ON_V2):
             return _SLOW_RUNC
     if os.geteuid() != 0 and is_warm:

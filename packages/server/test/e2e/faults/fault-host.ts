@@ -1,10 +1,11 @@
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Isolation } from '@ergon/contract'
 import pg from 'pg'
 import { Application } from '../application.ts'
 import { databaseUrlOf, ErgonHome } from '../ergon.ts'
 import { findProcesses } from '../leftovers.ts'
-import { findInit, findRuntime, findSandboxd, findBusy } from './process-tree.ts'
+import { findBusy, findInit, findReadyInits, findRuntime, findSandboxd } from './process-tree.ts'
 import { type HeldConnection, type HoldRule, SandboxdProxy } from './sandboxd-proxy.ts'
 
 /** A job that stands still at one step of its life. */
@@ -25,20 +26,32 @@ export class FaultHost {
   #application: Application | undefined
   #proxy: SandboxdProxy | undefined
 
-  constructor(runtime: 'crun' | 'runc') {
+  readonly #isolation: Isolation
+
+  constructor(runtime: 'crun' | 'runc', isolation: Isolation) {
+    this.#isolation = isolation
     this.home = new ErgonHome({
       ERGON_SANDBOX_RUNTIME: runtime,
-      // No templates: their keepers look like handlers, and what is killed here are the parts of a container of a job's own.
-      ERGON_EXECUTOR_POLICY: '{"limits":{"max_output_kb":8192},"isolation":"fresh"}',
+      // No templates where each job is to have a container of its own: their keepers look like handlers.
+      ERGON_EXECUTOR_POLICY: JSON.stringify({ limits: { max_output_kb: 8192 }, isolation }),
     })
   }
 
   async start(): Promise<void> {
     const { line } = await this.home.start('dev', '--sandbox-slots', '8')
     this.#url = databaseUrlOf(line)
-    this.#application = new Application(await this.home.connect(this.#url))
+    this.#application = new Application(await this.home.connect(this.#url), this.#isolation)
+    await this.#untilIsolatedAsAsked()
     this.#proxy = new SandboxdProxy(this.home.paths.sandboxdSocket)
     await this.#proxy.start()
+  }
+
+  /** A template takes seconds to be warm; until then its jobs get containers of their own. */
+  async #untilIsolatedAsAsked(): Promise<void> {
+    await this.application.until(async () => {
+      const { resource_usage: usage } = await this.application.runPayload({}, 'pass')
+      return usage.isolation === this.#isolation
+    })
   }
 
   get application(): Application {
@@ -49,6 +62,9 @@ export class FaultHost {
   /** Inserts a job and waits until its connection stands still where the rule says. */
   async hold(program: string, rule: HoldRule): Promise<HeldJob> {
     if (this.#proxy === undefined) throw new Error('not started')
+    if (this.#isolation === 'warm') {
+      await this.application.until(async () => findReadyInits(findSandboxd(this.home)).length > 0)
+    }
     const before = new Set(findBusy(findSandboxd(this.home)))
     const held = this.#proxy.holdNext(rule)
     const limits = { timeout_ms: 60_000, max_output_kb: 8_192 }
