@@ -96,6 +96,10 @@ const WARM_VICTIMS: readonly Victim[] = [
   },
 ]
 
-describe.each(WARM_VICTIMS)('$name is killed, and the jobs are warm', (victim) => describeFault(victim, 'warm'))
+describe.each(WARM_VICTIMS)('$name is killed, and the jobs are warm', (victim) => {
+  describeFault(victim, 'warm')
+})
 
-describe.each(VICTIMS)('$name is killed', (victim) => describeFault(victim, 'fresh'))
+describe.each(VICTIMS)('$name is killed', (victim) => {
+  describeFault(victim, 'fresh')
+})
