@@ -48,7 +48,9 @@ class Bundle:
 
     def name_leaf(self, name: str) -> None:
         """Note whose processes to kill, should this handler die."""
-        (self.folder / "leaf").write_text(name)
+        file = os.open(self.folder / "leaf", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.write(file, name.encode())
+        os.close(file)
 
     @property
     def paths(self) -> BundlePaths:

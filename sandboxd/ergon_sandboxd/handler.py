@@ -127,7 +127,7 @@ class Sandbox:
         rootfs = find_rootfs(self._service.config.environments, request.environment)
         self._place = take_place(self._service.state.folder / "places", self._service.config.max_sandboxes)
         start = self._start = self._prepare(runtime, rootfs)
-        workspace = self._workspace = Workspace(request.limits, start.job_host_uid)
+        workspace = self._workspace = start.make_workspace()
         self._connection.send({"type": "accepted"})
         # While the inputs are on their way: it takes a millisecond.
         start.enter_network()

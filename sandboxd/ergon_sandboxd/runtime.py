@@ -48,9 +48,17 @@ _ALL_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW 
 _CHANNELS: Final = "channels"
 
 
+_located: dict[str, str] = {}
+
+
 def locate(name: str) -> str | None:
-    """Return the path of a supported runtime, or None when it is not installed."""
-    return shutil.which(name, path=_SEARCH_PATH) if name in SUPPORTED else None
+    """Return the path of a supported runtime, or None when it is not installed; one that was found is not looked for again."""
+    if name not in _located and name in SUPPORTED:
+        found = shutil.which(name, path=_SEARCH_PATH)
+        if found is None:
+            return None
+        _located[name] = found
+    return _located.get(name)
 
 
 def find_runtime(name: str) -> str:

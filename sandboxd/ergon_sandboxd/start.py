@@ -16,12 +16,11 @@ class Start(Protocol):
         """The group of the sandbox's processes, with the job's limits on it."""
 
     @property
-    def job_host_uid(self) -> int:
-        """The job's uid outside the sandbox."""
-
-    @property
     def denials(self) -> DenialCounter:
         """Who refuses and counts its system calls."""
+
+    def make_workspace(self) -> Workspace:
+        """Give the job's volumes, empty; the caller closes them."""
 
     def enter_network(self) -> None:
         """Move this process into the sandbox's network namespace, where its counters are."""

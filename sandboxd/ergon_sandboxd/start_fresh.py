@@ -28,7 +28,6 @@ class FreshStart:
         self._bundle = bundle
         self._provisions = provisions
         self._first_host_uid = first_host_uid
-        self.job_host_uid = first_host_uid + JOB_UID
         bundle.create()
         self.leaf = self._make_leaf(hierarchy)
         # Before the network: a socket of the sandbox's namespace would show its path to the job.
@@ -45,6 +44,9 @@ class FreshStart:
         runtime = self._request.runtime
         leaf.set_limits(LeafLimits(limits.memory_bytes + RUNTIME_MEMORY_BYTES[runtime], limits.pids + RUNTIME_PIDS[runtime]))
         return leaf
+
+    def make_workspace(self) -> Workspace:
+        return Workspace.make(self._request.limits, self._first_host_uid + JOB_UID)
 
     def enter_network(self) -> None:
         enter_empty_network()

@@ -23,16 +23,20 @@ def run_file(path: str, report_fd: int) -> "NoReturn":
     sys.modules["__main__"] = main
     sys.argv = [path]
     sys.path = [os.path.dirname(path), *(entry for entry in sys.path if entry != shim_folder)]
-    # A pipe is block-buffered by default: nothing would be seen of a job that runs, or that was killed.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+    prepare_streams()
     job = os.getpid()
     code = _run(path, main, report_fd, job, shim_folder)
     code = _finish(code)
     del shim_main
     # Finalising the interpreter takes 13 ms and changes nothing that outlives the process.
     os._exit(code)
+
+
+def prepare_streams() -> None:
+    """Let lines out at once: a pipe is block-buffered by default, and nothing would be seen of a job that runs, or that was killed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.line_buffering:
+            stream.reconfigure(line_buffering=True)
 
 
 def _run(path: str, main: "types.ModuleType", report_fd: int, job: int, shim_folder: str) -> int:

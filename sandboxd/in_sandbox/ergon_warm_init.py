@@ -35,23 +35,20 @@ class Enclosure:
 
 
 def become_init(status: int, control_fd: int, enclosure: Enclosure) -> NoReturn:
-    """Furnish the namespaces, wait for the job's volumes, attach them, and stay until killed."""
+    """Furnish the namespaces, and stay until killed."""
     try:
         control = _arrange(status, control_fd)
         control.send(b"hello")
-        # sandboxd learns our pid from the kernel, and answers when we are in the job's cgroup.
-        if control.recv(16) != b"boxed":
-            os._exit(0)
-        _furnish(enclosure)
-        control.send(b"furnished")
+        # sandboxd learns our pid from the kernel, and answers with its volumes when we are in the job's cgroup.
         message, volumes, _, _ = socket.recv_fds(control, 16, _VOLUMES)
         if not message:
             os._exit(0)
+        _furnish(enclosure)
         _attach(*volumes)
         kernel.empty_bounding_set(enclosure.last_capability)
         kernel.drop_capabilities()
         os.write(_STATUS_FD, b"started\n")
-        control.send(b"attached")
+        control.send(b"furnished")
     except BaseException as error:
         os.write(_STATUS_FD, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)

@@ -9,7 +9,8 @@ import socket
 from dataclasses import dataclass
 
 import ergon_kernel as kernel
-from ergon_job import Entry, leave_init, run_entry
+from ergon_job import Entry, leave_init, prepare_matplotlib, run_entry
+from ergon_python import prepare_streams
 from ergon_seed import Generators, seed_job
 
 TYPE_CHECKING = False
@@ -47,6 +48,8 @@ def become_job(namespaces: list[int], streams: list[int], blueprint: Blueprint) 
         kernel.own_proc_files()
         kernel.empty_bounding_set(blueprint.last_capability)
         leave_init()
+        prepare_matplotlib()
+        prepare_streams()
         _rehearse(blueprint.generators)
         # The last that can fail, so that "ready" means it.
         notifications = blueprint.filter.install()

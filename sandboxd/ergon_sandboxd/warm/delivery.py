@@ -6,6 +6,7 @@ from typing import Final
 
 from ..cgroup import Leaf
 from ..runtime import Pipes
+from ..workspace import Workspace
 from .conversation import TemplateFailed, await_word, read_some, speaking_pair
 from .ready_child import ReadyChild
 
@@ -16,10 +17,11 @@ _NAMESPACES: Final = ("pid", "user", "mnt", "net", "ipc", "uts", "cgroup")
 class Delivery:
     """One child from its first message to "ready"; `run` raises OSError or TemplateFailed."""
 
-    def __init__(self, launcher: socket.socket, template: socket.socket, leaf: Leaf, number: int, first_uid: int) -> None:
+    def __init__(self, launcher: socket.socket, template: socket.socket, leaf: Leaf, workspace: Workspace, number: int, first_uid: int) -> None:
         self._launcher = launcher
         self._template = template
         self._leaf = leaf
+        self._workspace = workspace
         self._number = number
         self._first_uid = first_uid
         self._pipes = Pipes.open()
@@ -43,7 +45,7 @@ class Delivery:
         pid = await_word(self._init, b"hello").pid
         self._init_pidfd = self._hold(os.pidfd_open(pid))
         self._join(pid)
-        self._init.send(b"boxed")
+        socket.send_fds(self._init, [b"boxed"], self._workspace.descriptors)
         await_word(self._init, b"furnished")
         return [self._hold(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)) for name in _NAMESPACES]
 
@@ -72,14 +74,17 @@ class Delivery:
         self._held.append(descriptor)
         return descriptor
 
-    def as_ready(self, leaf: str, job_uid: int, container: int) -> ReadyChild:
+    def as_ready(self, leaf: str, container: int) -> ReadyChild:
         """Give everything away."""
         kept = {self._init_pidfd, self._network, self._notifications}
         for descriptor in set(self._held) - kept:
             os.close(descriptor)
         stdout, stderr, status, report = self._pipes.reading
-        init, job = self._init.detach(), self._job.detach()
-        return ReadyChild(leaf, job_uid, init, job, stdout, stderr, status, report, self._notifications, self._init_pidfd, self._network, container)
+        # It has said all it had to say.
+        self._init.close()
+        job = self._job.detach()
+        volumes = self._workspace.release()
+        return ReadyChild(leaf, job, stdout, stderr, status, report, self._notifications, self._init_pidfd, self._network, container, *volumes)
 
     def last_words(self) -> str:
         """What the child said of its failure."""
@@ -89,6 +94,7 @@ class Delivery:
     def abandon(self) -> None:
         """Close everything; what was made of the child then ends."""
         self._pipes.close()
+        self._workspace.close()
         for end in (self._init, self._init_end, self._job, self._job_end):
             end.close()
         for descriptor in self._held:

@@ -1,27 +1,25 @@
 """A child that waits for its job, and how it is handed from the keeper to a handler: descriptors over a unix socket."""
 
-import json
 import os
 import select
 import socket
 from dataclasses import dataclass
 from typing import Final
 
-_DESCRIPTORS: Final = ("init", "job", "stdout", "stderr", "status", "report", "notifications", "pidfd", "network", "template")
+_VOLUMES: Final = ("files", "inputs", "tmp", "shm")
+_DESCRIPTORS: Final = ("job", "stdout", "stderr", "status", "report", "notifications", "pidfd", "network", "template", *_VOLUMES)
 _MAX_MESSAGE_BYTES: Final = 4096
 
 
 @dataclass
 class ReadyChild:
-    """Its cgroup leaf, the host uid of its job, and our ends of all that leads to it.
+    """Its cgroup leaf, and our ends of all that leads to it.
 
-    `init` takes the volumes, `job` the order what to run; stdout, stderr, status and report are what comes out; `notifications` is where its refused
-    system calls wait; `pidfd` is its init, `template` the container it lives in; `network` its network namespace.
+    `job` takes the order what to run; stdout, stderr, status and report are what comes out; `notifications` is where its refused
+    system calls wait; `pidfd` is its init, `template` the container it lives in; `network` its network namespace; `files`, `inputs`, `tmp` and `shm` are its volumes, attached in it.
     """
 
     leaf: str
-    job_uid: int
-    init: int
     job: int
     stdout: int
     stderr: int
@@ -31,6 +29,10 @@ class ReadyChild:
     pidfd: int
     network: int
     template: int
+    files: int
+    inputs: int
+    tmp: int
+    shm: int
 
     @property
     def signs_of_death(self) -> tuple[int, int]:
@@ -47,8 +49,7 @@ class ReadyChild:
 
     def send(self, receiver: socket.socket) -> None:
         """Hand it over; the descriptors here stay open until `close`."""
-        message = json.dumps({"leaf": self.leaf, "job_uid": self.job_uid}).encode()
-        socket.send_fds(receiver, [message], [getattr(self, name) for name in _DESCRIPTORS])
+        socket.send_fds(receiver, [self.leaf.encode()], [getattr(self, name) for name in _DESCRIPTORS])
 
     @staticmethod
     def receive(sender: socket.socket) -> "ReadyChild | None":
@@ -58,16 +59,23 @@ class ReadyChild:
             for descriptor in descriptors:
                 os.close(descriptor)
             return None
-        known = json.loads(message)
-        return ReadyChild(known["leaf"], known["job_uid"], **dict(zip(_DESCRIPTORS, descriptors, strict=True)))
+        return ReadyChild(message.decode(), **dict(zip(_DESCRIPTORS, descriptors, strict=True)))
 
     def release_notifications(self) -> int:
         """Give the descriptor to a new owner: while any copy is open, the kernel lets refused calls wait."""
-        released, self.notifications = self.notifications, -1
+        return self._release("notifications")
+
+    def release_volumes(self) -> tuple[int, int, int, int]:
+        """Give the descriptors of the volumes to a new owner."""
+        return (self._release("files"), self._release("inputs"), self._release("tmp"), self._release("shm"))
+
+    def _release(self, name: str) -> int:
+        released = int(getattr(self, name))
+        setattr(self, name, -1)
         return released
 
     def close(self) -> None:
-        """Close every descriptor; a child that nobody else holds then ends by itself."""
+        """Close every descriptor; the job of a child that nobody else holds then ends by itself."""
         for name in _DESCRIPTORS:
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))

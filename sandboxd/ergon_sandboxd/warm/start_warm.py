@@ -19,7 +19,6 @@ from ..workspace import Workspace
 from .ready_child import ReadyChild
 from .take import Offer
 
-_ATTACH_SECONDS: Final = 10.0
 # How long the kernel may take to end a container after the first of its processes.
 _FOUNDATION_SECONDS: Final = 10.0
 
@@ -78,21 +77,19 @@ class WarmStart:
         self._bundle = bundle
         self._child = child
         self.leaf = hierarchy.open(child.leaf)
-        self.job_host_uid = child.job_uid
         self.denials = DenialCounter.watch(child.release_notifications())
         limits = request.limits
         self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + WarmProcess.companions))
+
+    def make_workspace(self) -> Workspace:
+        return Workspace.adopt(self._child.release_volumes(), self._request.limits)
 
     def enter_network(self) -> None:
         syscalls.enter(self._child.network, syscalls.CLONE_NEWNET)
 
     def start(self, workspace: Workspace) -> WarmProcess:
-        volumes = (workspace.files, workspace.inputs, workspace.tmp, workspace.shm)
         try:
-            with socket.socket(fileno=os.dup(self._child.init)) as init, socket.socket(fileno=os.dup(self._child.job)) as job:
-                socket.send_fds(init, [b"volumes"], [volume.fd for volume in volumes])
-                if not _is_readable(init.fileno(), _ATTACH_SECONDS) or init.recv(16) != b"attached":
-                    raise SandboxError("RUNTIME_FAILED", "the ready child did not attach its volumes")
+            with socket.socket(fileno=os.dup(self._child.job)) as job:
                 job.send(self._order())
         except OSError as error:
             raise SandboxError("RUNTIME_FAILED", f"the ready child is gone: {error}") from error

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from ..cgroup import Hierarchy, Leaf, LeafLimits, kill_until_empty, remove_leaf
+from ..errors import SandboxError
 from ..ids import UIDS_PER_SANDBOX
 from ..instance import STOP_PATIENCE_SECONDS
 from ..runtime import Pipes, RuntimeProcess, launch
+from ..workspace import Workspace
 from .conversation import TemplateFailed, await_word, read_some, speaking_pair
 from .delivery import Delivery
 from .ready_child import ReadyChild
@@ -88,12 +90,13 @@ class Template:
             raise TemplateFailed(f"its range of uids is used up after {number} children")
         try:
             leaf = self.place.hierarchy.create(name)
-            delivery = Delivery(self._launcher, self._template, leaf, number, first_uid)
-        except OSError as error:
+            workspace = Workspace.make_ahead(self.place.first_host_uid + first_uid + 1)
+            delivery = Delivery(self._launcher, self._template, leaf, workspace, number, first_uid)
+        except (OSError, SandboxError) as error:
             raise TemplateFailed(str(error)) from error
         try:
             delivery.run()
-            return delivery.as_ready(name, self.place.first_host_uid + first_uid + 1, os.dup(self._launcher_pidfd))
+            return delivery.as_ready(name, os.dup(self._launcher_pidfd))
         except (OSError, TemplateFailed) as error:
             reason = f"{error}; {self.last_words()} {delivery.last_words()}"
             delivery.abandon()
