@@ -45,7 +45,7 @@ const sandbox: Benchmark = {
 export default sandbox
 
 function trueRequest(envVersion: string) {
-  return sandboxRequest(envVersion, { kind: 'exec', argv: ['/bin/true'] }, [])
+  return sandboxRequest(envVersion, { kind: 'exec', argv: ['/bin/true'], cwd: '/workspace' }, [])
 }
 
 async function measureCold(

@@ -25,6 +25,8 @@ export function sandboxRequest(
     env: {},
     isolation,
     seed: null,
+    network: { level: 'loopback' },
+    workspace: 'read_write',
     limits: toSandboxLimits(DEFAULT_JOB_LIMITS, CPU_PERCENT),
     onOutputLimit: 'kill',
     files: files.map(({ path, text }) => {

@@ -138,12 +138,12 @@ class Sandbox:
             return
         evidence = self._supervise(start, workspace)
         self._connection.send(evidence.as_message())
-        if evidence.killed_by != "client":
+        if evidence.killed_by != "client" and request.workspace == "read_write":
             Collection(workspace.files.fd, request.limits, self._connection.send).run()
 
     def _prepare(self, runtime: str, rootfs: Path) -> Start:
         request, hierarchy = self._request, self._service.hierarchy
-        if request.isolation == "warm" and isinstance(request.entry, PythonEntry) and can_be_warm(request.runtime, request.limits.cpu_percent):
+        if _wants_warm(request) and can_be_warm(request.runtime, request.limits.cpu_percent):
             key = template_key(request.environment, request.runtime, request.limits.cpu_percent)
             self._service.templates.want(key)
             offer = self._service.templates.take(key)
@@ -173,6 +173,12 @@ class Sandbox:
         # Before `done`: a client that starts its next sandbox at once must find the place free.
         if self._place is not None:
             os.close(self._place)
+
+
+def _wants_warm(request: RunRequest) -> bool:
+    """Whether a template's child would be what was asked for: it is Python, has a loopback and may write to its workspace."""
+    is_usual = request.network.level == "loopback" and request.workspace == "read_write"
+    return request.isolation == "warm" and isinstance(request.entry, PythonEntry) and is_usual
 
 
 def _reap_any() -> None:

@@ -15,6 +15,7 @@ _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _SEED: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_ENV_BYTES: Final = 16_384
 _MAX_ARGUMENTS: Final = 256
+_FOLDER: Final = re.compile(r"/|(/(?!\.{1,2}(/|$))[^/\0]{1,255}){1,64}")
 _RUNTIMES: Final = ("crun", "runc", "runsc")
 
 
@@ -27,14 +28,26 @@ class PythonEntry:
 
 @dataclass(frozen=True)
 class ExecEntry:
-    """Replace init's child by a program of the environment."""
+    """Replace init's child by a program of the environment, started in a folder of the sandbox."""
 
     argv: tuple[str, ...]
+    cwd: str
 
 
 Entry = PythonEntry | ExecEntry
 # A child of a warm template where there is one, or a container of its own in any case.
 Isolation = Literal["warm", "fresh"]
+# What a job can reach: nothing at all, or the loopback of its own sandbox.
+NetworkLevel = Literal["none", "loopback"]
+# Whether a job can write below /workspace and leave files there.
+WorkspaceAccess = Literal["read_only", "read_write"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of one sandbox."""
+
+    level: NetworkLevel
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,8 @@ class RunRequest:
     entry: Entry
     env: dict[str, str]
     seed: str | None
+    network: Network
+    workspace: WorkspaceAccess
     limits: Limits
     on_output_limit: Literal["kill", "truncate"]
 
@@ -98,7 +113,7 @@ Request = ProbeRequest | WarmUpRequest | RunRequest | FileAnnouncement | Data | 
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "probe": (),
     "warm_up": ("environment", "runtime", "cpu_percent"),
-    "run": ("id", "environment", "runtime", "isolation", "entry", "env", "seed", "limits", "on_output_limit"),
+    "run": ("id", "environment", "runtime", "isolation", "entry", "env", "seed", "network", "workspace", "limits", "on_output_limit"),
     "file": ("path", "size"),
     "data": ("bytes",),
     "start": (),
@@ -145,14 +160,14 @@ def _parse_entry(value: Any) -> Entry:
             raise _refuse("entry.file must be in code/")
         return PythonEntry(file)
     if kind == "exec":
-        _exact_keys("entry", value, ("kind", "argv"))
+        _exact_keys("entry", value, ("kind", "argv", "cwd"))
         argv = value["argv"]
         if not isinstance(argv, list) or not 1 <= len(argv) <= _MAX_ARGUMENTS:
             raise _refuse(f"entry.argv must be a list of 1 to {_MAX_ARGUMENTS} strings")
         words = tuple(_plain_text("entry.argv", word) for word in argv)
         if not words[0].startswith("/"):
             raise _refuse("entry.argv[0] must be an absolute path")
-        return ExecEntry(words)
+        return ExecEntry(words, _matching("entry.cwd", _plain_text("entry.cwd", value["cwd"]), _FOLDER))
     raise _refuse('entry.kind must be "python" or "exec"')
 
 
@@ -163,6 +178,16 @@ def _parse_env(value: Any) -> dict[str, str]:
     if sum(len(name) + len(text.encode()) + 2 for name, text in env.items()) > _MAX_ENV_BYTES:
         raise _refuse(f"env is larger than {_MAX_ENV_BYTES} bytes")
     return env
+
+
+def _parse_network(value: Any) -> Network:
+    if not isinstance(value, dict):
+        raise _refuse("network must be an object")
+    _exact_keys("network", value, ("level",))
+    level = value["level"]
+    if level not in ("none", "loopback"):
+        raise _refuse('network.level must be "none" or "loopback"')
+    return Network(level)
 
 
 def _parse_runtime(value: Any) -> str:
@@ -186,6 +211,9 @@ def _parse_run(message: Message) -> RunRequest:
     isolation = message["isolation"]
     if isolation not in ("warm", "fresh"):
         raise _refuse('isolation must be "warm" or "fresh"')
+    workspace = message["workspace"]
+    if workspace not in ("read_only", "read_write"):
+        raise _refuse('workspace must be "read_only" or "read_write"')
     seed = message["seed"]
     return RunRequest(
         id=_matching("id", message["id"], _ID),
@@ -195,6 +223,8 @@ def _parse_run(message: Message) -> RunRequest:
         entry=_parse_entry(message["entry"]),
         env=_parse_env(message["env"]),
         seed=None if seed is None else _matching("seed", seed, _SEED),
+        network=_parse_network(message["network"]),
+        workspace=workspace,
         limits=parse_limits(message["limits"]),
         on_output_limit=policy,
     )

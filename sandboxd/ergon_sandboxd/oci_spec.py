@@ -9,7 +9,7 @@ from . import seccomp
 from .ids import id_space
 from .job_environment import fixed_variables, numeric_threads, requested_variables
 from .limits import Limits
-from .messages import ExecEntry, RunRequest
+from .messages import ExecEntry, RunRequest, WorkspaceAccess
 
 STATUS_FD: Final = 3
 REPORT_FD: Final = 4
@@ -52,13 +52,13 @@ def bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", "nosuid", "nodev", *options]}
 
 
-def _mounts(paths: BundlePaths) -> list[dict[str, Any]]:
+def _mounts(paths: BundlePaths, workspace: WorkspaceAccess) -> list[dict[str, Any]]:
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "mode=755", "size=64k"]},
         bind(paths.shm, "/dev/shm", "noexec"),
         bind(paths.tmp, "/tmp"),
-        bind(paths.workspace, "/workspace"),
+        bind(paths.workspace, "/workspace", *(["ro"] if workspace == "read_only" else [])),
         bind(paths.inputs / "code", "/workspace/code", "ro"),
         bind(paths.inputs / "input", "/workspace/input", "ro"),
         bind(paths.shim, SHIM_MOUNT, "ro"),
@@ -69,7 +69,7 @@ def init_arguments(request: RunRequest) -> list[str]:
     """Return init's command line; the job's own variables travel in it because init must not have them itself."""
     added = [f"{name}={value}" for name, value in requested_variables(request.env).items()]
     entry = request.entry
-    words = ["exec", *entry.argv] if isinstance(entry, ExecEntry) else ["python", f"/workspace/{entry.file}"]
+    words = ["exec", entry.cwd, *entry.argv] if isinstance(entry, ExecEntry) else ["python", f"/workspace/{entry.file}"]
     # -s and no -I: isolation would also ignore PYTHONHASHSEED, and init's whole environment is ours anyway. Beside another
     # program, init needs no site-packages, which take half of its start.
     flags = "-s" if words[0] == "python" else "-sS"
@@ -117,7 +117,7 @@ def build_spec(
         },
         "root": {"path": str(paths.rootfs), "readonly": True},
         "hostname": "sandbox",
-        "mounts": _mounts(paths),
+        "mounts": _mounts(paths, request.workspace),
         "linux": {
             "namespaces": [NETWORK, *({"type": kind} for kind in NEW_NAMESPACES)],
             "uidMappings": ids,

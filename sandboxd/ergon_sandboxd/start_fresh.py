@@ -9,7 +9,7 @@ from .denials import DenialCounter
 from .errors import SandboxError
 from .ids import JOB_UID
 from .messages import RunRequest
-from .network import enter_empty_network
+from .network import enter_loopback_network, enter_no_network
 from .oci_spec import build_spec
 from .provisions import Provisions
 from .runtime import ROOT_FLAGS, RUNTIME_MEMORY_BYTES, RUNTIME_PIDS, TAKES_PROGRAM, RuntimeProcess, adapt_spec, max_open_files, start_runtime
@@ -49,7 +49,10 @@ class FreshStart:
         return Workspace.make(self._request.limits, self._first_host_uid + JOB_UID)
 
     def enter_network(self) -> None:
-        enter_empty_network()
+        if self._request.network.level == "none":
+            enter_no_network()
+        else:
+            enter_loopback_network()
 
     def start(self, workspace: Workspace) -> RuntimeProcess:
         # Our mounts must be visible to our runtime alone, and must go when this process goes.

@@ -15,7 +15,7 @@ _FONT_CACHE = "/usr/share/ergon/matplotlib"
 
 
 class Entry:
-    """What a job runs: variables NAME=value, `python FILE` or `exec ARGV…`, and the seed of its random numbers."""
+    """What a job runs: variables NAME=value, `python FILE` or `exec FOLDER ARGV…`, and the seed of its random numbers."""
 
     def __init__(self, variables: list[str], command: list[str], seed: str | None) -> None:
         self.variables = variables
@@ -61,7 +61,7 @@ def run_entry(entry: Entry, report_fd: int, inherited_generators: list[object]) 
     # Python ignores it, so a file that grows too large would look like an ordinary error.
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
     if entry.command[0] == "exec":
-        _execute(entry.command[1:], report_fd)
+        _execute(entry.command[1], entry.command[2:], report_fd)
     os.set_inheritable(report_fd, False)
     if entry.seed is not None or inherited_generators:
         from ergon_seed import seed_job
@@ -72,17 +72,20 @@ def run_entry(entry: Entry, report_fd: int, inherited_generators: list[object]) 
     run_file(entry.command[1], report_fd)
 
 
-def _execute(argv: list[str], report_fd: int) -> "NoReturn":
+def _execute(folder: str, argv: list[str], report_fd: int) -> "NoReturn":
     os.close(report_fd)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    place = folder
     try:
+        os.chdir(folder)
+        place = argv[0]
         os.execv(argv[0], argv)
     except OSError as error:
-        sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
+        sys.stderr.write(f"{place}: {error.strerror}\n")
         sys.stderr.flush()
         # What shells answer: 127 for a program that is not there, 126 for one that cannot be run.
-        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+        os._exit(127 if isinstance(error, FileNotFoundError) and place != folder else 126)
 
 
 def prepare_matplotlib() -> None:

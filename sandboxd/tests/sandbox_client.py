@@ -133,7 +133,7 @@ class Client:
         limits = {**DEFAULT_LIMITS, **request.pop("limits", {})}
         isolation = request.get("isolation", DEFAULT_ISOLATION)
         expected = request.pop("expect_isolation", isolation)
-        run: dict[str, Any] = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "seed": None, "on_output_limit": "kill"}
+        run: dict[str, Any] = {"id": f"t-{uuid.uuid4().hex[:12]}", "environment": environment, "runtime": DEFAULT_RUNTIME, "env": {}, "seed": None, "network": {"level": "loopback"}, "workspace": "read_write", "on_output_limit": "kill"}
         run.update(isolation=DEFAULT_ISOLATION)
         run["entry"] = {"kind": "python", "file": "code/main.py"}
         run = {**run, "limits": limits, **request}

@@ -61,7 +61,7 @@ socket.getaddrinfo("localhost", 80)
 
 
 def test_a_program_that_ends_at_once_is_counted(sandboxd: Path, environment: str) -> None:
-    entry = {"kind": "exec", "argv": ["/bin/bash", "-c", "exec 3<>/dev/udp/8.8.8.8/53"]}
+    entry = {"kind": "exec", "argv": ["/bin/bash", "-c", "exec 3<>/dev/udp/8.8.8.8/53"], "cwd": "/workspace"}
     for _ in range(5 if SLOWNESS == 1 else 2):
         assert run(sandboxd, environment, "", entry=entry).counters["network_attempts"] == 1
 

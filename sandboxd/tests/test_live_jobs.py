@@ -81,10 +81,10 @@ def test_a_forged_or_oversized_report_is_dropped(sandboxd: Path, environment: st
 
 
 def test_exec_entry(sandboxd: Path, environment: str) -> None:
-    entry = {"kind": "exec", "argv": ["/bin/sh", "-c", 'echo "$0|$1|$VAR"; echo x > /dev/stdout; exit 3', "; ls", "$(id)"]}
+    entry = {"kind": "exec", "argv": ["/bin/sh", "-c", 'echo "$0|$1|$VAR"; echo x > /dev/stdout; exit 3', "; ls", "$(id)"], "cwd": "/workspace"}
     outcome = run(sandboxd, environment, "", entry=entry, env={"VAR": "v"})
     assert outcome.exit == ("exited", 3) and outcome.stdout == b"; ls|$(id)|v\nx\n"
-    outcome = run(sandboxd, environment, "", entry={"kind": "exec", "argv": ["/usr/bin/nothing"]})
+    outcome = run(sandboxd, environment, "", entry={"kind": "exec", "argv": ["/usr/bin/nothing"], "cwd": "/workspace"})
     assert outcome.exit == ("exited", 127) and b"No such file" in outcome.stderr
 
 

@@ -147,7 +147,7 @@ print(random.random(), numpy.random.rand(), numpy.random.default_rng().random(),
 
 
 def test_a_program_that_is_not_python_gets_a_container(sandboxd: Path, environment: str) -> None:
-    outcome = ok(run(sandboxd, environment, "", entry={"kind": "exec", "argv": ["/usr/bin/true"]}))
+    outcome = ok(run(sandboxd, environment, "", entry={"kind": "exec", "argv": ["/usr/bin/true"], "cwd": "/workspace"}))
     assert outcome.isolation == "fresh"
 
 

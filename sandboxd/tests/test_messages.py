@@ -17,6 +17,8 @@ def run_message(**changes: Any) -> dict[str, Any]:
         "runtime": "crun",
         "isolation": "fresh",
         "seed": None,
+        "network": {"level": "loopback"},
+        "workspace": "read_write",
         "entry": {"kind": "python", "file": "code/main.py"},
         "env": {"A": "1"},
         "limits": DEFAULT_LIMITS,
@@ -32,9 +34,9 @@ def refused(message: dict[str, Any]) -> SandboxError:
 
 
 def test_a_good_run_request() -> None:
-    request = parse_request(Frame(run_message(entry={"kind": "exec", "argv": ["/usr/bin/id", "-u"]}), b""))
+    request = parse_request(Frame(run_message(entry={"kind": "exec", "argv": ["/usr/bin/id", "-u"], "cwd": "/tmp"}), b""))
     assert isinstance(request, RunRequest)
-    assert request.entry == ExecEntry(("/usr/bin/id", "-u"))
+    assert request.entry == ExecEntry(("/usr/bin/id", "-u"), "/tmp")
     assert request.limits.wall_ms == 20_000
 
 
@@ -58,17 +60,26 @@ BAD_RUNS: list[dict[str, Any]] = [
     {"entry": {"kind": "python", "file": "input/a.py"}},
     {"entry": {"kind": "python", "file": "code/../a.py"}},
     {"entry": {"kind": "python", "file": "code/a.py", "argv": []}},
-    {"entry": {"kind": "exec", "argv": []}},
-    {"entry": {"kind": "exec", "argv": ["id"]}},
-    {"entry": {"kind": "exec", "argv": ["/bin/id", "a\0b"]}},
-    {"entry": {"kind": "exec", "argv": ["/bin/id", "\ud800"]}},
-    {"entry": {"kind": "exec", "argv": ["/x"] * 1000}},
+    {"entry": {"kind": "exec", "argv": [], "cwd": "/"}},
+    {"entry": {"kind": "exec", "argv": ["id"], "cwd": "/"}},
+    {"entry": {"kind": "exec", "argv": ["/bin/id", "a\0b"], "cwd": "/"}},
+    {"entry": {"kind": "exec", "argv": ["/bin/id", "\ud800"], "cwd": "/"}},
+    {"entry": {"kind": "exec", "argv": ["/x"] * 1000, "cwd": "/"}},
+    {"entry": {"kind": "exec", "argv": ["/bin/id"]}},
+    *({"entry": {"kind": "exec", "argv": ["/bin/id"], "cwd": cwd}} for cwd in ("tmp", "", "/a/../etc", "/..", "/tmp/", "/./tmp", "//", "/a\0b", "/" + "x" * 256, "/a" * 65, 5, None)),
     {"entry": None},
     {"env": {"a": "1"}},
     {"env": {"A=B": "1"}},
     {"env": {"A": 1}},
     {"env": {"A": "x" * 20_000}},
     {"env": []},
+    {"network": None},
+    {"network": "none"},
+    {"network": {}},
+    {"network": {"level": "host"}},
+    {"network": {"level": ["none"]}},
+    {"network": {"level": "none", "interface": "eth0"}},
+    *({"workspace": workspace} for workspace in (None, "none", "rw", ["read_write"])),
     {"on_output_limit": "ignore"},
     {"mounts": []},
     {"limits": {}},

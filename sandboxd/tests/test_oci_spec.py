@@ -37,6 +37,12 @@ def test_the_root_is_read_only_and_nothing_but_our_binds_is_mounted() -> None:
             assert "ro" in mount["options"]
 
 
+def test_a_read_only_workspace_is_a_read_only_mount() -> None:
+    options = {access: {mount["destination"]: mount["options"] for mount in spec(workspace=access)["mounts"]} for access in ("read_only", "read_write")}
+    assert "ro" in options["read_only"]["/workspace"] and "ro" not in options["read_write"]["/workspace"]
+    assert all("ro" not in options["read_only"][place] for place in ("/tmp", "/dev/shm"))
+
+
 def test_all_namespaces_and_an_unprivileged_mapping() -> None:
     linux = spec()["linux"]
     assert {entry["type"] for entry in linux["namespaces"]} == {"pid", "ipc", "uts", "mount", "network", "user", "cgroup"}
@@ -61,7 +67,7 @@ def test_requested_variables_reach_the_job_and_never_init() -> None:
 
 def test_arguments_stay_literal() -> None:
     words = ["/bin/echo", "; rm -rf /", "$(id)", "python", "2"]
-    assert spec(entry={"kind": "exec", "argv": words}, env={})["process"]["args"][4:] == ["-", "0", "exec", *words]
+    assert spec(entry={"kind": "exec", "argv": words, "cwd": "/tmp"}, env={})["process"]["args"][4:] == ["-", "0", "exec", "/tmp", *words]
 
 
 def test_threads_follow_the_cpu_limit() -> None:

@@ -19,7 +19,7 @@ from ..errors import SandboxError
 from ..ids import TEMPLATES_PER_INSTANCE, template_uid
 from ..instance import State, remove_by_name
 from ..log import log
-from ..network import enter_empty_network
+from ..network import enter_loopback_network
 from ..provisions import Provisions
 from ..runtime import find_runtime, max_open_files, runtime_command
 from .. import syscalls
@@ -131,7 +131,7 @@ class Keepers:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         # A runtime that detaches leaves the container to us.
         syscalls.adopt_orphans()
-        enter_empty_network()
+        enter_loopback_network()
 
         def failed(reason: str) -> None:
             log(f"the template of {running.key.environment} failed: {reason}")

@@ -1,10 +1,11 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { machine, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Isolation } from '@ergon/contract'
 import { homePaths } from '../config/home-paths.ts'
 import type { Settings } from '../config/settings.ts'
+import { ATTACK_REGISTRY } from '../conformance/attack-registry.ts'
 import { AttackRunner } from '../conformance/attack-runner.ts'
 import type { CaseReport } from '../conformance/case-report.ts'
 import type { HostileCase } from '../conformance/hostile-case.ts'
@@ -78,7 +79,16 @@ export class AttackMatrix {
   async #startStack(home: string, host: MatrixHost, rootFs: string): Promise<RunningMatrix> {
     const { settings: own, runtime, isolation } = this.#options
     // The profile of development is the one that may use an embedded database; isolation is the same in all.
-    const settings: Settings = { ...own, profile: 'development', home, databaseUrl: null, sandboxRuntime: runtime }
+    const registry = path.join(home, 'hostile.yaml')
+    await writeFile(registry, ATTACK_REGISTRY, { mode: 0o600 })
+    const settings: Settings = {
+      ...own,
+      profile: 'development',
+      home,
+      databaseUrl: null,
+      sandboxRuntime: runtime,
+      registry,
+    }
     const paths = homePaths(settings)
     const use = await useStack(settings, paths, 'worker')
     const db = createPool(use.databaseUrl ?? '', { maxConnections: 1, applicationName: 'ergon-attack-matrix' })

@@ -14,6 +14,7 @@ import { createBuiltInServices, ReplaceableServices, type ServiceRegistry } from
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
+import { ShellRunner } from '../runners/shell/shell-runner.ts'
 import {
   type InstalledEnvironment,
   listEnvironments,
@@ -56,10 +57,18 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
 
   const runners = new RunnerRegistry()
   const cpuPercent = cpuPercentPerSandbox(config.sandboxSlots)
+  const findEnvironment = rememberEnvironments(paths.environments)
   const adapters = [createPythonAdapter(sandbox, config.sandboxRuntime, cpuPercent)]
+  runners.register('sandbox', new SandboxRunner({ adapters, store, resolveEnvironment: findEnvironment }))
   runners.register(
-    'sandbox',
-    new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),
+    'shell',
+    new ShellRunner({
+      sandbox,
+      runtime: config.sandboxRuntime,
+      cpuPercent,
+      store,
+      resolveEnvironment: findEnvironment,
+    }),
   )
 
   const recorder = createOutcomeRecorder(db, logger)

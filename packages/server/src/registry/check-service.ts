@@ -111,9 +111,36 @@ function matchesDomain(host: string, pattern: string): boolean {
   return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1).toLowerCase()) : host === pattern.toLowerCase()
 }
 
-function checkShell({ name, security_policy: policy }: ServiceOf<'shell'>, remarks: Remarks): void {
+/** Names that a sandbox takes for variables; those of the job contract are its own. */
+const SANDBOX_VARIABLE =
+  /^(?!(ERGON_(PARAMETERS|INPUT_DIR|RESULT|OUTPUT_DIR)|PRAXIS_OUTPUT_DIR)$)[A-Z_][A-Z0-9_]{0,63}$/
+
+function checkShell(
+  { name, runner_config: config, security_policy: policy }: ServiceOf<'shell'>,
+  remarks: Remarks,
+): void {
   if (policy.allowed_commands.length === 0)
     remarks.warn(['security_policy'], `service '${name}' allows no command: add allowed_commands, or all its jobs fail`)
+  for (const variable of Object.keys(config.environment)) {
+    if (!SANDBOX_VARIABLE.test(variable))
+      remarks.fault(
+        ['runner_config', 'environment', variable],
+        'must be capital letters, digits and "_", at most 64, and none of the names that a sandbox sets itself',
+      )
+  }
+  const folder = config.working_directory ?? '/workspace'
+  const roots = policy.working_directory_restrictions
+  if (roots.length > 0 && ![folder, ...roots].some(hasReference) && !roots.some((root) => isBelow(folder, root)))
+    remarks.fault(
+      ['security_policy', 'working_directory_restrictions'],
+      `working_directory, which is ${folder}, is below none of them, so every job would fail`,
+    )
+  for (const field of ['formats', 'max_artifacts'] as const) {
+    if (policy[field] !== undefined && policy.file_access !== 'read_write')
+      remarks.fault(['security_policy', field], `has no effect with file_access ${policy.file_access}`)
+  }
+  if (policy.network_access === 'all')
+    remarks.fault(['security_policy', 'network_access'], 'all is not enforced yet, so it is refused')
   if (policy.allowed_networks.length > 0 && policy.network_access !== 'all')
     remarks.fault(['security_policy', 'allowed_networks'], `has no effect with network_access ${policy.network_access}`)
 }

@@ -19,7 +19,7 @@ export const EXECUTION_TYPE_NAMES = {
  */
 export const NOT_ENFORCED_YET = {
   http: null,
-  shell: null,
+  shell: ['retry', 'security_policy.rate_limit_per_minute', 'security_policy.max_concurrent'],
   docker: null,
   serverless: null,
   sandbox: [

@@ -16,6 +16,11 @@ export interface SandboxFile {
 /** The OCI runtimes that sandboxd knows how to use. */
 export type SandboxRuntime = 'crun' | 'runc' | 'runsc'
 
+/** What a sandbox can reach: nothing, not even itself, or its own loopback. */
+export interface SandboxNetwork {
+  level: 'none' | 'loopback'
+}
+
 export interface SandboxRequest {
   /** Names the sandbox in cgroups: lower-case letters, digits and dashes, at most 64. */
   id: string
@@ -24,10 +29,13 @@ export interface SandboxRequest {
   runtime: SandboxRuntime
   /** `warm`: a child of the environment's template where one is ready, else a container of its own; `fresh`: always that. */
   isolation: Isolation
-  entry: { kind: 'python'; file: string } | { kind: 'exec'; argv: string[] }
+  entry: { kind: 'python'; file: string } | { kind: 'exec'; argv: string[]; cwd: string }
   env: Record<string, string>
   /** What random numbers are derived from, 64 hexadecimal digits; null: the operating system. */
   seed: string | null
+  network: SandboxNetwork
+  /** `read_only`: nothing is written below /workspace, and nothing collected from it. */
+  workspace: 'read_only' | 'read_write'
   limits: SandboxLimits
   onOutputLimit: 'kill' | 'truncate'
   files: readonly SandboxFile[]

@@ -118,7 +118,7 @@ async function connectTo(socketPath: string): Promise<Socket> {
 
 /** The protocol's first message for a request. */
 export function toRunMessage(request: SandboxRequest): Record<string, unknown> {
-  const { id, environment, runtime, isolation, entry, env, seed, limits, onOutputLimit } = request
+  const { id, environment, runtime, isolation, entry, env, seed, network, workspace, limits, onOutputLimit } = request
   return {
     type: 'run',
     id,
@@ -128,6 +128,8 @@ export function toRunMessage(request: SandboxRequest): Record<string, unknown> {
     entry,
     env,
     seed,
+    network,
+    workspace,
     limits,
     on_output_limit: onOutputLimit,
   }

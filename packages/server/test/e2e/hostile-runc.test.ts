@@ -4,10 +4,11 @@ import { loadSettings } from '../../src/config/load-settings.ts'
 import { ATTACK_CASES } from '../../src/conformance/attack-cases.ts'
 import { LEAVING_CASES } from '../../src/conformance/cases/leaving-cases.ts'
 import { PROGRAM_CASES } from '../../src/conformance/cases/program-cases.ts'
+import { SHELL_CASES } from '../../src/conformance/cases/shell-cases.ts'
 import { isGap } from '../../src/conformance/hostile-case.ts'
 
 /** What a runtime sets up itself: namespaces, cgroup, limits, filter. What leaves a sandbox is the same code for both. */
-const SAME_FOR_ALL = [...LEAVING_CASES, ...PROGRAM_CASES].filter(
+const SAME_FOR_ALL = [...LEAVING_CASES, ...PROGRAM_CASES, ...SHELL_CASES].filter(
   ({ row }, index, cases) => cases.findIndex((other) => other.row === row) !== index,
 )
 const CASES = ATTACK_CASES.filter((hostile) => !SAME_FOR_ALL.includes(hostile))

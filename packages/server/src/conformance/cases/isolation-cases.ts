@@ -14,7 +14,7 @@ function lookedAt(row: number, name: string, program: string, check: Check = () 
   return { row, name, program, verdicts: ['SUCCEEDED'], counter: null, check }
 }
 
-const VARIABLES =
+export const VARIABLES: RegExp =
   /^(ERGON_(PARAMETERS|INPUT_DIR|RESULT|OUTPUT_DIR)|PRAXIS_OUTPUT_DIR|PATH|HOME|LANG|LC_ALL|TZ|PYTHON(HASHSEED|DONTWRITEBYTECODE)|MPL(BACKEND|CONFIGDIR)|SOURCE_DATE_EPOCH|(OMP|OPENBLAS|MKL)_NUM_THREADS|OPENBLAS_CORETYPE|NPY_DISABLE_CPU_FEATURES)$/
 
 /** Numbers on x86_64. Arguments are such that the call would do something if only it were let. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { artifactPolicy, commonPolicy, sandboxLimitsSchema } from './policy.ts'
-import { checkedText } from './text.ts'
+import { sandboxEnvironment } from './text.ts'
 
 const MAX_CODE = 262_144
 
@@ -13,10 +13,7 @@ const scriptPath = z
 
 export const sandboxRunnerConfigSchema = z.strictObject({
   runtime: z.enum(['python']).default('python').describe('the language of the program'),
-  environment: checkedText(
-    (text) => /^[a-z][a-z0-9-]{0,62}(@[0-9a-f]{64})?$/.test(text),
-    'must be an environment, NAME or NAME@DIGEST',
-  ).describe('the environment, NAME or NAME@DIGEST'),
+  environment: sandboxEnvironment.describe('the environment, NAME or NAME@DIGEST'),
   script: scriptPath.exactOptional().describe('the program, a file below the folder of the registry'),
   code: z
     .string()

@@ -1,11 +1,14 @@
 import { z } from 'zod'
 import { artifactPolicy, commonPolicy, resourceLimitsSchema } from './policy.ts'
-import { absolutePath, environmentMap, networkRange, seconds } from './text.ts'
+import { absolutePath, environmentMap, networkRange, sandboxEnvironment, seconds } from './text.ts'
 
 export const shellRunnerConfigSchema = z.strictObject({
   working_directory: absolutePath.exactOptional(),
   environment: environmentMap.prefault({}),
-  shell: absolutePath.default('/bin/bash'),
+  shell: absolutePath.default('/bin/bash').describe('runs scripts, where allowed_commands has it'),
+  sandbox_environment: sandboxEnvironment
+    .default('python-sci')
+    .describe('the environment whose programs may be run, NAME or NAME@DIGEST'),
   timeout: seconds.default(600),
 })
 

@@ -48,6 +48,11 @@ export const domainPattern = checkedText(
     text === '*',
   'must be a host name, or "*." and a host name for all below it',
 )
+/** An environment of sandboxes; not to be confused with the variables of a process. */
+export const sandboxEnvironment = checkedText(
+  (text) => /^[a-z][a-z0-9-]{0,62}(@[0-9a-f]{64})?$/.test(text),
+  'must be an environment, NAME or NAME@DIGEST',
+)
 export const environmentMap = z.record(
   z.string().regex(VARIABLE_NAME, 'must be the name of an environment variable'),
   configText,

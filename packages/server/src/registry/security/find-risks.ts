@@ -93,7 +93,7 @@ function shellRisks({ runner_config: config, security_policy: policy }: ServiceO
   if (policy.network_access === 'all')
     risks.push(risk('network-access', 'medium', ['security_policy', 'network_access'], 'network_access is all'))
   if (policy.file_access === 'read_write')
-    risks.push(risk('file-access', 'medium', ['security_policy', 'file_access'], 'file_access is read_write'))
+    risks.push(risk('file-access', 'low', ['security_policy', 'file_access'], 'file_access is read_write'))
   return [...risks, ...missingLimits(policy.resource_limits, ['memory_mb', 'cpu_seconds'], 'medium')]
 }
 

@@ -65,9 +65,9 @@ export const SECURITY_RULES = {
     fix: 'Use network_mode none, or bridge with network_isolation: false.',
   },
   'file-access': {
-    severities: ['medium'],
-    explanation: 'The job can change files outside its workspace.',
-    fix: 'Use file_access none or read, and take results as artifacts.',
+    severities: ['low'],
+    explanation: 'The job can write to its workspace and leave files there that others will open.',
+    fix: 'Use file_access none or read where stdout is result enough; else state formats and max_artifacts.',
   },
   'mutable-image': {
     severities: ['high', 'medium'],

@@ -24,6 +24,8 @@ export function createPythonAdapter(sandbox: Sandbox, runtime: SandboxRuntime, c
           entry: { kind: 'python', file: code.path },
           env: {},
           seed: inputs.seed,
+          network: { level: 'loopback' },
+          workspace: 'read_write',
           limits: toSandboxLimits(inputs.limits, cpuPercent),
           onOutputLimit: inputs.policy.on_output_limit,
           files: [code, parameters, ...inputs.datasets],

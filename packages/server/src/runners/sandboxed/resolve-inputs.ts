@@ -5,24 +5,33 @@ import type { ExecutionContext } from '../runner.ts'
 import { validationFailure } from './read-payload.ts'
 
 /** Names that sandboxd takes for a file. */
-const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
+export const FILE_NAME: RegExp = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
 /** Names of the input folder that are the job's own, with what has them. */
 const RESERVED_NAMES = [['parameters.json', "the job's parameters"]] as const satisfies [string, string][]
 
 type Resolution = { ok: true; datasets: SandboxFile[] } | { ok: false; failure: Failure }
 
-/** Turns the payload's dataset references into readable files, or says which is missing, misnamed or not the tenant's. */
-export async function resolveDatasets(
+/** The inputs of a payload: its datasets, and the name of the file that its program becomes. */
+export async function resolveInputs(
   payload: JobPayload,
   store: ArtifactStore,
   context: ExecutionContext,
 ): Promise<Resolution> {
   const { entrypoint } = payload.inputs.object.runtime
   if (entrypoint !== undefined && !FILE_NAME.test(entrypoint)) return misnamed('entrypoint', entrypoint)
-  const wanted = payload.inputs.object.dependencies
-    .filter((dependency) => dependency.kind === 'dataset')
-    .map(({ digest, name = digest.slice('sha256:'.length) }) => ({ digest, name }))
-  const wrong = findWrongName(wanted)
+  const datasets = payload.inputs.object.dependencies.filter((dependency) => dependency.kind === 'dataset')
+  return resolveDatasets(datasets, RESERVED_NAMES, store, context)
+}
+
+/** Turns dataset references into readable files, or says which is missing, misnamed or not the tenant's. */
+export async function resolveDatasets(
+  references: readonly { digest: string; name?: string | undefined }[],
+  reserved: readonly (readonly [name: string, what: string])[],
+  store: ArtifactStore,
+  context: ExecutionContext,
+): Promise<Resolution> {
+  const wanted = references.map(({ digest, name = digest.slice('sha256:'.length) }) => ({ digest, name }))
+  const wrong = findWrongName(wanted, reserved)
   if (wrong !== null) return wrong
   const granted =
     wanted.length === 0 ? new Set<string>() : await context.resolveDatasets(wanted.map(({ digest }) => digest))
@@ -40,8 +49,11 @@ export async function resolveDatasets(
 }
 
 /** A name that is no plain file name, or that two inputs have: each is a file of one folder. */
-function findWrongName(datasets: readonly { name: string; digest: string }[]): Resolution | null {
-  const taken = new Map<string, string>(RESERVED_NAMES)
+function findWrongName(
+  datasets: readonly { name: string; digest: string }[],
+  reserved: readonly (readonly [name: string, what: string])[],
+): Resolution | null {
+  const taken = new Map<string, string>(reserved)
   for (const [index, { name, digest }] of datasets.entries()) {
     if (!FILE_NAME.test(name)) return misnamed('dataset name', name)
     const what = `dataset ${index + 1} (${digest})`
@@ -59,7 +71,8 @@ async function* readStored(store: ArtifactStore, digest: string): AsyncGenerator
   for await (const chunk of await store.read(digest)) yield chunk
 }
 
-function misnamed(what: string, value: string): Resolution {
+/** The refusal of a name that is no plain file name. */
+export function misnamed(what: string, value: string): { ok: false; failure: Failure } {
   const message = `${what} ${JSON.stringify(value)} is not a plain file name: letters, digits, dot, dash and underscore, at most 128, beginning with a letter, digit or underscore`
   return {
     ok: false,

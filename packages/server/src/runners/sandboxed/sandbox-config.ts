@@ -29,7 +29,7 @@ export interface SandboxProgram {
 }
 
 /** Formats that files of a service may have where its policy names none. */
-const DEFAULT_FORMATS: readonly ArtifactFormat[] = ['png', 'svg', 'pdf', 'json']
+export const DEFAULT_FORMATS: readonly ArtifactFormat[] = ['png', 'svg', 'pdf', 'json']
 const MS = 1_000
 
 /** Reads a service's configuration: null or a policy for the built-in service, else what the registry made. */

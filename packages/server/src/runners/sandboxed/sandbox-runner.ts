@@ -1,15 +1,15 @@
 import type { Failure } from '@ergon/contract'
 import type { ArtifactStore } from '../../artifacts/artifact-store.ts'
-import { decideOutcome, type Verdict } from '../../domain/decide-outcome.ts'
-import type { SandboxLimits } from '../../domain/sandbox-evidence.ts'
+import { decideOutcome } from '../../domain/decide-outcome.ts'
 import { deriveSeed } from '../../domain/execution-key.ts'
 import { toResourceUsage } from '../../domain/resource-usage.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { SandboxError, type SandboxReport } from '../../sandbox/sandbox.ts'
 import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { concludeWithoutEvidence, describeRefusals, isRuleBreach, refused } from './conclude.ts'
 import { readPayload, validationFailure } from './read-payload.ts'
 import { readSandboxConfig, readServiceInput, type SandboxConfig } from './sandbox-config.ts'
-import { resolveDatasets } from './resolve-inputs.ts'
+import { resolveInputs } from './resolve-inputs.ts'
 import type { CollectedOutputs, PreparedRun, RuntimeAdapter } from './runtime-adapter.ts'
 
 interface Dependencies {
@@ -86,7 +86,7 @@ export class SandboxRunner implements Runner<SandboxConfig> {
     }
     const environment = await this.#findEnvironment(payload.environment.env_version)
     if ('failure' in environment) return refused(environment.failure)
-    const inputs = await resolveDatasets(payload, this.#dependencies.store, context)
+    const inputs = await resolveInputs(payload, this.#dependencies.store, context)
     if (!inputs.ok) return refused(inputs.failure, environment.envVersion)
 
     const { envVersion } = environment
@@ -154,10 +154,6 @@ function conclude(
   }
 }
 
-function isRuleBreach(verdict: Verdict): boolean {
-  return verdict.kind === 'failed' && verdict.failure.category === 'SANDBOX_VIOLATION'
-}
-
 /** output_data by text, so that the numbers of result.json reach the table as they were written. */
 function composeOutput(
   resultJson: string | null,
@@ -167,73 +163,4 @@ function composeOutput(
   const stdout = JSON.stringify(spec.return_stdout ? stored.stdout : null)
   const stderr = JSON.stringify(spec.return_stderr ? stored.stderr : null)
   return `{"result_json":${resultJson ?? 'null'},"stdout":${stdout},"stderr":${stderr},"artifacts":${JSON.stringify(stored.artifacts)}}`
-}
-
-function describeRefusals({ evidence }: SandboxReport, limits: SandboxLimits): RunnerOutcome['logs'] {
-  const logs: RunnerOutcome['logs'] = []
-  if (evidence.counters.pids_refused > 0)
-    logs.push({
-      level: 'warn',
-      message: `${evidence.counters.pids_refused} new processes or threads were refused`,
-    })
-  if (evidence.counters.allocation_refused_bytes > 0)
-    logs.push({
-      level: 'warn',
-      message: `an allocation of ${evidence.counters.allocation_refused_bytes} bytes was refused: the whole machine could not hold it`,
-    })
-  if (evidence.counters.network_attempts > 0)
-    logs.push({
-      level: 'warn',
-      message: `${evidence.counters.network_attempts} attempts to reach the network were refused`,
-    })
-  for (const [name, times] of Object.entries(evidence.denied_syscalls))
-    logs.push({ level: 'warn', message: `the system call ${name} was refused, ${times} in all` })
-  for (const stream of ['stdout', 'stderr'] as const) {
-    const counter = `${stream}_bytes` as const
-    if (evidence.truncated[stream])
-      logs.push({
-        level: 'warn',
-        message: `${stream} was cut at its limit. ${counter}: limit ${limits[counter]}, observed ${evidence.counters[counter]}`,
-      })
-  }
-  return logs
-}
-
-function refused(failure: Failure, envVersion: string | null = null): RunnerOutcome {
-  return {
-    verdict: { kind: 'failed', failure },
-    composeOutput: () => null,
-    artifacts: [],
-    resourceUsage: null,
-    envVersion,
-    logs: [],
-  }
-}
-
-/** sandboxd's refusals that are the job's own fault; every other one is ours and is tried again. */
-const REQUEST_FAULTS: Record<string, Failure['category']> = {
-  ENVIRONMENT_NOT_FOUND: 'VALIDATION_ERROR',
-  LIMIT_OUT_OF_RANGE: 'VALIDATION_ERROR',
-  INPUT_TOO_LARGE: 'RESOURCE_LIMIT',
-}
-
-function concludeWithoutEvidence(error: SandboxError, envVersion: string): RunnerOutcome {
-  // Nothing of the job has run, so no attempt is spent.
-  if (error.code === 'ABORTED' || error.code === 'UNREACHABLE')
-    return {
-      ...refused(validationFailure('ABORTED', error.message), envVersion),
-      verdict: { kind: 'cancelled' },
-    }
-  const category = REQUEST_FAULTS[error.code]
-  const code = category === undefined ? `SANDBOX_${error.code}` : error.code
-  return refused(
-    {
-      category: category ?? 'INTERNAL_ERROR',
-      code,
-      message: error.message,
-      evidence: null,
-      details: null,
-    },
-    envVersion,
-  )
 }
