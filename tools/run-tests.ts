@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 
@@ -16,6 +17,8 @@ interface Count {
 interface Step {
   name: string
   argv: string[]
+  /** It runs while the others do, and what it says is shown after them: its guests wait more than they compute. */
+  isBeside?: true
   /** How many tests a finished step ran; a step without it is itself one test. */
   count?: () => Promise<Count>
 }
@@ -47,6 +50,7 @@ const guestReports = ['root', 'delegated'].map((who) => path.join(reports, `cgro
 const [asRoot, asUser] = guestReports
 const cgroupV2: Step = {
   name: 'cgroup-v2',
+  isBeside: true,
   argv: [
     'sh',
     '-c',
@@ -78,21 +82,47 @@ async function main(names: string[]): Promise<number> {
   const steps = chooseSteps(names)
   await rm(reports, { recursive: true, force: true })
   await mkdir(reports, { recursive: true })
-  const total: Count = { passed: 0, failed: 0, skipped: 0 }
-  const lines: string[] = []
-  for (const step of steps) {
+  const beside = steps.filter(({ isBeside }) => isBeside).map((step) => ({ step, running: runStep(step) }))
+  const results: StepResult[] = []
+  for (const step of steps.filter(({ isBeside }) => !isBeside)) {
     process.stdout.write(`\n── ${step.name}\n`)
-    const startedMs = performance.now()
-    const exitCode = await run(step)
-    const count = await countStep(step, exitCode)
-    total.passed += count.passed
-    total.failed += count.failed
-    total.skipped += count.skipped
-    const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
-    lines.push(`${count.failed === 0 ? '✓' : '✗'} ${step.name.padEnd(14)} ${describe(count)}, ${seconds} s`)
+    results.push(await runStep(step))
   }
+  for (const { step, running } of beside) {
+    const result = await running
+    process.stdout.write(`\n── ${step.name}\n${await readFile(logOf(step), 'utf8')}`)
+    results.push(result)
+  }
+  const total = sum(results.map(({ count }) => count))
+  const lines = results.map(
+    ({ step, count, seconds }) =>
+      `${count.failed === 0 ? '✓' : '✗'} ${step.name.padEnd(14)} ${describe(count)}, ${seconds.toFixed(1)} s`,
+  )
   process.stdout.write(`\n${lines.join('\n')}\n${describe(total)}\n`)
   return total.failed === 0 ? 0 : 1
+}
+
+interface StepResult {
+  step: Step
+  count: Count
+  seconds: number
+}
+
+async function runStep(step: Step): Promise<StepResult> {
+  const startedMs = performance.now()
+  const exitCode = await run(step)
+  const count = await countStep(step, exitCode)
+  return { step, count, seconds: (performance.now() - startedMs) / 1000 }
+}
+
+/** Where the words of a step go that runs beside others. */
+function logOf({ name }: Step): string {
+  return path.join(reports, `${name}.log`)
+}
+
+function sum(counts: readonly Count[]): Count {
+  const of = (key: keyof Count): number => counts.reduce((total, count) => total + count[key], 0)
+  return { passed: of('passed'), failed: of('failed'), skipped: of('skipped') }
 }
 
 function chooseSteps(names: readonly string[]): Step[] {
@@ -119,11 +149,13 @@ async function countStep(step: Step, exitCode: number | null): Promise<Count> {
 
 function run(step: Step): Promise<number | null> {
   const searchPath = `${path.dirname(process.execPath)}:${path.join(root, 'node_modules', '.bin')}:${process.env['PATH'] ?? ''}`
+  const log = step.isBeside ? openSync(logOf(step), 'w') : null
   const child = spawn(step.argv[0] ?? '', step.argv.slice(1), {
     cwd: root,
     env: { ...process.env, PATH: searchPath },
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', log ?? 'inherit', log ?? 'inherit'],
   })
+  if (log !== null) closeSync(log)
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', resolve)
@@ -148,14 +180,8 @@ async function countJunit(file: string): Promise<Count> {
 
 /** A guest that left no report hung or did not start: a failure. */
 async function countGuests(files: readonly string[]): Promise<Count> {
-  const total: Count = { passed: 0, failed: 0, skipped: 0 }
-  for (const file of files) {
-    const count = await countJunit(file).catch(() => ({ passed: 0, failed: 1, skipped: 0 }))
-    total.passed += count.passed
-    total.failed += count.failed
-    total.skipped += count.skipped
-  }
-  return total
+  const hung: Count = { passed: 0, failed: 1, skipped: 0 }
+  return sum(await Promise.all(files.map((file) => countJunit(file).catch(() => hung))))
 }
 
 function describe(count: Count): string {
