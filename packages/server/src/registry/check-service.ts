@@ -1,6 +1,6 @@
 import type { Remark } from './explain-issues.ts'
 import { hasReference } from './references.ts'
-import { isPrivateAddress, isWithin, literalAddress, networksOf } from './network-address.ts'
+import { isPrivateAddress, isWithin, literalAddress, matchesDomain, networksOf } from './network-address.ts'
 import type { Service, ServiceOf } from './schema/service.ts'
 
 /** What fields say about each other: faults make a registry unusable, warnings are shown. */
@@ -97,18 +97,13 @@ function checkHttp(
   }
   if (
     policy.allowed_domains !== undefined &&
-    !policy.allowed_domains.some((pattern) => matchesDomain(hostname, pattern))
+    // A pattern with a reference may match anything.
+    !policy.allowed_domains.some((pattern) => hasReference(pattern) || matchesDomain(hostname, pattern))
   )
     remarks.fault(
       ['security_policy', 'allowed_domains'],
       `base_url's host ${hostname} is not among them, so every job would fail`,
     )
-}
-
-/** `*.example.org` is every name below example.org, and not that name itself; a pattern with a reference may match anything. */
-function matchesDomain(host: string, pattern: string): boolean {
-  if (hasReference(pattern) || pattern === '*') return true
-  return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1).toLowerCase()) : host === pattern.toLowerCase()
 }
 
 /** Names that a sandbox takes for variables; those of the job contract are its own. */
