@@ -56,6 +56,9 @@ def main(arguments: list[str]) -> int:
         except OSError:
             # Without namespaces of its own it can still say what is missing.
             return _print_probe(config, read_mounts(), missing)
+    if config.allow_uplink:
+        # Before it is left for good.
+        config = replace(config, host_network=os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
     for entry in missing:
         log(f"{entry['capability']}: {entry['detail']}; {entry['remedy']}")
     if missing:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from . import syscalls
 from .oci_spec import SHIM_MOUNT, BundlePaths
+from .uplink.addresses import NAME_SERVER
 from .workspace import Workspace
 
 SHIM_SOURCE: Final = Path(__file__).resolve().parent.parent / "in_sandbox"
@@ -46,6 +47,14 @@ class Bundle:
         for name in _ATTACH_POINTS:
             (self.folder / name).mkdir(mode=0o755)
 
+    def make_uplink_folder(self) -> Path:
+        """Make what an uplink needs: the sandbox's name server, and the folder that becomes its process's root."""
+        (self.folder / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
+        (self.folder / "resolv.conf").chmod(0o444)
+        root = self.folder / "uplink"
+        root.mkdir(mode=0o755)
+        return root
+
     def name_leaf(self, name: str) -> None:
         """Note whose processes to kill, should this handler die."""
         file = os.open(self.folder / "leaf", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -56,7 +65,7 @@ class Bundle:
     def paths(self) -> BundlePaths:
         """Where everything is attached."""
         rootfs, workspace, tmp, shm, inputs = (self.folder / name for name in _ATTACH_POINTS)
-        return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials")
+        return BundlePaths(rootfs, workspace, tmp, shm, inputs, self._shim, self.folder / "denials", self.folder / "resolv.conf")
 
     def attach_rootfs(self, rootfs: Path, flags: int = syscalls.MS_NOSUID | syscalls.MS_NODEV) -> None:
         """Bind the environment read-only with these further flags, in a mount namespace that ends before `remove`, as for the volumes."""

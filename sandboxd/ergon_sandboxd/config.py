@@ -2,7 +2,10 @@
 
 import argparse
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
+
+from .uplink.addresses import parse_network
 
 MAX_SANDBOXES = 48
 MAX_READY = 16
@@ -26,8 +29,13 @@ class Config:
     started_by: int
     probe: bool
     runtime: str | None
+    allow_uplink: bool
+    # Private networks that an uplink may be asked to lead to, or to parts of them.
+    uplink_networks: tuple[IPv4Network, ...]
     # Not an argument: True when an ordinary user started it.
     rootless: bool = False
+    # Nor this: a descriptor of the network that sandboxd was started in, where uplinks are allowed.
+    host_network: int | None = None
 
 
 def parse_arguments(arguments: list[str]) -> Config:
@@ -44,6 +52,8 @@ def parse_arguments(arguments: list[str]) -> Config:
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--probe", action="store_true", help="print what the host offers as JSON and exit")
     parser.add_argument("--runtime", help="refuse to start unless this OCI runtime can start sandboxes here")
+    parser.add_argument("--allow-uplink", action="store_true", help="let workers ask for sandboxes that reach public addresses; without it none does")
+    parser.add_argument("--uplink-network", type=parse_network, action="append", default=[], metavar="ADDRESS/PREFIX", help="a private network that they may ask for, too; may be repeated")
     parser.add_argument("--started-by", type=int, default=0, help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     if not found.probe:
@@ -56,6 +66,8 @@ def parse_arguments(arguments: list[str]) -> Config:
         parser.error(f"--ready must be from 1 to {MAX_READY}")
     if not 1 <= found.children_per_template <= MAX_CHILDREN:
         parser.error(f"--children-per-template must be from 1 to {MAX_CHILDREN}")
+    if found.uplink_network and not found.allow_uplink:
+        parser.error("--uplink-network needs --allow-uplink")
     nowhere = Path("/nonexistent")
     return Config(
         home=(found.home or nowhere).absolute(),
@@ -70,4 +82,6 @@ def parse_arguments(arguments: list[str]) -> Config:
         started_by=found.started_by,
         probe=found.probe,
         runtime=found.runtime,
+        allow_uplink=found.allow_uplink,
+        uplink_networks=tuple(found.uplink_network),
     )

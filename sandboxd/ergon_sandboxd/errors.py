@@ -13,6 +13,7 @@ ErrorCode = Literal[
     "RUNTIME_FAILED",
     "TEMPLATE_FAILED",
     "TEMPLATE_LOST",
+    "UPLINK_NOT_ALLOWED",
     "INTERNAL",
 ]
 

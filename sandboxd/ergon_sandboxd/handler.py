@@ -28,6 +28,7 @@ from .provisions import Provisions
 from .runtime import find_runtime
 from .start import Start
 from .start_fresh import FreshStart
+from .uplink.permission import permit_uplink
 from .supervise import Supervisor
 from .warm.key import can_be_warm, template_key
 from .warm.start_warm import WarmStart
@@ -108,6 +109,8 @@ class Sandbox:
         self._service = service
         self._own = own
         self._first_host_uid = host_uid(service.instance, slot)
+        # Before anything of it exists.
+        self._uplink = permit_uplink(request, service.config, service.instance, slot)
         self._bundle = Bundle(service.state.slot_folder(slot), service.provisions.shim)
         self._place: int | None = None
         self._start: Start | None = None
@@ -151,12 +154,13 @@ class Sandbox:
             if start is not None:
                 return start
         # Also while a template is still importing: a container of its own is never the weaker isolation.
-        return FreshStart(request, runtime, rootfs, self._bundle, hierarchy, self._service.provisions, self._first_host_uid)
+        return FreshStart(request, runtime, rootfs, self._bundle, hierarchy, self._service.provisions, self._first_host_uid, self._uplink)
 
     def _supervise(self, start: Start, workspace: Workspace) -> Evidence:
         request = self._request
         with closing(start.start(workspace)) as process:
-            return Supervisor(self._connection, process, start.leaf, workspace, start.denials, request.limits, request.on_output_limit).run()
+            uplink = request.network.level == "uplink"
+            return Supervisor(self._connection, process, start.leaf, workspace, start.denials, request.limits, request.on_output_limit, has_uplink=uplink).run()
 
     def _remove(self) -> None:
         start = self._start

@@ -20,6 +20,10 @@ _SANDBOXES: Final = _INSTANCES * SLOTS_PER_INSTANCE
 _BLOCK: Final = 2 * JOB_UID
 
 
+# Above the ranges of sandboxes, so that no sandbox's user namespace has one.
+_FIRST_UPLINK_UID: Final = 1 << 31
+
+
 class IdMapping(NamedTuple):
     """`size` ids of a sandbox from `inside` on are those from `outside` on in sandboxd's user namespace."""
 
@@ -78,14 +82,25 @@ def template_uid(instance: str, number: int) -> int:
     return _FIRST_TEMPLATE_UID + (int(instance[:2], 16) * TEMPLATES_PER_INSTANCE + number) * UIDS_PER_SANDBOX
 
 
-@functools.cache
 def has_template_ids() -> bool:
     """Whether this process's user namespace has ids for templates: each wants a whole range, to divide among its jobs."""
-    end = _FIRST_TEMPLATE_UID + _INSTANCES * TEMPLATES_PER_INSTANCE * UIDS_PER_SANDBOX
+    return _offers(_FIRST_TEMPLATE_UID, _INSTANCES * TEMPLATES_PER_INSTANCE * UIDS_PER_SANDBOX)
+
+
+def uplink_uid(instance: str, slot: int) -> int:
+    """Return the uid of the uplink of a slot's sandbox, which nobody else has; OSError where there is no such uid."""
+    if not _offers(_FIRST_UPLINK_UID, _SANDBOXES):
+        raise OSError("the user namespace of sandboxd has no uids for uplinks")
+    return _FIRST_UPLINK_UID + int(instance[:2], 16) * SLOTS_PER_INSTANCE + slot
+
+
+@functools.cache
+def _offers(first_wanted: int, count_wanted: int) -> bool:
+    """Whether this process's user namespace has all these ids."""
 
     def offers(name: str) -> bool:
         ranges = parse_id_map(Path(f"/proc/self/{name}").read_text())
-        return any(first <= _FIRST_TEMPLATE_UID and end <= first + count for first, count in ranges)
+        return any(first <= first_wanted and first_wanted + count_wanted <= first + count for first, count in ranges)
 
     return offers("uid_map") and offers("gid_map")
 

@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Any, Final, Literal
 
 from .errors import SandboxError
 from .framing import Frame, Message
 from .limits import Limits, check_limit, parse_limits
+from .uplink.addresses import parse_networks
 
 _ID: Final = re.compile(r"[a-z0-9-]{1,64}")
 _ENVIRONMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[0-9a-f]{64}")
@@ -37,8 +39,8 @@ class ExecEntry:
 Entry = PythonEntry | ExecEntry
 # A child of a warm template where there is one, or a container of its own in any case.
 Isolation = Literal["warm", "fresh"]
-# What a job can reach: nothing at all, or the loopback of its own sandbox.
-NetworkLevel = Literal["none", "loopback"]
+# What a job can reach: nothing at all, the loopback of its own sandbox, or with that public addresses.
+NetworkLevel = Literal["none", "loopback", "uplink"]
 # Whether a job can write below /workspace and leave files there.
 WorkspaceAccess = Literal["read_only", "read_write"]
 
@@ -48,6 +50,8 @@ class Network:
     """The network of one sandbox."""
 
     level: NetworkLevel
+    # Private networks that the uplink leads to nevertheless.
+    networks: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,10 +187,16 @@ def _parse_env(value: Any) -> dict[str, str]:
 def _parse_network(value: Any) -> Network:
     if not isinstance(value, dict):
         raise _refuse("network must be an object")
+    level = value.get("level")
+    if level == "uplink":
+        _exact_keys("network", value, ("level", "networks"))
+        try:
+            return Network("uplink", parse_networks(value["networks"]))
+        except ValueError as error:
+            raise _refuse(f"network.networks: {error}") from error
     _exact_keys("network", value, ("level",))
-    level = value["level"]
     if level not in ("none", "loopback"):
-        raise _refuse('network.level must be "none" or "loopback"')
+        raise _refuse('network.level must be "none", "loopback" or "uplink"')
     return Network(level)
 
 

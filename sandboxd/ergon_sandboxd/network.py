@@ -1,4 +1,4 @@
-"""A sandbox's network: a namespace with a loopback or not even that, and the kernel's count of what tried to leave it.
+"""A sandbox's network: a namespace with a loopback or not even that, seldom an uplink, and the kernel's count of what tried to leave it.
 
 The handler enters it and the runtime inherits it. So the counters can be read when every process of the job is gone,
 however short it lived; and the namespace belongs to no user namespace that the job could ever gain rights in.
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from . import syscalls
+from .uplink.interface import forgo_ipv6
+from .uplink.namespaces import OwnedNetwork, make_owned_network
 
 _SIOCSIFFLAGS: Final = 0x8914
 _SIOCSIFADDR: Final = 0x8916
@@ -31,6 +33,19 @@ _HAS_IPV6: Final = _COUNTERS / "if_inet6"
 def enter_loopback_network() -> None:
     """Move the caller into a new network namespace in which only loopback works."""
     syscalls.unshare(syscalls.CLONE_NEWNET)
+    _raise_loopback()
+
+
+def enter_uplink_network(owner: int) -> OwnedNetwork:
+    """Move the caller into a new network namespace in which an uplink process of the uid `owner` can make its device."""
+    made = make_owned_network(owner)
+    syscalls.enter(made.network, syscalls.CLONE_NEWNET)
+    _raise_loopback()
+    forgo_ipv6()
+    return made
+
+
+def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         # Up, or the kernel would answer IPv6 before it counts.
         fcntl.ioctl(control, _SIOCSIFFLAGS, _INTERFACE_REQUEST.pack(b"lo", _IFF_UP))
@@ -60,13 +75,15 @@ def _forget_route(address: bytes) -> None:
         raise OSError(-error, f"the route to ::1 cannot be removed: {os.strerror(-error)}")
 
 
-def count_attempts() -> int:
+def count_attempts(*, counts_ipv6: bool = True) -> int:
     """How often something in the caller's network namespace asked for an address that no route leads to.
 
     Every connection and datagram to anywhere but loopback, of either IP version, is one; each look-up of a name is some.
-    Traffic over loopback is the job's own and is none, unless it has no loopback either.
+    Traffic over loopback is the job's own and is none, unless it has no loopback either. With an uplink,
+    programs try addresses of IPv6 first that a name has besides, and mean nothing by it.
     """
-    return _read_ipv4((_COUNTERS / "snmp").read_text()) + _read_ipv6(_COUNTERS / "snmp6")
+    ipv4 = _read_ipv4((_COUNTERS / "snmp").read_text())
+    return ipv4 + _read_ipv6(_COUNTERS / "snmp6") if counts_ipv6 else ipv4
 
 
 def _read_ipv4(text: str) -> int:

@@ -9,7 +9,7 @@ from . import seccomp
 from .ids import id_space
 from .job_environment import fixed_variables, numeric_threads, requested_variables
 from .limits import Limits
-from .messages import ExecEntry, RunRequest, WorkspaceAccess
+from .messages import ExecEntry, Network, RunRequest, WorkspaceAccess
 
 STATUS_FD: Final = 3
 REPORT_FD: Final = 4
@@ -45,6 +45,7 @@ class BundlePaths:
     inputs: Path
     shim: Path
     listener: Path
+    name_servers: Path
 
 
 def bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", "nosuid", "nodev", *options]}
 
 
-def _mounts(paths: BundlePaths, workspace: WorkspaceAccess) -> list[dict[str, Any]]:
+def _mounts(paths: BundlePaths, workspace: WorkspaceAccess, network: Network) -> list[dict[str, Any]]:
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "mode=755", "size=64k"]},
@@ -62,6 +63,8 @@ def _mounts(paths: BundlePaths, workspace: WorkspaceAccess) -> list[dict[str, An
         bind(paths.inputs / "code", "/workspace/code", "ro"),
         bind(paths.inputs / "input", "/workspace/input", "ro"),
         bind(paths.shim, SHIM_MOUNT, "ro"),
+        # The environment's own name server is dead by address.
+        *([bind(paths.name_servers, "/etc/resolv.conf", "ro", "noexec")] if network.level == "uplink" else []),
     ]
 
 
@@ -117,7 +120,7 @@ def build_spec(
         },
         "root": {"path": str(paths.rootfs), "readonly": True},
         "hostname": "sandbox",
-        "mounts": _mounts(paths, request.workspace),
+        "mounts": _mounts(paths, request.workspace, request.network),
         "linux": {
             "namespaces": [NETWORK, *({"type": kind} for kind in NEW_NAMESPACES)],
             "uidMappings": ids,

@@ -1,7 +1,8 @@
 """What this host can and cannot enforce, found out by trying rather than by reading version numbers.
 
 `probe_result`: protocol, python, kernel, architecture, rootless, cgroup {layout, controllers, usable},
-user_namespaces, detached_mounts, seccomp, runtimes [{name, path, version}], numerics, max_sandboxes, missing [{capability, detail, remedy}].
+user_namespaces, detached_mounts, seccomp, runtimes [{name, path, version}], numerics, max_sandboxes,
+uplink {allowed, networks, lack}, missing [{capability, detail, remedy}].
 """
 
 import os
@@ -16,10 +17,12 @@ from .cgroup import Hierarchy, LeafLimits, detect_hierarchy, remove_leaf
 from .cgroup.detect import CgroupMounts, own_group
 from .config import Config
 from .errors import SandboxError
-from .ids import id_space
+from .ids import id_space, uplink_uid
 from .instance import spare_folder
+from .uplink import trial
 
 PROTOCOL_VERSION = 1
+UPLINK_REMEDY = "start it as root, and apt-get install slirp4netns"
 Missing = dict[str, str]
 _CGROUPS = "run as root with the memory, pids and cpu controllers mounted and writable"
 _DELEGATION = (
@@ -64,7 +67,24 @@ def essentials(hierarchy: Hierarchy | OSError, config: Config, known: Sequence[M
     checks.try_out("seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64, and the package libseccomp2", _try_seccomp)
     checks.try_out("spare_folder", "mkdir /mnt", lambda: spare_folder(config))
     checks.try_out("runtime", "apt-get install crun, or choose another one with --runtime", lambda: runtime.try_out(config.runtime, spare_folder(config)))
+    if config.allow_uplink:
+        checks.try_out("uplink", UPLINK_REMEDY, lambda: try_uplink(config))
     return checks.missing
+
+
+def try_uplink(config: Config) -> None:
+    """Start an uplink for nobody; OSError says why that is not possible."""
+    if config.rootless:
+        raise OSError("sandboxd was started by an ordinary user, who cannot start a process in the network that it has left")
+    trial.try_out(uplink_uid("f" * 16, 0), spare_folder(config))
+
+
+def _lack_of_uplink(config: Config) -> str | None:
+    try:
+        try_uplink(config)
+        return None
+    except (OSError, SandboxError) as error:
+        return f"{error} ({UPLINK_REMEDY})"
 
 
 def probe(hierarchy: Hierarchy | OSError, config: Config, known: Sequence[Missing] = ()) -> dict[str, Any]:
@@ -86,6 +106,7 @@ def probe(hierarchy: Hierarchy | OSError, config: Config, known: Sequence[Missin
         "runtimes": _runtimes(),
         "numerics": numerics.level(numerics.cpu_flags()),
         "max_sandboxes": config.max_sandboxes,
+        "uplink": {"allowed": config.allow_uplink, "networks": list(map(str, config.uplink_networks)), "lack": _lack_of_uplink(config)},
         "missing": missing,
     }
 

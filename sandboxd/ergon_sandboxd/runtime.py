@@ -19,6 +19,7 @@ from .launch import spawn_in_groups
 from .log import log as log_line
 from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
+from .uplink.process import UPLINK_MEMORY_BYTES
 
 # The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
 _OPTIONS: Final = {"crun": ["--cgroup-manager=disabled"], "runc": ["--rootless=true"], "runsc": gvisor.options()}
@@ -172,6 +173,7 @@ class RuntimeProcess:
     bundle: Path
     exit_code: int | None = None
     isolation: Isolation = "fresh"
+    has_uplink: bool = False
 
     @property
     def detaches(self) -> bool:
@@ -197,13 +199,17 @@ class RuntimeProcess:
 
     @property
     def companions(self) -> int:
-        """Init, and a runtime that waits for it; of gVisor all its threads."""
+        """Init, a runtime that waits for it, and an uplink process; of gVisor all its threads."""
+        return int(self.has_uplink) + self._runtime_processes
+
+    @property
+    def _runtime_processes(self) -> int:
         return 1 if self.detaches else gvisor.RUNTIME_PIDS if self.kind == "runsc" else 2
 
     @property
     def companion_bytes(self) -> int:
-        """What the runtime itself takes of the leaf's memory."""
-        return RUNTIME_MEMORY_BYTES[self.kind]
+        """What the runtime itself, and an uplink process, take of the leaf's memory."""
+        return RUNTIME_MEMORY_BYTES[self.kind] + (UPLINK_MEMORY_BYTES if self.has_uplink else 0)
 
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""

@@ -40,6 +40,8 @@ class Supervisor:
         denials: DenialCounter,
         limits: Limits,
         on_output_limit: Literal["kill", "truncate"],
+        *,
+        has_uplink: bool = False,
     ) -> None:
         self._connection = connection
         self._process = process
@@ -48,6 +50,7 @@ class Supervisor:
         self._denials = denials
         self._limits = limits
         self._on_output_limit = on_output_limit
+        self._has_uplink = has_uplink
         self._streams = {
             process.stdout: OutputStream("stdout", limits.stdout_bytes),
             process.stderr: OutputStream("stderr", limits.stderr_bytes),
@@ -260,7 +263,7 @@ class Supervisor:
         counters.cpu_ms = self._cpu_ms()
         counters.memory_peak_bytes = self._leaf.memory_peak_bytes()
         counters.oom_kills = self._leaf.oom_kills()
-        counters.network_attempts = count_attempts()
+        counters.network_attempts = count_attempts(counts_ipv6=not self._has_uplink)
         counters.allocation_refused_bytes = self._denials.refused_allocation_bytes
         if counters.oom_kills > 0:
             # The kernel may strike between two samples; the verdict must not depend on who noticed first.

@@ -31,13 +31,14 @@ MNT_DETACH: Final = 2
 
 # The same numbers on every architecture: calls added since Linux 5.1 share one table.
 _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK, _MOUNT_SETATTR = 429, 430, 431, 432, 433, 442
+_PIDFD_GETFD: Final = 438
 _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE, _FSCONFIG_CMD_RECONFIGURE = 1, 6, 7
 _FSPICK_CLOEXEC, _FSPICK_EMPTY_PATH = 0x1, 0x8
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 MOUNT_ATTR_NOEXEC: Final = 0x8
 _AT_RECURSIVE: Final = 0x8000
 _AT_FDCWD, _MOVE_MOUNT_F_EMPTY_PATH = -100, 0x4
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 # attr_set, attr_clr, propagation, userns_fd
 _MOUNT_ATTRIBUTES: Final = struct.Struct("4Q")
 
@@ -90,6 +91,17 @@ def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         _raise("prctl")
+
+
+def gain_no_privileges() -> None:
+    """Give up, for this process and all it starts, what executing a file could give."""
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        _raise("prctl")
+
+
+def take_descriptor(process: int, number: int) -> int:
+    """Return a copy of another process's descriptor, which that process keeps."""
+    return _syscall("pidfd_getfd", _PIDFD_GETFD, process, number, 0)
 
 
 def detached_tmpfs(options: dict[str, str], attributes: int = 0) -> int:

@@ -18,6 +18,7 @@ _SAME_CODE: Final = "tests the shim, the parser, the collection or a second valu
 _SLOW_RUNC: Final = "on this slow kernel runc runs only the tests of what it does differently (RUNC_ON_V2)"
 _SLOW_TEMPLATE: Final = "starts a template of its own, which takes this slow kernel a quarter of a minute (TEMPLATES_ON_V2)"
 _NO_TEMPLATE_IDS: Final = "an ordinary user has no range of ids for templates, so every job gets a container of its own"
+_NO_UPLINK: Final = "an ordinary user's sandboxd cannot go back to the host's network and gives no uplinks, which its probe tells"
 _NEEDS_ROOT: Final = "the test itself becomes another user, which an ordinary user may not"
 
 # What runc sets up by other means than crun: joining the leaf, limits, the filter's descriptor, being killed.
@@ -43,6 +44,10 @@ TEMPLATES_ON_V2: Final = (
 _ON_USER_MODE_LINUX: Final = {
     "test_an_allocation_beyond_the_machine*": "this kernel has neither the memory nor the address space that the test reserves",
     "*AF_INET6*": _NO_IPV6,
+    "test_a_sandbox_without_network_has_no_loopback_either*": _NO_IPV6,
+    "test_a_loopback_is_the_sandboxs_own*": _NO_IPV6,
+    "test_a_program_starts_in_its_folder*": _SAME_CODE,
+    "test_a_folder_that_cannot_be_entered*": _SAME_CODE,
     "test_what_ordinary_programs_do_is_not_counted*": _NO_IPV6,
     "test_what_programs_need_of_the_narrowed_calls_works*": _NO_IPV6,
     "test_foreign_architecture_is_killed*": "this kernel takes a 32-bit call for a 64-bit one, there is no foreign architecture",
@@ -107,6 +112,8 @@ def reason_to_skip(test: str, file: str) -> str | None:
             return _SLOW_TEMPLATE
         if "[runc" in test and not _matches(test, RUNC_ON_V2):
             return _SLOW_RUNC
+    if os.geteuid() != 0 and file == "test_live_uplink.py":
+        return _NO_UPLINK
     if os.geteuid() != 0 and is_warm:
         return _NO_TEMPLATE_IDS
     if os.geteuid() != 0:

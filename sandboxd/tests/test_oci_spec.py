@@ -15,7 +15,7 @@ from test_messages import run_message
 def spec(**changes: Any) -> dict[str, Any]:
     request = parse_request(Frame(run_message(**changes), b""))
     assert isinstance(request, RunRequest)
-    return build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsixl")), 1 << 30, 4096)
+    return build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsixln")), 1 << 30, 4096)
 
 
 def test_the_root_is_read_only_and_nothing_but_our_binds_is_mounted() -> None:
@@ -89,7 +89,7 @@ def test_seccomp_denies_by_default_and_allows_no_privileged_call() -> None:
 def test_a_compiled_program_replaces_the_rules_and_fails_closed() -> None:
     request = parse_request(Frame(run_message(), b""))
     assert isinstance(request, RunRequest)
-    found = build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsixl")), 1 << 30, 4096, b"program")
+    found = build_spec(request, BundlePaths(*(Path(f"/b/{name}") for name in "rwtsixln")), 1 << 30, 4096, b"program")
     assert found["annotations"] == {"run.oci.seccomp_bpf_data": "cHJvZ3JhbQ=="}
     section = found["linux"]["seccomp"]
     assert (section["listenerPath"], section["syscalls"], section["defaultAction"]) == ("/b/l", [], "SCMP_ACT_ERRNO")

@@ -104,6 +104,15 @@ export async function examineIsolation(settings: Settings): Promise<Finding[]> {
       null,
     ),
     examineRuntime(settings, probe),
+    {
+      ...finding(
+        'sandbox uplink',
+        probe.uplink.lack === null,
+        probe.uplink.lack ?? 'slirp4netns, for shell services with network_access all',
+        'only services with network_access all need it, and are refused without',
+      ),
+      isEssential: false,
+    },
   ]
 }
 

@@ -15,6 +15,7 @@ import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
 import { RegistryFeed } from './registry-feed.ts'
 import { defaultLanes } from './served-lanes.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
+import { readUplinkNeeds, requireUplinkHere, requireUplinkOf } from './uplink-needs.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
 import { VERSION } from './version.ts'
 import { workerCommand } from './worker-command.ts'
@@ -56,6 +57,7 @@ export class LocalStack {
   readonly #sandboxd = new Startup<void>()
   readonly #worker = new Startup<void>()
   #workerProcess: SupervisedProcess | null = null
+  #hasSandboxd = false
   readonly #registry: RegistryFeed | null
 
   constructor(options: LocalStackOptions) {
@@ -70,6 +72,10 @@ export class LocalStack {
             env,
             executionTypes: defaultLanes(settings),
             logger,
+            requireHost: async (bundle) => {
+              // What the first version needs, sandboxd is started with.
+              if (this.#hasSandboxd) await requireUplinkOf(bundle, options.paths.sandboxdSocket)
+            },
           })
   }
 
@@ -167,7 +173,10 @@ export class LocalStack {
     const { settings, paths, logger } = this.#options
     if (process.getuid?.() !== 0) await requireRootlessIsolation(settings)
     const user = this.#workerUser()
-    await this.#run('sandboxd', () => sandboxdCommand(paths, user, settings.sandboxRuntime), logger, 5_000)
+    const uplink = await readUplinkNeeds(settings)
+    await requireUplinkHere(uplink, settings)
+    await this.#run('sandboxd', () => sandboxdCommand(paths, user, settings.sandboxRuntime, uplink), logger, 5_000)
+    this.#hasSandboxd = true
   }
 
   async #startWorker({ workerDatabaseUrl: url }: DatabaseUrls): Promise<void> {

@@ -15,6 +15,7 @@ const probeSchema = z.object({
     .object({ layout: z.string(), controllers: z.array(z.string()) })
     .default({ layout: 'unknown', controllers: [] }),
   runtimes: z.array(z.object({ name: z.string(), version: z.string() })).default([]),
+  uplink: z.object({ lack: z.string().nullable() }).default({ lack: 'sandboxd did not say' }),
   missing: z.array(z.object({ capability: z.string(), detail: z.string(), remedy: z.string() })),
 })
 /** What this host offers to isolate with; `missing` is empty when sandboxes can run. */

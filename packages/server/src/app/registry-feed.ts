@@ -10,6 +10,8 @@ export interface RegistryFeedOptions {
   /** Of the lanes that the worker serves; other services are asked for no secret. */
   executionTypes: readonly string[]
   logger: Logger
+  /** Throws when this machine cannot serve a version, which is then refused as one with a fault is. */
+  requireHost?: (bundle: RegistryBundle) => Promise<void>
 }
 
 /** The registry as a worker is given it: read at start, and again when somebody asks. */
@@ -33,6 +35,7 @@ export class RegistryFeed {
     const { bundle, parsed } = await gatherRegistry(this.#options)
     for (const { line, path, message } of parsed.warnings)
       this.#options.logger.warn({ registry: bundle.file, line, path }, message)
+    await this.#options.requireHost?.(bundle)
     this.#current = bundle
     return bundle
   }

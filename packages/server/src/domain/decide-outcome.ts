@@ -159,7 +159,7 @@ function failed(category: Failure['category'], code: string, message: string, ev
 
 const DENIAL_MESSAGES: Record<string, string> = {
   SYSCALL_DENIED: 'The job made system calls that a sandbox refuses, and failed.',
-  NETWORK_DENIED: 'The job tried to reach the network, which a sandbox does not have, and failed.',
+  NETWORK_DENIED: 'The job tried to reach what its sandbox has no way to, and failed.',
 }
 
 /** The program's own account stays with the verdict: the refusal may not be why it failed. */

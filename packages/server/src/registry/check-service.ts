@@ -1,6 +1,13 @@
 import type { Remark } from './explain-issues.ts'
 import { hasReference } from './references.ts'
-import { isPrivateAddress, isWithin, literalAddress, matchesDomain, networksOf } from './network-address.ts'
+import {
+  findUplinkProblem,
+  isPrivateAddress,
+  isWithin,
+  literalAddress,
+  matchesDomain,
+  networksOf,
+} from './network-address.ts'
 import type { Service, ServiceOf } from './schema/service.ts'
 
 /** What fields say about each other: faults make a registry unusable, warnings are shown. */
@@ -106,6 +113,9 @@ function checkHttp(
     )
 }
 
+/** What sandboxd takes of one sandbox. */
+const MAX_UPLINK_NETWORKS = 64
+
 /** Names that a sandbox takes for variables; those of the job contract are its own. */
 const SANDBOX_VARIABLE =
   /^(?!(ERGON_(PARAMETERS|INPUT_DIR|RESULT|OUTPUT_DIR)|PRAXIS_OUTPUT_DIR)$)[A-Z_][A-Z0-9_]{0,63}$/
@@ -134,8 +144,15 @@ function checkShell(
     if (policy[field] !== undefined && policy.file_access !== 'read_write')
       remarks.fault(['security_policy', field], `has no effect with file_access ${policy.file_access}`)
   }
-  if (policy.network_access === 'all')
-    remarks.fault(['security_policy', 'network_access'], 'all is not enforced yet, so it is refused')
+  if (policy.allowed_networks.length > MAX_UPLINK_NETWORKS)
+    remarks.fault(
+      ['security_policy', 'allowed_networks'],
+      `has ${policy.allowed_networks.length} networks, an uplink takes at most ${MAX_UPLINK_NETWORKS}`,
+    )
+  for (const [index, network] of policy.allowed_networks.entries()) {
+    const problem = findUplinkProblem(network)
+    if (problem !== null) remarks.fault(['security_policy', 'allowed_networks', index], problem)
+  }
   if (policy.allowed_networks.length > 0 && policy.network_access !== 'all')
     remarks.fault(['security_policy', 'allowed_networks'], `has no effect with network_access ${policy.network_access}`)
 }

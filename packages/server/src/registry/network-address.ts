@@ -48,6 +48,32 @@ export function networksOf(ranges: readonly string[]): BlockList {
   return list
 }
 
+/** What no policy opens: the host itself, everybody on a link at once, and the addresses of the uplink itself. */
+const NEVER_UPLINKED = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3', '192.0.2.0/24'] as const
+
+/** Why the uplink of a sandbox cannot lead to a network, or null; sandboxd/PROTOCOL.md has the same rules. */
+export function findUplinkProblem(network: string): string | null {
+  const [address = '', prefix = ''] = network.split('/')
+  if (isIP(address) !== 4) return 'must be an IPv4 network: the uplink of a sandbox carries no IPv6'
+  const [first, size] = [toNumber(address), 2 ** (32 - Number(prefix))]
+  if (first % size !== 0)
+    return `has bits beyond its prefix: the network is ${toText(first - (first % size))}/${prefix}`
+  for (const never of NEVER_UPLINKED) {
+    const [start = '', length = ''] = never.split('/')
+    const [low, count] = [toNumber(start), 2 ** (32 - Number(length))]
+    if (first < low + count && low < first + size) return `overlaps with ${never}, to which no uplink leads`
+  }
+  return null
+}
+
+function toNumber(address: string): number {
+  return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0)
+}
+
+function toText(address: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join('.')
+}
+
 /** Whether a policy's networks hold an address; IPv4 mapped into IPv6 is held by the IPv4 network too. */
 export function isWithin(address: string, networks: BlockList): boolean {
   // A zone (fe80::1%eth0) says by which device, not where.

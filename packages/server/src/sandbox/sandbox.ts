@@ -16,10 +16,8 @@ export interface SandboxFile {
 /** The OCI runtimes that sandboxd knows how to use. */
 export type SandboxRuntime = 'crun' | 'runc' | 'runsc'
 
-/** What a sandbox can reach: nothing, not even itself, or its own loopback. */
-export interface SandboxNetwork {
-  level: 'none' | 'loopback'
-}
+/** What a sandbox can reach: nothing, not even itself; its own loopback; or with that public addresses and `networks`. */
+export type SandboxNetwork = { level: 'none' | 'loopback' } | { level: 'uplink'; networks: readonly string[] }
 
 export interface SandboxRequest {
   /** Names the sandbox in cgroups: lower-case letters, digits and dashes, at most 64. */
@@ -63,6 +61,11 @@ export interface SandboxReport {
   collectionLimits: CollectionLimit[]
 }
 
+export interface UplinkSupport {
+  allowed: boolean
+  networks: readonly string[]
+}
+
 /**
  * Runs one program in isolation and reports the evidence; nothing of it is left when the promise settles.
  * Aborting kills the program; the report still comes. Throws SandboxError when there is no evidence to report.
@@ -71,6 +74,8 @@ export interface Sandbox {
   run(request: SandboxRequest, observer: SandboxObserver, signal: AbortSignal): Promise<SandboxReport>
   /** Has a template for such jobs ready; throws SandboxError when it cannot be. */
   warmUp(template: { environment: string; runtime: SandboxRuntime; cpuPercent: number }): Promise<void>
+  /** Whether sandboxes may have an uplink, and to which private networks; throws SandboxError when nobody answers. */
+  uplink(): Promise<UplinkSupport>
 }
 
 /** Why there is no report: sandboxd refused the request, or was lost on the way. `code` is sandboxd's, or LOST or UNREACHABLE. */

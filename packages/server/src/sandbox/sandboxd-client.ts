@@ -11,6 +11,7 @@ import {
   type SandboxObserver,
   type SandboxReport,
   type SandboxRequest,
+  type UplinkSupport,
 } from './sandbox.ts'
 
 /** How long a killed sandbox may take to report before its connection is cut, which kills it by itself. */
@@ -23,6 +24,10 @@ const messageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('accepted') }),
   z.object({ type: z.literal('started'), isolation: z.enum(ISOLATIONS) }),
   z.object({ type: z.literal('warm') }),
+  z.object({
+    type: z.literal('probe_result'),
+    uplink: z.object({ allowed: z.boolean(), networks: z.array(z.string()) }),
+  }),
   z.object({ type: z.literal('error'), code: z.string(), message: z.string() }),
   z.object({ type: z.literal('output'), stream: z.enum(['stdout', 'stderr']) }),
   z.object({ type: z.literal('exit'), evidence: sandboxEvidenceSchema }),
@@ -91,6 +96,13 @@ export class SandboxdClient implements Sandbox {
   async warmUp({ environment, runtime, cpuPercent }: Parameters<Sandbox['warmUp']>[0]): Promise<void> {
     const answer = await ask(this.#socketPath, { type: 'warm_up', environment, runtime, cpu_percent: cpuPercent })
     if (answer.type !== 'warm') throw new SandboxError('PROTOCOL', `sandboxd answered warm_up with "${answer.type}"`)
+  }
+
+  async uplink(): Promise<UplinkSupport> {
+    const answer = await ask(this.#socketPath, { type: 'probe' })
+    if (answer.type !== 'probe_result')
+      throw new SandboxError('PROTOCOL', `sandboxd answered probe with "${answer.type}"`)
+    return answer.uplink
   }
 }
 

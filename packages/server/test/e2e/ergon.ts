@@ -9,7 +9,7 @@ import pg from 'pg'
 import { homePaths } from '../../src/config/home-paths.ts'
 import { loadSettings } from '../../src/config/load-settings.ts'
 
-const CLI = path.join(import.meta.dirname, '../../dist/cli/main.js')
+export const CLI: string = path.join(import.meta.dirname, '../../dist/cli/main.js')
 
 export interface Ended {
   code: number | null

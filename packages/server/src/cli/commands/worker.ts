@@ -5,7 +5,8 @@ import type { Command } from 'commander'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { RegistryFeed } from '../../app/registry-feed.ts'
 import { defaultLanes, needsSandboxd, typeOfLane, whyNotServed } from '../../app/served-lanes.ts'
-import { useStack } from '../../app/stack-client.ts'
+import { type StackUse, useStack } from '../../app/stack-client.ts'
+import { requireUplinkOf } from '../../app/uplink-needs.ts'
 import { VERSION } from '../../app/version.ts'
 import { workerCommand } from '../../app/worker-command.ts'
 import { homePaths } from '../../config/home-paths.ts'
@@ -55,12 +56,18 @@ export function addWorkerCommand(program: Command): void {
               env: process.env,
               executionTypes: lanes.map(typeOfLane),
               logger: createLogger('ergon', settings.logLevel),
+              requireHost: async (bundle) => {
+                if (machine !== null) await requireUplinkOf(bundle, paths.sandboxdSocket)
+              },
             })
+      let machine: StackUse | null = null
       await registry?.load()
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
-      const machine = needsSandboxd(lanes) ? await useStack(settings, paths, 'sandboxd') : null
+      machine = needsSandboxd(lanes) ? await useStack(settings, paths, 'sandboxd') : null
       try {
+        // Once more, now that there is a sandboxd to ask.
+        if (machine !== null) await registry?.load()
         const config = {
           name: hostname(),
           version: VERSION,

@@ -48,6 +48,11 @@ const RISKS: [before: string, after: string, finding: string][] = [
   ],
   ['{memory_mb: 256, cpu_seconds: 10}\n  - name: convert', '{}\n  - name: convert', 'medium missing-limit 22'],
   ['allowed_commands: [', 'network_access: all\n      allowed_commands: [', 'medium network-access 21'],
+  [
+    'allowed_commands: [',
+    'network_access: all\n      allowed_networks: [10.0.0.0/8]\n      allowed_commands: [',
+    'high private-network 22',
+  ],
   ['allowed_commands: [', 'file_access: read_write\n      allowed_commands: [', 'low file-access 21'],
   [`@sha256:${'a'.repeat(64)}`, ':latest', 'high mutable-image 29'],
   [`@sha256:${'a'.repeat(64)}`, '', 'high mutable-image 29'],

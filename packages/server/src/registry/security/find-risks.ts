@@ -52,15 +52,17 @@ function httpRisks({ runner_config: config, security_policy: policy }: ServiceOf
     const message = sendsSecrets ? `credentials (${config.auth_type}) go over plain http` : 'base_url is plain http'
     risks.push(risk('plain-http', sendsSecrets ? 'high' : 'medium', ['runner_config', 'base_url'], message))
   }
-  for (const [index, range] of policy.allowed_networks.entries()) {
-    const severity = isWideNetwork(range) ? 'high' : 'medium'
-    risks.push(
-      risk('private-network', severity, ['security_policy', 'allowed_networks', index], `${range} may be reached`),
-    )
-  }
+  risks.push(...privateNetworks(policy.allowed_networks))
   if (policy.max_response_size === undefined) risks.push(missing('max_response_size', 'low'))
   if (policy.rate_limit_per_minute === undefined) risks.push(missing('rate_limit_per_minute', 'low'))
   return risks
+}
+
+function privateNetworks(ranges: readonly string[]): Risk[] {
+  return ranges.map((range, index) => {
+    const severity = isWideNetwork(range) ? 'high' : 'medium'
+    return risk('private-network', severity, ['security_policy', 'allowed_networks', index], `${range} may be reached`)
+  })
 }
 
 /** Loopback, the link where clouds hand out credentials, or more than 256 addresses (IPv6: a site). */
@@ -92,6 +94,7 @@ function shellRisks({ runner_config: config, security_policy: policy }: ServiceO
   risks.push(...loaderVariables(config.environment))
   if (policy.network_access === 'all')
     risks.push(risk('network-access', 'medium', ['security_policy', 'network_access'], 'network_access is all'))
+  risks.push(...privateNetworks(policy.allowed_networks))
   if (policy.file_access === 'read_write')
     risks.push(risk('file-access', 'low', ['security_policy', 'file_access'], 'file_access is read_write'))
   return [...risks, ...missingLimits(policy.resource_limits, ['memory_mb', 'cpu_seconds'], 'medium')]

@@ -57,6 +57,7 @@ export function refused(failure: Failure, envVersion: string | null = null): Run
 const REQUEST_FAULTS: Record<string, Failure['category']> = {
   ENVIRONMENT_NOT_FOUND: 'VALIDATION_ERROR',
   LIMIT_OUT_OF_RANGE: 'VALIDATION_ERROR',
+  UPLINK_NOT_ALLOWED: 'VALIDATION_ERROR',
   INPUT_TOO_LARGE: 'RESOURCE_LIMIT',
 }
 

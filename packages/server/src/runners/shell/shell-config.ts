@@ -29,16 +29,11 @@ export interface ShellConfig {
   stated: JobLimits
 }
 
-const NETWORK_LEVELS = { none: 'none', localhost: 'loopback' } as const
-
 /** Reads a service's configuration; throws CONFIG_INVALID for what only its expanded values can show. */
 export function readShellConfig(config: unknown): ShellConfig {
   if (!isShellService(config)) throw new ErgonError('CONFIG_INVALID', 'expected a shell service of a registry')
   const { name, runner_config: runner, security_policy: policy } = config.service
   const { cpu_seconds: cpuSeconds, cpu_cores: cpuCores, ...limits } = policy.resource_limits
-  const level = policy.network_access === 'all' ? null : NETWORK_LEVELS[policy.network_access]
-  if (level === null)
-    throw new ErgonError('CONFIG_INVALID', `service '${name}': network_access all is not enforced yet`)
   requireSmallEnvironment(name, runner.environment)
   return {
     allowedCommands: policy.allowed_commands,
@@ -47,7 +42,7 @@ export function readShellConfig(config: unknown): ShellConfig {
     variables: runner.environment,
     folder: { stated: runner.working_directory ?? null, restrictions: policy.working_directory_restrictions },
     fileAccess: policy.file_access,
-    network: { level },
+    network: networkOf(policy),
     formats: policy.formats ?? [...DEFAULT_FORMATS],
     timeoutSeconds: runner.timeout,
     cpuPercent: cpuCores === undefined ? null : Math.max(1, Math.round(cpuCores * 100)),
@@ -67,6 +62,20 @@ export function limitsOf({ stated, timeoutSeconds }: ShellConfig, jobTimeoutSeco
   const applied = applyPolicy(asked, { ...EXECUTOR_POLICY, limits: { ...EXECUTOR_POLICY.limits, ...asked } })
   if (!applied.ok) throw new Error(applied.failure.message)
   return applied.limits
+}
+
+function networkOf({
+  network_access: access,
+  allowed_networks: networks,
+}: ServiceConfig<'shell'>['service']['security_policy']): SandboxNetwork {
+  switch (access) {
+    case 'none':
+      return { level: 'none' }
+    case 'localhost':
+      return { level: 'loopback' }
+    case 'all':
+      return { level: 'uplink', networks }
+  }
 }
 
 function requireSmallEnvironment(name: string, variables: Readonly<Record<string, string>>): void {

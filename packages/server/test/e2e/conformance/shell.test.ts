@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { describeRunnerConformance } from '../../../src/testing/runner-conformance.ts'
 import { startConformanceStack } from '../conformance-stack.ts'
 
@@ -26,7 +27,8 @@ describeRunnerConformance(
     registry: registry(),
     env: {},
     success: { ...job('echo fine'), result: { exit_code: 0 } },
-    failure: { ...job('exit 3'), category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
+    usage: { cpu_ms: expect.any(Number), peak_memory_mb: expect.any(Number) },
+  failure: { ...job('exit 3'), category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
     slow: job('(sleep 60) & sleep 60'),
     flood: {
       ...job('while true; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'),
