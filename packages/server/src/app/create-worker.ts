@@ -14,6 +14,7 @@ import { createBuiltInServices, ReplaceableServices, type ServiceRegistry } from
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
+import { ServerlessRunner } from '../runners/serverless/serverless-runner.ts'
 import {
   type InstalledEnvironment,
   listEnvironments,
@@ -61,6 +62,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
     'sandbox',
     new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),
   )
+  runners.register('serverless', new ServerlessRunner())
 
   const recorder = createOutcomeRecorder(db, logger)
   const servicesOf = serviceFactory(config, runners)
