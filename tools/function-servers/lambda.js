@@ -4,6 +4,8 @@ const { setTimeout: sleep } = require('node:timers/promises')
 
 exports.echo = async (event, context) => ({ event, custom: context.clientContext?.custom ?? null })
 
+exports.add = async ({ a, b }) => a + b
+
 exports.fail = async ({ words }) => {
   throw new TypeError(words ?? 'as asked')
 }

@@ -13,6 +13,7 @@ export interface LocalAws {
   url: string
   accessKeyId: string
   secretAccessKey: string
+  activeRequests(): number
   stop(): Promise<void>
 }
 
@@ -41,6 +42,7 @@ export async function startAws(): Promise<LocalAws> {
   })
   return {
     url: front.url,
+    activeRequests: () => front.activeRequests(),
     accessKeyId,
     secretAccessKey,
     async stop() {

@@ -14,6 +14,7 @@ export interface LocalGoogle {
   url: string
   /** The key of the service account that may call it, as JSON. */
   key: string
+  activeRequests(): number
   stop(): Promise<void>
 }
 
@@ -60,6 +61,7 @@ export async function startGoogle(): Promise<LocalGoogle> {
   })
   return {
     url: front.url,
+    activeRequests: () => front.activeRequests(),
     key: JSON.stringify({
       type: 'service_account',
       client_email: EMAIL,

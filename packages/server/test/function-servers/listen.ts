@@ -6,6 +6,11 @@ export async function listen(handle: (...parameters: Parameters<RequestListener>
   const server: Server = createServer((request, response) => {
     Promise.resolve(handle(request, response)).catch(() => response.destroy())
   })
+  let active = 0
+  server.on('request', (_request, response) => {
+    active++
+    response.once('close', () => active--)
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
@@ -13,6 +18,7 @@ export async function listen(handle: (...parameters: Parameters<RequestListener>
   return {
     port,
     url: `http://127.0.0.1:${port}`,
+    activeRequests: () => active,
     async stop() {
       server.closeAllConnections()
       server.close()
@@ -24,5 +30,7 @@ export async function listen(handle: (...parameters: Parameters<RequestListener>
 export interface LocalServer {
   port: number
   url: string
+  /** Requests whose answer has neither ended nor been given up. */
+  activeRequests(): number
   stop(): Promise<void>
 }
