@@ -92,15 +92,15 @@ describe('a Lambda function', () => {
   })
 
   it('answers no more than the service allows', async () => {
-    expect(failureOf(await lambda('flood')({ input: { payload: {} } }))).toBe('RESOURCE_LIMIT/RESULT_SIZE')
+    expect(failureOf(await lambda('flood')({ input: { payload: {} } }))).toBe('RESOURCE_LIMIT/RESPONSE_SIZE')
     const policy = '{allowed_networks: ["127.0.0.1/32"], resource_limits: {max_output_kb: 1}}'
     const payload = 'x'.repeat(2_000)
-    expect(failureOf(await lambda('echo', { policy })({ input: { payload } }))).toBe('RESOURCE_LIMIT/RESULT_SIZE')
+    expect(failureOf(await lambda('echo', { policy })({ input: { payload } }))).toBe('RESOURCE_LIMIT/RESPONSE_SIZE')
   })
 
   it('does not exist, and that is final', async () => {
     const called = await lambda('nobody')({ input: {} })
-    expect(failureOf(called)).toBe('USER_CODE_ERROR/UPSTREAM_REFUSED')
+    expect(failureOf(called)).toBe('USER_CODE_ERROR/HTTP_STATUS')
     expect(messageOf(called)).toContain('404')
   })
 
@@ -120,7 +120,7 @@ describe('signing in to AWS', () => {
     vi.stubEnv('AWS_SECRET_ACCESS_KEY', aws.secretAccessKey)
     try {
       const wrong = await lambda('echo', { variables: { KEY_ID: 'AKIAOTHER', KEY: 'not-the-secret' } })({ input: {} })
-      expect(failureOf(wrong)).toBe('USER_CODE_ERROR/UPSTREAM_REFUSED')
+      expect(failureOf(wrong)).toBe('USER_CODE_ERROR/HTTP_STATUS')
       expect(messageOf(wrong)).toContain('UnrecognizedClientException')
       expect(failureOf(await lambda('echo', { auth: 'type: default_credentials' })({ input: {} }))).toBe('succeeded')
     } finally {
@@ -135,7 +135,7 @@ describe('signing in to AWS', () => {
     expect(failureOf(await good({ input: {} }))).toBe('succeeded')
     expect(failureOf(await good({ input: {} }))).toBe('succeeded')
     const refused = await lambda('echo', { auth: role('admin') })({ input: {} })
-    expect(failureOf(refused)).toBe('USER_CODE_ERROR/UPSTREAM_REFUSED')
+    expect(failureOf(refused)).toBe('USER_CODE_ERROR/HTTP_STATUS')
     expect(messageOf(refused)).toContain('the sign-in to AWS answered 403 (AccessDenied')
   })
 
@@ -160,6 +160,6 @@ describe('signing in to AWS', () => {
         '{provider: aws, region: eu-central-1, function_name: echo, endpoint: "http://127.0.0.1:1", auth: {type: access_key, access_key_id_env_var: A, secret_access_key_env_var: A}}',
       variables: { A: 'something' },
     })({ input: {} })
-    expect(failureOf(closed)).toBe('DEPENDENCY_ERROR/UPSTREAM_UNREACHABLE')
+    expect(failureOf(closed)).toBe('DEPENDENCY_ERROR/UPSTREAM_CONNECTION')
   })
 })

@@ -47,7 +47,7 @@ describe('a Google function', () => {
     expect(called.output).toMatchObject({ payload: { path: '/open' } })
     expect(JSON.stringify(called.output)).not.toContain('authorization')
     const refused = await service({ auth: 'type: none' })({ input: { payload: { do: 'echo' } } })
-    expect(failureOf(refused)).toBe('USER_CODE_ERROR/UPSTREAM_REFUSED')
+    expect(failureOf(refused)).toBe('USER_CODE_ERROR/HTTP_STATUS')
     expect(refused.output).toEqual({ payload: 'Unauthorized', status_code: 401, executed_version: null })
   })
 
@@ -57,9 +57,9 @@ describe('a Google function', () => {
 
   it.each([
     [429, 'DEPENDENCY_ERROR/UPSTREAM_THROTTLED'],
-    [500, 'DEPENDENCY_ERROR/UPSTREAM_UNAVAILABLE'],
-    [503, 'DEPENDENCY_ERROR/UPSTREAM_UNAVAILABLE'],
-    [404, 'USER_CODE_ERROR/UPSTREAM_REFUSED'],
+    [500, 'DEPENDENCY_ERROR/UPSTREAM_STATUS'],
+    [503, 'DEPENDENCY_ERROR/UPSTREAM_STATUS'],
+    [404, 'USER_CODE_ERROR/HTTP_STATUS'],
     [204, 'succeeded'],
   ])('that answers %i is %s', async (status, failure) => {
     expect(failureOf(await open()({ input: { payload: { do: 'status', status } } }))).toBe(failure)
@@ -68,7 +68,7 @@ describe('a Google function', () => {
   it('is not followed elsewhere', async () => {
     const headers = { location: 'http://169.254.169.254/latest' }
     const called = await open()({ input: { payload: { do: 'status', status: 302, headers } } })
-    expect(failureOf(called)).toBe('USER_CODE_ERROR/UPSTREAM_REFUSED')
+    expect(failureOf(called)).toBe('USER_CODE_ERROR/HTTP_STATUS')
   })
 
   it('answers text, and nothing that is none', async () => {
@@ -78,10 +78,10 @@ describe('a Google function', () => {
   })
 
   it('answers no more than the provider gives and the service allows', async () => {
-    expect(failureOf(await open()({ input: { payload: { do: 'flood' } } }))).toBe('RESOURCE_LIMIT/RESULT_SIZE')
+    expect(failureOf(await open()({ input: { payload: { do: 'flood' } } }))).toBe('RESOURCE_LIMIT/RESPONSE_SIZE')
     const policy = '{allowed_networks: ["127.0.0.1/32"], resource_limits: {max_output_kb: 1}}'
     const payload = { do: 'status', status: 200, text: 'x'.repeat(2_000) }
-    expect(failureOf(await open(policy)({ input: { payload } }))).toBe('RESOURCE_LIMIT/RESULT_SIZE')
+    expect(failureOf(await open(policy)({ input: { payload } }))).toBe('RESOURCE_LIMIT/RESPONSE_SIZE')
   })
 
   it('is let go in time, and when the job is cancelled', async () => {
@@ -115,13 +115,13 @@ describe('signing in to Google', () => {
       private_key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     }
     const called = await service({ key: JSON.stringify(key) })({ input: { payload: { do: 'echo' } } })
-    expect(failureOf(called)).toBe('USER_CODE_ERROR/UPSTREAM_REFUSED')
+    expect(failureOf(called)).toBe('USER_CODE_ERROR/HTTP_STATUS')
     expect(messageOf(called)).toBe('The sign-in to Google answered 400 (invalid_grant)')
   })
 
   it('is retried when nobody is there', async () => {
     const key = { ...JSON.parse(google.key), token_uri: 'http://127.0.0.1:1/token' }
     const called = await service({ key: JSON.stringify(key) })({ input: { payload: { do: 'echo' } } })
-    expect(failureOf(called)).toBe('DEPENDENCY_ERROR/UPSTREAM_UNREACHABLE')
+    expect(failureOf(called)).toBe('DEPENDENCY_ERROR/UPSTREAM_CONNECTION')
   })
 })

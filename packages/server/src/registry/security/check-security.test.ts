@@ -69,6 +69,11 @@ const RISKS: [before: string, after: string, finding: string][] = [
     '{allowed_regions: [eu-central-1], allowed_networks: ["127.0.0.1/32"]}',
     'high private-network 40',
   ],
+  [
+    'region: eu-central-1}\n    security_policy: {',
+    'region: eu-central-1, endpoint: "http://127.0.0.1:1"}\n    security_policy: {allowed_networks: ["127.0.0.1/32"], ',
+    'medium private-network 40',
+  ],
   ['region: eu-central-1}', 'region: eu-central-1, auth: {type: access_key}}', 'medium long-lived-key 39'],
   ['input_schema: {month: string}', 'timeout: 3', 'low missing-input-schema 19'],
   ['type: payment', 'typ: payment', 'high refused-config 3'],

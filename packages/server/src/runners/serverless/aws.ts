@@ -144,7 +144,8 @@ function askedOf(isSignIn: boolean): string {
 function readError(error: Error): { statusCode: number | null; code: string; message: string } {
   const metadata = '$metadata' in error && typeof error.$metadata === 'object' ? error.$metadata : null
   const status = metadata !== null && 'httpStatusCode' in metadata ? metadata.httpStatusCode : null
-  const statusCode = typeof status === 'number' ? status : null
+  // An answer that began well and broke off is a fault of the network.
+  const statusCode = typeof status === 'number' && status >= 300 ? status : null
   const code = 'code' in error && typeof error.code === 'string' && statusCode === null ? error.code : error.name
   return { statusCode, code, message: error.message }
 }

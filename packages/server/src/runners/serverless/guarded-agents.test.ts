@@ -25,8 +25,8 @@ function get(allowedNetworks: string[]): Promise<string> {
 }
 
 it('connects to no private address that a name leads to, unless the policy names it', async () => {
-  await expect(get([])).rejects.toMatchObject({ code: 'ADDRESS_REFUSED' })
-  await expect(get(['10.0.0.0/8'])).rejects.toMatchObject({ code: 'ADDRESS_REFUSED' })
+  await expect(get([])).rejects.toMatchObject({ code: 'ADDRESS_DENIED' })
+  await expect(get(['10.0.0.0/8'])).rejects.toMatchObject({ code: 'ADDRESS_DENIED' })
   expect(connections).toBe(0)
   expect(await get(['127.0.0.0/8'])).toBe('200')
   expect(connections).toBe(1)

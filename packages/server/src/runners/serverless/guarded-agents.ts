@@ -5,8 +5,8 @@ import type { BlockList, LookupFunction } from 'node:net'
 import { isPrivateAddress, isWithin, networksOf } from '../../registry/network-address.ts'
 
 /** A name led to an address that the policy does not allow; the address was not connected to. */
-class AddressRefusedError extends Error {
-  readonly code = 'ADDRESS_REFUSED'
+class AddressDenied extends Error {
+  readonly code = 'ADDRESS_DENIED'
 }
 
 export interface GuardedAgents {
@@ -35,7 +35,7 @@ function guardedLookup(networks: BlockList): LookupFunction {
       const refused = addresses.find(({ address }) => isPrivateAddress(address) && !isWithin(address, networks))
       if (refused !== undefined) {
         const text = `${hostname} is ${refused.address}, a private address that allowed_networks does not name`
-        return callback(new AddressRefusedError(text), [])
+        return callback(new AddressDenied(text), [])
       }
       const [first] = addresses
       if (options.all === true) return callback(null, addresses)

@@ -158,7 +158,7 @@ function usageOf(
 /** The function's own text: as hostile as what any program prints. */
 function logLines(logTail: string | null): RunnerOutcome['logs'] {
   const lines = (logTail ?? '').split('\n').filter((line) => line.trim() !== '')
-  return lines.slice(-MAX_LOG_LINES).map((line) => ({ level: 'info', message: makeVisible(line) }))
+  return lines.slice(-MAX_LOG_LINES).map((line) => ({ level: 'info', message: makeVisible(line.trimEnd()) }))
 }
 
 function wallTime(timeoutMs: number, durationMs: number): Failure {
@@ -171,11 +171,15 @@ function wallTime(timeoutMs: number, durationMs: number): Failure {
 }
 
 function tooLarge(maxBytes: number): Failure {
-  return limitFailure('RESULT_SIZE', `The function's answer is larger than allowed. result_bytes: limit ${maxBytes}.`, {
-    counter: 'result_bytes',
-    limit: maxBytes,
-    observed: null,
-  })
+  return limitFailure(
+    'RESPONSE_SIZE',
+    `The function's answer is larger than allowed. response_bytes: limit ${maxBytes}.`,
+    {
+      counter: 'response_bytes',
+      limit: maxBytes,
+      observed: null,
+    },
+  )
 }
 
 function limitFailure(code: string, message: string, evidence: Failure['evidence']): Failure {

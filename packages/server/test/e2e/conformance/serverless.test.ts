@@ -51,7 +51,7 @@ describeRunnerConformance(
     untilInTheMiddle: async () => {
       while (aws.activeRequests() === 0) await new Promise((resolve) => setTimeout(resolve, 10))
     },
-    flood: { ...job('flood', {}), category: 'RESOURCE_LIMIT', code: 'RESULT_SIZE' },
+    flood: { ...job('flood', {}), category: 'RESOURCE_LIMIT', code: 'RESPONSE_SIZE' },
     malformedInput: { ...job('add', { a: 40, b: 'two' }), code: 'INPUT_INVALID' },
     malformedConfigs: [
       {
