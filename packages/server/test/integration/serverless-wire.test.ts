@@ -16,13 +16,13 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-function call(next: typeof answer, { more = '', input = { payload: {} } as unknown } = {}) {
+function call(next: typeof answer, { more = '' } = {}) {
   answer = next
   asked = []
   return callerOf({
     runnerConfig: `{provider: aws, region: eu-central-1, function_name: f, endpoint: "${server.url}", auth: {type: access_key, access_key_id_env_var: ID, secret_access_key_env_var: KEY}${more}}`,
     variables: { ID: 'AKIA1', KEY: 'the-secret-key' },
-  })({ input, timeoutSeconds: 5 })
+  })({ input: { payload: {} }, timeoutSeconds: 5 })
 }
 
 const REPORT =
