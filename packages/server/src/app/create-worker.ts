@@ -11,6 +11,7 @@ import { resolveDatasets } from '../queue/resolve-datasets.ts'
 import { combineServices, createServices } from '../registry/create-services.ts'
 import type { RegistryBundle } from '../registry/registry-bundle.ts'
 import { createBuiltInServices, ReplaceableServices, type ServiceRegistry } from '../registry/service-registry.ts'
+import { HttpRunner } from '../runners/http/http-runner.ts'
 import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
@@ -63,6 +64,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
     new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),
   )
   runners.register('serverless', new ServerlessRunner())
+
+  runners.register('http', new HttpRunner())
 
   const recorder = createOutcomeRecorder(db, logger)
   const servicesOf = serviceFactory(config, runners)

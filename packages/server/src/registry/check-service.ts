@@ -1,7 +1,7 @@
 import { checkServerless } from './check-serverless.ts'
 import type { Remark } from './explain-issues.ts'
 import { hasReference } from './references.ts'
-import { isPrivateAddress, isWithin, literalAddress, networksOf } from './network-address.ts'
+import { isPrivateAddress, isWithin, literalAddress, matchesDomain, networksOf } from './network-address.ts'
 import type { Service, ServiceOf } from './schema/service.ts'
 
 /** What fields say about each other: faults make a registry unusable, warnings are shown. */
@@ -98,18 +98,13 @@ function checkHttp(
   }
   if (
     policy.allowed_domains !== undefined &&
-    !policy.allowed_domains.some((pattern) => matchesDomain(hostname, pattern))
+    // A pattern with a reference may match anything.
+    !policy.allowed_domains.some((pattern) => hasReference(pattern) || matchesDomain(hostname, pattern))
   )
     remarks.fault(
       ['security_policy', 'allowed_domains'],
       `base_url's host ${hostname} is not among them, so every job would fail`,
     )
-}
-
-/** `*.example.org` is every name below example.org, and not that name itself; a pattern with a reference may match anything. */
-function matchesDomain(host: string, pattern: string): boolean {
-  if (hasReference(pattern) || pattern === '*') return true
-  return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1).toLowerCase()) : host === pattern.toLowerCase()
 }
 
 function checkShell({ name, security_policy: policy }: ServiceOf<'shell'>, remarks: Remarks): void {

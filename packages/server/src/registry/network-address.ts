@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 
 /** Everything that is not the public internet: what a request must not reach unless a policy names the network. */
-const PRIVATE_RANGES = [
+const PRIVATE_IPV4 = [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
   ['100.64.0.0', 10],
@@ -10,29 +10,32 @@ const PRIVATE_RANGES = [
   ['172.16.0.0', 12],
   ['192.0.0.0', 24],
   ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
   ['192.168.0.0', 16],
   ['198.18.0.0', 15],
   ['198.51.100.0', 24],
   ['203.0.113.0', 24],
   ['224.0.0.0', 3],
-  ['::', 128],
-  ['::1', 128],
-  ['64:ff9b::', 96],
-  ['64:ff9b:1::', 48],
-  ['100::', 64],
+] as const
+/** Of IPv6 only 2000::/3 is given out: loopback, every way to write an IPv4 address, local and group addresses lie outside. */
+const PRIVATE_IPV6 = [
+  ['::', 3],
+  ['4000::', 2],
+  ['8000::', 1],
   ['2001::', 23],
   ['2001:db8::', 32],
   ['2002::', 16],
-  ['fc00::', 7],
-  ['fe80::', 10],
-  ['ff00::', 8],
+  ['3fff::', 20],
 ] as const
 
-const privateNetworks = networksOf(PRIVATE_RANGES.map(([address, prefix]) => `${address}/${prefix}`))
+// Apart, since a list holds an IPv4 address by its form in IPv6 too.
+const privateIpv4 = networksOf(PRIVATE_IPV4.map(([address, prefix]) => `${address}/${prefix}`))
+const privateIpv6 = networksOf(PRIVATE_IPV6.map(([address, prefix]) => `${address}/${prefix}`))
 
-/** True when none but a policy that names its network may reach the address; IPv4 within IPv6 counts as the IPv4 address. */
+/** True when none but a policy that names its network may reach the address; so is what is no address at all. */
 export function isPrivateAddress(address: string): boolean {
-  return isWithin(address, privateNetworks)
+  const version = isIP(address)
+  return version === 0 || isWithin(address, version === 4 ? privateIpv4 : privateIpv6)
 }
 
 /** The networks of a policy, as ADDRESS/PREFIX each. */
@@ -45,9 +48,25 @@ export function networksOf(ranges: readonly string[]): BlockList {
   return list
 }
 
-/** Whether a policy's networks hold an address. */
+/** Whether a policy's networks hold an address; IPv4 mapped into IPv6 is held by the IPv4 network too. */
 export function isWithin(address: string, networks: BlockList): boolean {
-  return networks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  // A zone (fe80::1%eth0) says by which device, not where.
+  const bare = address.split('%', 1)[0] ?? ''
+  return networks.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4')
+}
+
+/** `*.example.org` is every name below example.org, and not that name itself; `*` is every name. Case and a last dot do not count. */
+export function matchesDomain(host: string, pattern: string): boolean {
+  if (pattern === '*') return true
+  const [name, wanted] = [plainHost(host), plainHost(pattern)]
+  return wanted.startsWith('*.') ? name.endsWith(wanted.slice(1)) : name === wanted
+}
+
+function plainHost(host: string): string {
+  return host
+    .toLowerCase()
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/\.$/, '')
 }
 
 /** The address that a URL's host is by itself, without asking anybody: a literal in any spelling, or localhost. */

@@ -12,7 +12,7 @@ export const VALID_REGISTRY = `services:
       auth_type: bearer
       auth_config: {token_env_var: STRIPE_TOKEN}
       headers: {X-Account: "\${ACCOUNT}"}
-    security_policy: {allowed_domains: [api.stripe.com], rate_limit_per_minute: 60, max_response_size: 1000000}
+    security_policy: {allowed_domains: [api.stripe.com], max_response_size: 1000000}
   - name: report
     type: script
     category: internal

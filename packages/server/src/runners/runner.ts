@@ -42,14 +42,19 @@ export interface ProducedArtifact {
   file: SpooledFile
 }
 
-/** The table's resource_usage column, key by key. */
+/** The table's resource_usage column, key by key: what was measured and nothing else. */
 export interface ResourceUsage {
-  cpu_ms: number
-  cpu_usage_percent: number
-  memory_mb: number
-  peak_memory_mb: number
-  disk_mb: number
   duration_seconds: number
+  /** Of the job alone: left out by runners whose jobs share the worker's process or run elsewhere. */
+  cpu_ms?: number
+  cpu_usage_percent?: number
+  memory_mb?: number
+  peak_memory_mb?: number
+  disk_mb?: number
+  /** Of jobs that talk to a network: how often they asked, and the bytes of bodies both ways. */
+  requests?: number
+  sent_bytes?: number
+  received_bytes?: number
   isolation?: Isolation
   /** What a provider billed for a function's run, where it says so. */
   billed_ms?: number

@@ -25,11 +25,6 @@ function registryOf(version: string, more = ''): string {
         output_schema: {result_json: {version: string}}
     runner_config: {environment: python-sci, script: programs/${version}.py}
     security_policy: {resource_limits: {memory_mb: 128}, formats: [txt]}
-  - name: bank
-    type: payment
-    category: tests
-    operations: [{name: pay}]
-    runner_config: {base_url: "https://bank.example.org", auth_type: bearer, auth_config: {token_env_var: NOT_SET_ANYWHERE}}
 ${more}`
 }
 
@@ -139,11 +134,10 @@ describe('services of a registry', () => {
     expect(result.error?.message).toContain("Operation 'take' of service 'Answer' not found. Available: [give]")
   })
 
-  test('jobs of a service without a runner, or of no service at all, are never claimed', async () => {
+  test('jobs of a lane that is not served, or of no service at all, are never claimed', async () => {
     const ids = [
-      await insert({ service_name: 'bank', operation: 'pay', execution_type: 'http' }),
-      // Not by the way of a lane that is served, either.
-      await insert({ service_name: 'bank', operation: 'pay', execution_type: 'sandbox' }),
+      await insert({ execution_type: 'quantum' }),
+      await insert({ queue: 'slow' }),
       await insert({ service_name: 'nobody' }),
     ]
     await app.untilEnded(await insert({}))

@@ -75,11 +75,6 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
     ['input/parameters/n: must be number'],
   ],
   [
-    ['call', 'bank.pay', '--registry', registry],
-    'RUNNER_NOT_REGISTERED',
-    ['No runner registered for execution type: HTTP API'],
-  ],
-  [
     ['dev', '--registry', home.file('broken.yaml', 'services: [{name: a, exec: b}]')],
     'REGISTRY_INVALID',
     ['broken.yaml:1:', "missing required field 'type'", 'unknown field "exec"'],

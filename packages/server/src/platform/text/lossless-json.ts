@@ -16,6 +16,13 @@ export function parseLossless(text: string): unknown {
   )
 }
 
+/** Parses JSON with every number as the text it was written as: for what becomes text anyway. */
+export function parseNumbersAsText(text: string): unknown {
+  return json.parse(text, (_key, value, { source }) =>
+    typeof value === 'number' && source !== undefined ? source : value,
+  )
+}
+
 /** Whether a value is a number that `parseLossless` carries. */
 export function isLosslessNumber(value: unknown): boolean {
   return json.isRawJSON(value)

@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { describeRunnerConformance } from '../../../src/testing/runner-conformance.ts'
 import { startConformanceStack } from '../conformance-stack.ts'
 
@@ -41,6 +42,7 @@ describeRunnerConformance(
     files: { 'program.py': PROGRAM },
     env: {},
     success: { ...job('succeed'), result: { answer: 42 } },
+    usage: { cpu_ms: expect.any(Number), peak_memory_mb: expect.any(Number) },
     failure: { ...job('fail'), category: 'USER_CODE_ERROR', code: 'PYTHON_EXCEPTION' },
     slow: job('sleep'),
     flood: { ...job('flood'), category: 'RESOURCE_LIMIT', code: 'OUTPUT' },

@@ -1,0 +1,78 @@
+/** Headers that belong to one connection or that this runner writes itself: neither a registry nor a job sets them. */
+const MANAGED: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'accept-encoding',
+])
+const NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/
+/** Of a job's headers together, names and values. */
+const MAX_BYTES = 16_384
+const MAX_HEADERS = 100
+
+/** What survives a redirect to another origin: nothing that could be a credential. */
+const KEPT_ACROSS_ORIGINS: ReadonlySet<string> = new Set([
+  'accept',
+  'accept-encoding',
+  'accept-language',
+  'content-type',
+  'user-agent',
+])
+
+/** Whether a header can carry the text as its value. */
+export function isHeaderValue(value: string): boolean {
+  return /^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value)
+}
+
+/** Why a header cannot be set by anybody but this runner, or null. */
+export function whyNotOurs(name: string): string | null {
+  return MANAGED.has(name.toLowerCase()) ? 'is a header that is never taken from a configuration or a job' : null
+}
+
+/**
+ * A job's headers in lower case, or what is wrong with them. `own` are the service's: a job cannot replace what the
+ * registry says, least of all its credentials.
+ */
+export function readJobHeaders(
+  headers: Readonly<Record<string, string | number | boolean>>,
+  own: Readonly<Record<string, string>>,
+): { ok: true; headers: Record<string, string> } | { ok: false; problem: string } {
+  const read = new Map<string, string>()
+  let bytes = 0
+  for (const [name, given] of Object.entries(headers)) {
+    const key = name.toLowerCase()
+    const shown = JSON.stringify(name.slice(0, 100))
+    const value = String(given)
+    bytes += name.length + value.length
+    if (!NAME.test(name)) return refused(`${shown} is not the name of an HTTP header`)
+    const reason = whyNotOurs(name)
+    if (reason !== null) return refused(`${shown} ${reason}`)
+    if (Object.hasOwn(own, key) || key === 'authorization')
+      return refused(`${shown} is the service's own; a job cannot set it`)
+    if (read.has(key)) return refused(`${shown} stands there twice; case does not count`)
+    if (!isHeaderValue(value)) return refused(`the value of ${shown} holds a character that no HTTP header can`)
+    read.set(key, value)
+  }
+  if (bytes > MAX_BYTES || read.size > MAX_HEADERS)
+    return refused(`they are more than ${MAX_HEADERS} or longer than ${MAX_BYTES} bytes together`)
+  return { ok: true, headers: Object.fromEntries(read) }
+}
+
+/** The headers that may follow a redirect to another origin. */
+export function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => KEPT_ACROSS_ORIGINS.has(name)))
+}
+
+function refused(problem: string): { ok: false; problem: string } {
+  return { ok: false, problem }
+}

@@ -1,0 +1,129 @@
+import type { Failure } from '@ergon/contract'
+import { Spool } from '../../artifacts/spool.ts'
+import type { Verdict } from '../../domain/decide-outcome.ts'
+import { decideByStatus, upstreamFailure, wallTimeFailure } from '../../domain/upstream-verdict.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import type { ServiceConfig } from '../../registry/create-services.ts'
+import type { ExecutionContext, ResourceUsage, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { Deadline } from './deadline.ts'
+import { describe, Exchange, type ExchangeResult } from './exchange.ts'
+import { HostResolver, type LookUp } from './host-resolver.ts'
+import { HttpClient } from './http-client.ts'
+import { readHttpConfig } from './http-config.ts'
+import { readRequest } from './read-request.ts'
+
+const MS = 1_000
+
+/** Runs one HTTP request per attempt, under the service's policy: its inputs and what answers them are hostile. */
+export class HttpRunner implements Runner<HttpClient> {
+  readonly displayName = 'HTTP API'
+  readonly #resolver: HostResolver
+  readonly #running = new Map<string, Deadline>()
+
+  constructor(options: { lookUp?: LookUp } = {}) {
+    this.#resolver = new HostResolver(options.lookUp)
+  }
+
+  /** Throws CONFIG_INVALID; the client opens no connection before its first job. */
+  validateConfig(config: unknown): HttpClient {
+    if (!isHttpService(config)) throw new ErgonError('CONFIG_INVALID', 'an http job needs a service of a registry')
+    return new HttpClient(readHttpConfig(config), this.#resolver)
+  }
+
+  async execute(job: RunnerJob, client: HttpClient, context: ExecutionContext): Promise<RunnerOutcome> {
+    for (const secret of client.config.derivedSecrets) context.registerSecret(secret)
+    const reading = readRequest(job.inputJson, client.config, job.id)
+    if (!reading.ok) return outcomeOf(failedVerdict(reading.failure))
+    const deadline = new Deadline(Math.round(job.timeoutSeconds * MS), client.config.totalTimeoutMs)
+    const cancel = () => deadline.end('cancelled')
+    context.signal.addEventListener('abort', cancel, { once: true })
+    if (context.signal.aborted) cancel()
+    this.#running.set(job.id, deadline)
+    try {
+      const exchange = new Exchange(client, deadline, new Spool(context.spoolFolder))
+      const result = await exchange.run(reading.request)
+      return conclude(result, exchange, deadline, describe(reading.request))
+    } finally {
+      this.#running.delete(job.id)
+      context.signal.removeEventListener('abort', cancel)
+      deadline.clear()
+    }
+  }
+
+  cancel(jobId: string): boolean {
+    const deadline = this.#running.get(jobId)
+    deadline?.end('cancelled')
+    return deadline !== undefined
+  }
+
+  getResourceRequirements() {
+    return { cpuCores: 0.1, memoryMb: 128, diskMb: 0 }
+  }
+}
+
+function isHttpService(config: unknown): config is ServiceConfig<'http'> {
+  if (typeof config !== 'object' || config === null || !('service' in config)) return false
+  const { service } = config
+  return (
+    typeof service === 'object' && service !== null && 'execution_type' in service && service.execution_type === 'http'
+  )
+}
+
+function conclude(result: ExchangeResult, exchange: Exchange, deadline: Deadline, request: string): RunnerOutcome {
+  const usage = usageOf(exchange, deadline)
+  if (result.kind === 'ended') return outcomeOf(endedVerdict(deadline, request), exchange.logs, usage)
+  if (result.kind === 'failure') return outcomeOf(failedVerdict(result.failure), exchange.logs, usage)
+  const { body, statusCode } = result
+  if (body.remark !== null) exchange.logs.push({ level: 'warn', message: body.remark })
+  return {
+    ...outcomeOf(decideByStatus(statusCode, describe(result.request)), exchange.logs, usage),
+    artifacts: body.artifact === null ? [] : [body.artifact],
+    composeOutput: (stored) => composeOutput(result, stored),
+  }
+}
+
+function endedVerdict({ reason, wallMs, elapsedMs }: Deadline, request: string): Verdict {
+  if (reason === 'wall') return failedVerdict(wallTimeFailure(wallMs, Math.ceil(elapsedMs)))
+  if (reason === 'cancelled') return { kind: 'cancelled' }
+  return failedVerdict(upstreamFailure('TIMEOUT', `${request} took longer than runner_config.timeout allows.`))
+}
+
+/** The contract's three keys, the body as text of JSON, so that its numbers stay as the server wrote them. */
+function composeOutput(
+  { statusCode, headers, body }: Extract<ExchangeResult, { kind: 'answer' }>,
+  { artifacts }: StoredOutputs,
+): string {
+  const files = artifacts.length === 0 ? '' : `,"artifacts":${JSON.stringify(artifacts)}`
+  return `{"status_code":${statusCode},"headers":${JSON.stringify(toStorable(headers))},"body":${body.json}${files}}`
+}
+
+function toStorable(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, unknown> {
+  const plain = (text: string) => text.toWellFormed().replaceAll('\u0000', '\uFFFD')
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      plain(name),
+      Array.isArray(value) ? value.map(plain) : plain(value ?? ''),
+    ]),
+  )
+}
+
+function usageOf({ requests, sentBytes, receivedBytes }: Exchange, deadline: Deadline): ResourceUsage {
+  return {
+    duration_seconds: Math.round(deadline.elapsedMs) / MS,
+    requests,
+    sent_bytes: sentBytes,
+    received_bytes: receivedBytes,
+  }
+}
+
+function failedVerdict(failure: Failure): Verdict {
+  return { kind: 'failed', failure }
+}
+
+function outcomeOf(
+  verdict: Verdict,
+  logs: RunnerOutcome['logs'] = [],
+  resourceUsage: ResourceUsage | null = null,
+): RunnerOutcome {
+  return { verdict, composeOutput: () => null, artifacts: [], resourceUsage, envVersion: null, logs }
+}

@@ -1,0 +1,100 @@
+import { pipeline, type Readable, Transform } from 'node:stream'
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import type { Spool, SpooledFile } from '../../artifacts/spool.ts'
+import { SNIFF_BYTES } from '../../sandbox/sniff.ts'
+
+/** More of a body than this leaves the job as a file. */
+const INLINE_BYTES = 262_144
+
+export class ResponseTooLarge extends Error {
+  readonly limit: number
+  readonly observed: number
+
+  constructor(limit: number, observed: number) {
+    super(`more than ${limit} bytes`)
+    this.limit = limit
+    this.observed = observed
+  }
+}
+
+/** A body as it arrived: in memory while it is small, else in the attempt's spool. */
+export type ReceivedBody = { kind: 'memory'; bytes: Buffer } | { kind: 'file'; file: SpooledFile }
+
+export interface ReceiveOptions {
+  /** Of the body as it comes over the line, and as it is once decoded. */
+  maxBytes: number
+  contentEncoding: string | null
+  contentLength: number | null
+  spool: Spool
+}
+
+const DECODERS: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  'x-gzip': createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+}
+
+/** Reads a body to its end and no further than its limit; throws ResponseTooLarge, and the body is gone whatever happens. */
+export async function receiveBody(body: Readable, options: ReceiveOptions): Promise<ReceivedBody> {
+  const { maxBytes, contentLength, spool } = options
+  try {
+    // What a server announces is enough to refuse it, never to trust it.
+    if (contentLength !== null && contentLength > maxBytes) throw new ResponseTooLarge(maxBytes, contentLength)
+    return await receive(decode(body, options), maxBytes, spool)
+  } finally {
+    body.destroy()
+  }
+}
+
+async function receive(chunks: Readable, maxBytes: number, spool: Spool): Promise<ReceivedBody> {
+  const held: Buffer[] = []
+  let size = 0
+  let writer: Awaited<ReturnType<Spool['create']>> | null = null
+  try {
+    for await (const chunk of chunks as AsyncIterable<Buffer>) {
+      size += chunk.length
+      if (size > maxBytes) throw new ResponseTooLarge(maxBytes, size)
+      if (writer === null && size > INLINE_BYTES) {
+        writer = await spool.create(SNIFF_BYTES)
+        for (const each of held.splice(0)) await writer.write(each)
+      }
+      if (writer === null) held.push(chunk)
+      else await writer.write(chunk)
+    }
+    if (writer === null) return { kind: 'memory', bytes: Buffer.concat(held) }
+    return { kind: 'file', file: await writer.finish() }
+  } catch (error) {
+    await writer?.abandon()
+    throw error
+  }
+}
+
+/** An encoding that is not known, or two of them, stays as it is: bytes. */
+function decode(body: Readable, { contentEncoding, maxBytes }: ReceiveOptions): Readable {
+  const create = DECODERS[contentEncoding?.trim().toLowerCase() ?? '']
+  if (create === undefined) return body
+  const decoder = create()
+  // Errors of any of them end all, and come out where the decoded bytes do.
+  pipeline(body, limitBytes(maxBytes), decoder, () => {})
+  return decoder
+}
+
+/** Encoded bytes count too: an endless stream may decode to nothing. */
+function limitBytes(maxBytes: number): Transform {
+  let size = 0
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      size += chunk.length
+      if (size > maxBytes) done(new ResponseTooLarge(maxBytes, size))
+      else done(null, chunk)
+    },
+  })
+}
+
+/** Puts a small body into the spool after all: one that is no text. */
+export async function spoolBody(bytes: Buffer, spool: Spool): Promise<SpooledFile> {
+  const writer = await spool.create(SNIFF_BYTES)
+  await writer.write(bytes)
+  return writer.finish()
+}
