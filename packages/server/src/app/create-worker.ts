@@ -16,6 +16,7 @@ import { RunnerRegistry } from '../runners/runner-registry.ts'
 import { createPythonAdapter } from '../runners/sandboxed/python.ts'
 import { SandboxRunner } from '../runners/sandboxed/sandbox-runner.ts'
 import { ShellRunner } from '../runners/shell/shell-runner.ts'
+import { ServerlessRunner } from '../runners/serverless/serverless-runner.ts'
 import {
   type InstalledEnvironment,
   listEnvironments,
@@ -71,8 +72,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       resolveEnvironment: findEnvironment,
     }),
   )
-
   runners.register('http', new HttpRunner())
+  runners.register('serverless', new ServerlessRunner())
 
   const recorder = createOutcomeRecorder(db, logger)
   const servicesOf = serviceFactory(config, runners)

@@ -37,7 +37,15 @@ export function workerCommand(
 ): ProcessCommand {
   const location = findInstallLocation()
   const entry = path.join(location.cli, 'worker-process.js')
-  const env = { PATH: '/usr/local/bin:/usr/bin:/bin', LANG: 'C.UTF-8', TZ: 'UTC', NODE_ENV: 'production' }
+  const env = {
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    LANG: 'C.UTF-8',
+    TZ: 'UTC',
+    NODE_ENV: 'production',
+    // Whoever starts a worker as an ordinary user has such files at home; AWS's library reads them unasked.
+    AWS_CONFIG_FILE: '/dev/null',
+    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+  }
   const stdin = `${JSON.stringify({ ...config, parentPid: process.pid })}\n`
   if (process.getuid?.() !== 0)
     return { command: process.execPath, args: [...NODE_FLAGS, entry], env, stdin, isTold: true }

@@ -1,3 +1,4 @@
+import { checkServerless } from './check-serverless.ts'
 import type { Remark } from './explain-issues.ts'
 import { hasReference } from './references.ts'
 import {
@@ -211,48 +212,6 @@ function matchesImage(image: string, pattern: string): boolean {
 function isBelow(path: string, root: string): boolean {
   const trimmed = root.replace(/\/+$/, '')
   return path === trimmed || path.startsWith(`${trimmed}/`)
-}
-
-const PROVIDER_PLACE = { aws: 'region', gcp: 'project' } as const
-const PROVIDER_AUTH = {
-  aws: ['iam_role', 'access_key', 'profile', 'default_credentials'],
-  gcp: ['service_account', 'default_credentials'],
-} as const satisfies Record<string, readonly string[]>
-
-function checkServerless(
-  { runner_config: config, security_policy: policy }: ServiceOf<'serverless'>,
-  remarks: Remarks,
-): void {
-  const { provider } = config
-  for (const field of ['runtime', 'memory_mb', 'environment'] as const) {
-    if (config[field] !== undefined) remarks.warn(['runner_config', field], 'has no effect: the function has its own')
-  }
-  if (config.auth !== undefined && config.auth_config !== undefined)
-    remarks.fault(['runner_config', 'auth'], 'is another name of auth_config: keep one of them')
-  if (provider === 'azure') {
-    remarks.fault(['runner_config', 'provider'], 'azure is not supported yet; providers: aws, gcp')
-    return
-  }
-  const place = PROVIDER_PLACE[provider]
-  if (config[place] === undefined)
-    remarks.fault(['runner_config'], `runner_config missing required field '${place}' (provider ${provider})`)
-  const auth = config.auth ?? config.auth_config
-  const types: readonly string[] = PROVIDER_AUTH[provider]
-  if (auth !== undefined && !types.includes(auth.type))
-    remarks.fault(
-      ['runner_config', config.auth === undefined ? 'auth_config' : 'auth', 'type'],
-      `${auth.type} is none of ${provider}'s: ${types.join(', ')}`,
-    )
-  if (policy.allowed_providers !== undefined && !policy.allowed_providers.includes(provider))
-    remarks.fault(['runner_config', 'provider'], 'is not among security_policy.allowed_providers')
-  const { region } = config
-  if (
-    region !== undefined &&
-    !hasReference(region) &&
-    policy.allowed_regions !== undefined &&
-    !policy.allowed_regions.some((allowed) => hasReference(allowed) || allowed === region)
-  )
-    remarks.fault(['runner_config', 'region'], 'is not among security_policy.allowed_regions')
 }
 
 function checkSandbox({ runner_config: config }: ServiceOf<'sandbox'>, remarks: Remarks): void {

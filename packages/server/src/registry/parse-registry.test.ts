@@ -16,7 +16,7 @@ const SMALLEST_CONFIGS = {
   http: '{base_url: "https://example.org"}',
   shell: '{}',
   docker: '{image: example}',
-  serverless: '{provider: aws, function_name: f, region: r}',
+  serverless: '{provider: aws, function_name: f, region: eu-central-1}',
   sandbox: '{environment: e, code: f}',
 }
 

@@ -38,7 +38,7 @@ export const VALID_REGISTRY = `services:
     execution_type: serverless
     operations: [{name: run, input_schema: {file: string}}]
     runner_config: {provider: aws, function_name: resize, region: eu-central-1}
-    security_policy: {allowed_regions: [eu-central-1], cost_limits: {max_invocations_per_hour: 100}}
+    security_policy: {allowed_regions: [eu-central-1]}
   - name: fit
     type: computation
     category: science

@@ -56,6 +56,10 @@ export interface ResourceUsage {
   sent_bytes?: number
   received_bytes?: number
   isolation?: Isolation
+  /** What a provider billed for a function's run, where it says so. */
+  billed_ms?: number
+  /** By list prices; never an invoice. */
+  cost_estimate_usd?: number
 }
 
 /** What the worker made of a job's streams and files: sanitised text and stored artifacts. */

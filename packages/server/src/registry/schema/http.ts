@@ -1,11 +1,6 @@
 import { z } from 'zod'
 import { commonPolicy } from './policy.ts'
-import { checkedText, domainPattern, headerMap, networkRange, seconds, secretFile, variableName } from './text.ts'
-
-const httpUrl = checkedText((text) => {
-  const url = URL.parse(text)
-  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:')
-}, 'must be a URL that begins with https:// or http://')
+import { domainPattern, headerMap, httpUrl, networkRange, seconds, secretFile, variableName } from './text.ts'
 
 /** Where the secrets of a service are: a variable or a file each, never the secret. */
 const authConfigSchema = z.strictObject({

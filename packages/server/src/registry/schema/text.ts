@@ -37,6 +37,10 @@ export const absolutePath = checkedText(
   (text) => text.startsWith('/') && !text.split('/').includes('..') && !/[\u0000-\u001f]/.test(text),
   'must be an absolute path without ".."',
 )
+export const httpUrl = checkedText((text) => {
+  const url = URL.parse(text)
+  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:')
+}, 'must be a URL that begins with https:// or http://')
 export const networkRange = z
   .string()
   .refine(isNetworkRange, 'must be a network as ADDRESS/PREFIX, for instance 10.1.2.0/24')

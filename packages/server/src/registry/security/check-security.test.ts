@@ -68,7 +68,17 @@ const RISKS: [before: string, after: string, finding: string][] = [
   ['container_path: /in}', 'container_path: /in, mode: rw}', 'high writable-mount 30'],
   ['[/srv/media]', '[/]', 'high sensitive-mount 33'],
   ['/srv/media/in', '/var/run/docker.sock', 'high sensitive-mount 30'],
-  ['cost_limits: {max_invocations_per_hour: 100}', 'cost_limits: {}', 'medium missing-limit 40'],
+  ['security_policy: {allowed_regions: [eu-central-1]}', 'security_policy: {}', 'low missing-limit 40'],
+  [
+    '{allowed_regions: [eu-central-1]}',
+    '{allowed_regions: [eu-central-1], allowed_networks: ["127.0.0.1/32"]}',
+    'high private-network 40',
+  ],
+  [
+    'region: eu-central-1}\n    security_policy: {',
+    'region: eu-central-1, endpoint: "http://127.0.0.1:1"}\n    security_policy: {allowed_networks: ["127.0.0.1/32"], ',
+    'medium private-network 40',
+  ],
   ['region: eu-central-1}', 'region: eu-central-1, auth: {type: access_key}}', 'medium long-lived-key 39'],
   ['input_schema: {month: string}', 'timeout: 3', 'low missing-input-schema 19'],
   ['type: payment', 'typ: payment', 'high refused-config 3'],

@@ -1,3 +1,5 @@
+import { NOT_ENFORCED_YET } from '../field-support.ts'
+import { literalAddress } from '../network-address.ts'
 import type { Service, ServiceOf } from '../schema/service.ts'
 import { findClearSecrets } from './clear-secrets.ts'
 import type { SecurityRule, Severity } from './rule-catalogue.ts'
@@ -12,7 +14,12 @@ export interface Risk {
 
 /** Every risk of a service that its schema accepts. */
 export function findRisks(service: Service): Risk[] {
-  return [...findClearSecrets(service), ...missingInputSchemas(service), ...risksOfType(service)]
+  // Nobody is told to state what this build refuses.
+  const refused: readonly string[] = NOT_ENFORCED_YET[service.execution_type] ?? []
+  const risks = risksOfType(service).filter(
+    ({ rule, path }) => rule !== 'missing-limit' || !refused.includes(path.join('.')),
+  )
+  return [...findClearSecrets(service), ...missingInputSchemas(service), ...risks]
 }
 
 function risksOfType(service: Service): Risk[] {
@@ -58,9 +65,9 @@ function httpRisks({ runner_config: config, security_policy: policy }: ServiceOf
   return risks
 }
 
-function privateNetworks(ranges: readonly string[]): Risk[] {
+function privateNetworks(ranges: readonly string[], isExpected: (range: string) => boolean = () => false): Risk[] {
   return ranges.map((range, index) => {
-    const severity = isWideNetwork(range) ? 'high' : 'medium'
+    const severity = isWideNetwork(range) && !isExpected(range) ? 'high' : 'medium'
     return risk('private-network', severity, ['security_policy', 'allowed_networks', index], `${range} may be reached`)
   })
 }
@@ -173,8 +180,17 @@ function serverlessRisks({ runner_config: config, security_policy: policy }: Ser
     risks.push(risk('long-lived-key', 'medium', ['runner_config', field, 'type'], 'a static access key signs in'))
   if (policy.cost_limits.max_invocations_per_hour === undefined)
     risks.push(missing('cost_limits.max_invocations_per_hour', 'medium'))
+  // No input chooses where a function is called, so the one address that the service itself says opens nothing else.
+  const said = [config.endpoint, config[field]?.sts_endpoint].map(addressOf)
+  risks.push(...privateNetworks(policy.allowed_networks, (range) => said.includes(range)))
   if (policy.allowed_regions === undefined && config.provider === 'aws') risks.push(missing('allowed_regions', 'low'))
   return risks
+}
+
+/** The network of a URL's own address alone; null for a name. */
+function addressOf(url: string | undefined): string | null {
+  const address = literalAddress(URL.parse(url ?? '')?.hostname ?? '')
+  return address === null ? null : `${address}/${address.includes(':') ? 128 : 32}`
 }
 
 function missingLimits(

@@ -28,7 +28,7 @@ describeRunnerConformance(
     env: {},
     success: { ...job('echo fine'), result: { exit_code: 0 } },
     usage: { cpu_ms: expect.any(Number), peak_memory_mb: expect.any(Number) },
-  failure: { ...job('exit 3'), category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
+    failure: { ...job('exit 3'), category: 'USER_CODE_ERROR', code: 'NON_ZERO_EXIT' },
     slow: job('(sleep 60) & sleep 60'),
     flood: {
       ...job('while true; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'),
