@@ -1,5 +1,6 @@
 import type { Failure } from '@ergon/contract'
 import type { Verdict } from '../../domain/decide-outcome.ts'
+import { wallTimeFailure } from '../../domain/upstream-verdict.ts'
 import { makeVisible } from '../../platform/text/sanitise-output.ts'
 import type { ExecutionContext, ResourceUsage, Runner, RunnerJob, RunnerOutcome } from '../runner.ts'
 import { ResponseTooLargeError } from './bounded-body.ts'
@@ -136,20 +137,16 @@ function usageOf(
   { provider, memoryMb }: ServerlessConfig,
   durationMs: number,
 ): ResourceUsage {
-  const memory = billed?.peakMemoryMb ?? 0
+  const peakMb = billed?.peakMemoryMb ?? null
   // What was refused or never arrived costs nothing; what nobody waited for any more does.
-  const hasRun = failure === null || failure.code === 'FUNCTION_ERROR' || failure.category === 'RESOURCE_LIMIT'
+  const isAnswered = statusCode !== null && statusCode >= 200 && statusCode < 300
+  const hasRun = isAnswered || failure?.code === 'FUNCTION_ERROR' || failure?.category === 'RESOURCE_LIMIT'
   // Of an event only the acceptance is seen, not the run.
   const isAccepted = statusCode === ACCEPTED && billed === null
   const measured = billed ?? { durationMs: isAccepted ? 0 : durationMs, memoryMb }
   return {
-    // Of the worker's machine a call uses nothing to speak of.
-    cpu_ms: 0,
-    cpu_usage_percent: 0,
-    memory_mb: memory,
-    peak_memory_mb: memory,
-    disk_mb: 0,
     duration_seconds: Math.round(durationMs) / 1_000,
+    ...(peakMb === null ? {} : { memory_mb: peakMb, peak_memory_mb: peakMb }),
     ...(billed === null ? {} : { billed_ms: billed.durationMs }),
     ...(hasRun ? { cost_estimate_usd: estimateCost(provider.prices, measured) } : {}),
   }
@@ -161,27 +158,17 @@ function logLines(logTail: string | null): RunnerOutcome['logs'] {
   return lines.slice(-MAX_LOG_LINES).map((line) => ({ level: 'info', message: makeVisible(line.trimEnd()) }))
 }
 
-function wallTime(timeoutMs: number, durationMs: number): Failure {
-  const observed = Math.max(timeoutMs, Math.round(durationMs))
-  return limitFailure(
-    'WALL_TIME',
-    `The function did not answer in time; the provider may still run it, and bills it. wall_ms: limit ${timeoutMs}, observed ${observed}.`,
-    { counter: 'wall_ms', limit: timeoutMs, observed },
-  )
+/** A timer may be a millisecond ahead of the clock that measures. */
+function wallTime(limitMs: number, durationMs: number): Failure {
+  return wallTimeFailure(limitMs, Math.max(limitMs, Math.round(durationMs)))
 }
 
 function tooLarge(maxBytes: number): Failure {
-  return limitFailure(
-    'RESPONSE_SIZE',
-    `The function's answer is larger than allowed. response_bytes: limit ${maxBytes}.`,
-    {
-      counter: 'response_bytes',
-      limit: maxBytes,
-      observed: null,
-    },
-  )
-}
-
-function limitFailure(code: string, message: string, evidence: Failure['evidence']): Failure {
-  return { category: 'RESOURCE_LIMIT', code, message, evidence, details: null }
+  return {
+    category: 'RESOURCE_LIMIT',
+    code: 'RESPONSE_SIZE',
+    message: `The function's answer is larger than allowed. response_bytes: limit ${maxBytes}.`,
+    evidence: { counter: 'response_bytes', limit: maxBytes, observed: null },
+    details: null,
+  }
 }

@@ -1,4 +1,4 @@
-import { afterAll } from 'vitest'
+import { afterAll, expect } from 'vitest'
 import { describeRunnerConformance } from '../../../src/testing/runner-conformance.ts'
 import { startAws } from '../../function-servers/aws.ts'
 import { startGoogle } from '../../function-servers/google.ts'
@@ -46,6 +46,7 @@ describeRunnerConformance(
       ...job('add', { a: 40, b: 2 }),
       result: { payload: 42, status_code: 200, executed_version: null },
     },
+    usage: { cost_estimate_usd: expect.any(Number) },
     failure: { ...job('fail', {}), category: 'USER_CODE_ERROR', code: 'FUNCTION_ERROR' },
     slow: job('slow', {}),
     untilInTheMiddle: async () => {
