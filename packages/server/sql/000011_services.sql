@@ -50,8 +50,8 @@ create index ix_service_limited on jobs.tb_service (service) where is_limited;
 -- Ordered bytewise, so that the gates of one kind stand together.
 alter table jobs.tb_job_queue alter column gate type text collate "C";
 comment on column jobs.tb_job_queue.gate is 'gated: what the job waits for; executing: the limit that it counts against';
-create index ix_job_queue_gated on jobs.tb_job_queue (gate, lane, priority, seq) where state = 'gated';
-create index ix_job_queue_limited on jobs.tb_job_queue (service) where state = 'executing' and gate is not null;
+-- Both what waits behind a gate and what counts against it, so that every other job pays for one index it is not in.
+create index ix_job_queue_gate on jobs.tb_job_queue (gate, state, lane, priority, seq) where gate is not null;
 
 -- Counting -----------------------------------------------------------------------------------------------------------
 -- Starts in the newest 61 buckets. Any 60 bucket widths on end touch 61 buckets at most, so who keeps this sum within a
@@ -74,7 +74,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
 as $$
-  select count(*) from jobs.tb_job_queue q where q.state = 'executing' and q.gate is not null and q.service = p_service;
+  select count(*) from jobs.tb_job_queue q where q.gate = 'limit:' || p_service and q.state = 'executing';
 $$;
 
 -- How many jobs of the service may start now; counted, not kept, so nothing that ends a job can forget to give back.
@@ -219,17 +219,17 @@ as $$
     ) r));
 $$;
 
--- However a limited job stops running (recorded, retried, cancelled, deleted, lost, handed back), the next one may come.
+-- However a limited job ends (recorded, cancelled, deleted, lost), the next one may come; what is tried again or handed
+-- back keeps its live row, and its functions do the same. The condition costs the others little; a trigger on updates
+-- would cost every claim.
 create function jobs.tg_open_gate() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform jobs.open_gate(old.service);
   return null;
 end $$;
-create trigger tg_open_gate_behind_removed after delete on jobs.tb_job_queue
+create trigger tg_open_gate_behind_ended after delete on jobs.tb_job_queue
   for each row when (old.state = 'executing' and old.gate is not null) execute function jobs.tg_open_gate();
-create trigger tg_open_gate_behind_stopped after update of state on jobs.tb_job_queue
-  for each row when (old.state = 'executing' and old.gate is not null and new.state <> 'executing') execute function jobs.tg_open_gate();
 
 -- Registration -------------------------------------------------------------------------------------------------------
 -- Of several workers the strictest word holds for each limit, and the newest for the type: a roll-out tightens at once,
@@ -357,7 +357,7 @@ begin
     if limited.permits > 0 then
       select count(*) into started_count
       from jobs.tb_job_queue q
-      where q.state = 'executing' and q.gate is not null and q.service = limited.service and q.fence = p_fence;
+      where q.gate = jobs.limit_gate(limited.service) and q.state = 'executing' and q.fence = p_fence;
     end if;
     if started_count > 0 then
       perform jobs.count_starts(limited.service, started_count);
@@ -370,11 +370,9 @@ begin
   end loop;
 end $$;
 
-drop function jobs.take_ready_jobs(uuid, text[], integer[], text[], integer, uuid);
-
--- Marks the soonest ready jobs of each lane as executing, at most that lane's free slots and `p_most` in all, and of
--- each limited service no more than its permits.
-create function jobs.take_ready_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid,
+-- As take_ready_jobs, and of each limited service no more than its permits. Apart from it, because the ranking costs a
+-- twentieth of a claim.
+create function jobs.take_permitted_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid,
                                      p_limited text[], p_permits integer[],
                                      out taken_ids uuid[], out all_may_run_again boolean)
 language plpgsql
@@ -451,7 +449,8 @@ declare
   claim_fence uuid := gen_random_uuid();
   limited_services text[];
   limits record;
-  claimable_services text[] := p_services;
+  holds_limits boolean := false;
+  claimable_services text[];
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -461,17 +460,19 @@ begin
   end if;
   select array_agg(s.service) into limited_services from jobs.tb_service s where s.is_limited and s.service = any (p_services);
   if limited_services is null then
-    select null::text[] as services, null::integer[] as permits into limits;
+    claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
   else
     limits := jobs.lock_limits(p_lanes, limited_services);
     -- What became ready since and is not locked comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
       where g.service <> all (limited_services) or g.service = any (limits.services));
+    claimed := jobs.take_permitted_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence,
+                                        limits.services, limits.permits);
+    holds_limits := limits.services is not null;
   end if;
-  claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence, limits.services, limits.permits);
   if claimed.taken_ids is null then
-    if limits.services is not null then
+    if holds_limits then
       perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
     end if;
     return;
@@ -516,12 +517,94 @@ begin
       and not exists (select from jobs.tb_job_run j
                       where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
-  if limits.services is not null then
+  if holds_limits then
     perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
   elsif claimed.all_may_run_again then
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
     perform set_config('synchronous_commit', 'off', true);
   end if;
+end $$;
+
+-- End ------------------------------------------------------------------------------------------------------------------
+-- Ends an attempt whose live row the caller has locked. A null delay means that the failure is not to be retried.
+-- 'late' means that an application cancelled or deleted the job meanwhile.
+create or replace function jobs.end_attempt(p_live jobs.tb_job_queue, p_outcome text, p_failure jsonb, p_retry_delay interval,
+                                 p_dead_letter_reason text, p_output jsonb, p_resource_usage jsonb, p_env_version text, p_logs jsonb)
+returns text
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  is_retried boolean := p_retry_delay is not null and p_live.attempt < p_live.max_attempts;
+  next_run_at timestamptz := clock_timestamp() + p_retry_delay;
+  first_start timestamptz;
+begin
+  select j.started_at into first_start from jobs.tb_job_run j where j.id = p_live.job_id;
+  update jobs.tb_job_run j
+  set status = case when is_retried then 'pending' else 'failed' end,
+      run_at = case when is_retried then next_run_at else j.run_at end,
+      started_at = case when is_retried then null else j.started_at end,
+      completed_at = case when is_retried then null else clock_timestamp() end,
+      error_message = left(p_failure ->> 'message', 65536),
+      failure = p_failure,
+      failure_category = p_failure ->> 'category',
+      failure_code = p_failure ->> 'code',
+      dead_letter_reason = case when is_retried then null
+                             else coalesce(p_dead_letter_reason, case when p_retry_delay is null then 'NOT_RETRYABLE' else 'ATTEMPTS_EXHAUSTED' end) end,
+      dead_lettered_at = case when is_retried then null else clock_timestamp() end,
+      output_data = p_output,
+      resource_usage = p_resource_usage,
+      env_version = p_env_version,
+      logs = p_logs,
+      updated_at = clock_timestamp()
+  where j.id = p_live.job_id and j.status = 'running';
+  if not found then
+    delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
+    return 'late';
+  end if;
+
+  if is_retried then
+    update jobs.tb_job_queue q
+    set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
+    where q.job_id = p_live.job_id;
+    if p_live.gate is not null then
+      perform jobs.open_gate(p_live.service);
+    end if;
+  else
+    delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
+  end if;
+  insert into jobs.tb_job_attempt (job_id, attempt, outcome, worker_id, started_at, ended_at, failure, env_version, resource_usage)
+  values (p_live.job_id, p_live.attempt, p_outcome, p_live.worker_id, first_start, clock_timestamp(), p_failure, p_env_version, p_resource_usage)
+  on conflict (job_id, attempt) do nothing;
+  return case when is_retried then 'retried' else 'failed' end;
+end $$;
+
+-- Hands jobs back as if they had never been claimed: a drain is no fault of theirs. They are ready at once and have the
+-- permit that they give back; a start that was counted for a rate stays counted, since the program may have begun.
+create or replace function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
+declare
+  live jobs.tb_job_queue;
+  released_count integer := 0;
+begin
+  for live in
+    select q.* from unnest(p_job_ids, p_fences) g (job_id, fence)
+    join jobs.tb_job_queue q on q.job_id = g.job_id and q.fence = g.fence and q.job_id = any (p_job_ids)
+    for update of q
+  loop
+    update jobs.tb_job_run j
+    set status = 'pending', attempts = live.attempt - 1, started_at = null, updated_at = clock_timestamp()
+    where j.id = live.job_id and j.status = 'running';
+    if not found then
+      delete from jobs.tb_job_queue q where q.job_id = live.job_id;
+      continue;
+    end if;
+    update jobs.tb_job_queue q
+    set state = 'ready', attempt = live.attempt - 1, worker_id = null, fence = null, deadline = null, gate = null
+    where q.job_id = live.job_id;
+    delete from jobs.tb_job_output o where o.job_id = live.job_id and o.attempt = live.attempt;
+    perform jobs.ring_lane(live.lane);
+    released_count := released_count + 1;
+  end loop;
+  return released_count;
 end $$;
 
 -- Enqueue ------------------------------------------------------------------------------------------------------------
@@ -575,13 +658,14 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   woken_lanes text[];
   woken_lane text;
   limited_services text[];
-  first_seqs bigint[];
-  limited record;
+  limited_service text;
+  first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
 begin
   with queued as (
@@ -611,24 +695,18 @@ begin
     order by g.position
     on conflict (job_id) do nothing
     returning lane, service, state, gate, seq
-  ), limited_jobs as (
-    select q.service, min(q.seq) as first_seq
-    from queued q
-    where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)
-    group by q.service
   )
-  select (select array_agg(distinct q.lane) from queued q where q.state = 'ready'),
-         (select array_agg(l.service) from limited_jobs l),
-         (select array_agg(l.first_seq) from limited_jobs l)
-  into woken_lanes, limited_services, first_seqs;
+  select array_agg(distinct q.lane) filter (where q.state = 'ready'),
+         array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         min(q.seq)
+  into woken_lanes, limited_services, first_seq
+  from queued q;
   foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
   end loop;
-  if limited_services is not null then
-    for limited in select * from unnest(limited_services, first_seqs) g (service, first_seq) loop
-      perform jobs.open_gate_for_own(limited.service, limited.first_seq);
-    end loop;
-  end if;
+  foreach limited_service in array coalesce(limited_services, '{}') loop
+    perform jobs.open_gate_for_own(limited_service, first_seq);
+  end loop;
 end $$;
 
 -- Maintenance --------------------------------------------------------------------------------------------------------

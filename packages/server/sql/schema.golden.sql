@@ -197,8 +197,7 @@ tb_worker_service.tb_worker_service_pkey PRIMARY KEY (worker_id, service)
 CREATE INDEX ix_artifact_digest ON jobs.tb_artifact USING btree (digest)
 CREATE INDEX ix_artifact_job ON jobs.tb_artifact USING btree (job_id) WHERE (job_id IS NOT NULL)
 CREATE INDEX ix_job_queue_executing ON jobs.tb_job_queue USING btree (worker_id) WHERE (state = 'executing'::text)
-CREATE INDEX ix_job_queue_gated ON jobs.tb_job_queue USING btree (gate, lane, priority, seq) WHERE (state = 'gated'::text)
-CREATE INDEX ix_job_queue_limited ON jobs.tb_job_queue USING btree (service) WHERE ((state = 'executing'::text) AND (gate IS NOT NULL))
+CREATE INDEX ix_job_queue_gate ON jobs.tb_job_queue USING btree (gate, state, lane, priority, seq) WHERE (gate IS NOT NULL)
 CREATE INDEX ix_job_queue_ready ON jobs.tb_job_queue USING btree (lane, service, priority, seq) WHERE (state = 'ready'::text)
 CREATE INDEX ix_job_queue_scheduled ON jobs.tb_job_queue USING btree (run_at) WHERE (state = 'scheduled'::text)
 CREATE INDEX ix_job_run_correlation ON jobs.tb_job_run USING btree (correlation_id) WHERE (correlation_id IS NOT NULL)
@@ -228,8 +227,7 @@ CREATE UNIQUE INDEX ux_artifact_dataset ON jobs.tb_artifact USING btree (tenant_
 
 -- triggers
 CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR EACH ROW EXECUTE FUNCTION jobs.tg_refuse_artifact_change()
-CREATE TRIGGER tg_open_gate_behind_removed AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_open_gate()
-CREATE TRIGGER tg_open_gate_behind_stopped AFTER UPDATE OF state ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL) AND (new.state <> 'executing'::text))) EXECUTE FUNCTION jobs.tg_open_gate()
+CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
 CREATE TRIGGER tg_3_refuse_oversize_json BEFORE INSERT OR UPDATE OF input_data, runner_config, security_context ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length((new.input_data)::text) > 1048576) OR (octet_length((new.runner_config)::text) > 1048576) OR (octet_length((new.security_context)::text) > 1048576))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
@@ -335,7 +333,8 @@ declare
   claim_fence uuid := gen_random_uuid();
   limited_services text[];
   limits record;
-  claimable_services text[] := p_services;
+  holds_limits boolean := false;
+  claimable_services text[];
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -345,17 +344,19 @@ begin
   end if;
   select array_agg(s.service) into limited_services from jobs.tb_service s where s.is_limited and s.service = any (p_services);
   if limited_services is null then
-    select null::text[] as services, null::integer[] as permits into limits;
+    claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
   else
     limits := jobs.lock_limits(p_lanes, limited_services);
     -- What became ready since and is not locked comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
       where g.service <> all (limited_services) or g.service = any (limits.services));
+    claimed := jobs.take_permitted_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence,
+                                        limits.services, limits.permits);
+    holds_limits := limits.services is not null;
   end if;
-  claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence, limits.services, limits.permits);
   if claimed.taken_ids is null then
-    if limits.services is not null then
+    if holds_limits then
       perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
     end if;
     return;
@@ -400,7 +401,7 @@ begin
       and not exists (select from jobs.tb_job_run j
                       where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
-  if limits.services is not null then
+  if holds_limits then
     perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
   elsif claimed.all_may_run_again then
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
@@ -667,7 +668,7 @@ CREATE OR REPLACE FUNCTION jobs.count_limited_running(p_service text)
  SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
 AS $function$
-  select count(*) from jobs.tb_job_queue q where q.state = 'executing' and q.gate is not null and q.service = p_service;
+  select count(*) from jobs.tb_job_queue q where q.gate = 'limit:' || p_service and q.state = 'executing';
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.count_permits(p_service jobs.tb_service, p_at timestamp with time zone)
@@ -780,8 +781,11 @@ begin
 
   if is_retried then
     update jobs.tb_job_queue q
-    set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null
+    set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = p_live.job_id;
+    if p_live.gate is not null then
+      perform jobs.open_gate(p_live.service);
+    end if;
   else
     delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
   end if;
@@ -1194,13 +1198,14 @@ CREATE OR REPLACE FUNCTION jobs.queue_jobs(p_job_ids uuid[])
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare
   woken_lanes text[];
   woken_lane text;
   limited_services text[];
-  first_seqs bigint[];
-  limited record;
+  limited_service text;
+  first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
 begin
   with queued as (
@@ -1230,24 +1235,18 @@ begin
     order by g.position
     on conflict (job_id) do nothing
     returning lane, service, state, gate, seq
-  ), limited_jobs as (
-    select q.service, min(q.seq) as first_seq
-    from queued q
-    where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)
-    group by q.service
   )
-  select (select array_agg(distinct q.lane) from queued q where q.state = 'ready'),
-         (select array_agg(l.service) from limited_jobs l),
-         (select array_agg(l.first_seq) from limited_jobs l)
-  into woken_lanes, limited_services, first_seqs;
+  select array_agg(distinct q.lane) filter (where q.state = 'ready'),
+         array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         min(q.seq)
+  into woken_lanes, limited_services, first_seq
+  from queued q;
   foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
   end loop;
-  if limited_services is not null then
-    for limited in select * from unnest(limited_services, first_seqs) g (service, first_seq) loop
-      perform jobs.open_gate_for_own(limited.service, limited.first_seq);
-    end loop;
-  end if;
+  foreach limited_service in array coalesce(limited_services, '{}') loop
+    perform jobs.open_gate_for_own(limited_service, first_seq);
+  end loop;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.ready_services(p_lanes text[])
@@ -1419,7 +1418,7 @@ begin
       continue;
     end if;
     update jobs.tb_job_queue q
-    set state = 'ready', attempt = live.attempt - 1, worker_id = null, fence = null, deadline = null
+    set state = 'ready', attempt = live.attempt - 1, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = live.job_id;
     delete from jobs.tb_job_output o where o.job_id = live.job_id and o.attempt = live.attempt;
     perform jobs.ring_lane(live.lane);
@@ -1613,7 +1612,7 @@ begin
     if limited.permits > 0 then
       select count(*) into started_count
       from jobs.tb_job_queue q
-      where q.state = 'executing' and q.gate is not null and q.service = limited.service and q.fence = p_fence;
+      where q.gate = jobs.limit_gate(limited.service) and q.state = 'executing' and q.fence = p_fence;
     end if;
     if started_count > 0 then
       perform jobs.count_starts(limited.service, started_count);
@@ -1689,7 +1688,7 @@ begin
   end loop;
 end $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.take_ready_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, p_limited text[], p_permits integer[], OUT taken_ids uuid[], OUT all_may_run_again boolean)
+CREATE OR REPLACE FUNCTION jobs.take_permitted_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, p_limited text[], p_permits integer[], OUT taken_ids uuid[], OUT all_may_run_again boolean)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1733,6 +1732,53 @@ begin
         worker_id = p_worker_id,
         fence = p_fence,
         gate = case when q.service = any (p_limited) then jobs.limit_gate(q.service) end,
+        -- The grace is what a worker has to notice a time-out itself, end the job and record it.
+        deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
+    where q.job_id = any (array(select s.job_id from soonest s))
+    returning q.job_id, q.retry_when_lost, q.priority, q.seq
+  )
+  select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into taken_ids, all_may_run_again
+  from taken t;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.take_ready_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, OUT taken_ids uuid[], OUT all_may_run_again boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+begin
+  with soonest as materialized (
+    select c.job_id
+    from unnest(p_lanes, p_slots) l (lane, slots)
+    cross join lateral (
+      select q.job_id, q.priority, q.seq
+      from jobs.ready_services(array[l.lane]) s
+      cross join lateral (
+        select r.job_id, r.priority, r.seq
+        from jobs.tb_job_queue r
+        where r.state = 'ready' and r.lane = l.lane and r.service = s.service
+        order by r.priority, r.seq
+        limit l.slots
+        for update skip locked
+      ) q
+      where s.service = any (p_services)
+      order by q.priority, q.seq
+      limit l.slots
+    ) c
+    order by c.priority, c.seq
+    limit p_most
+  ), taken as (
+    update jobs.tb_job_queue q
+    set state = 'executing',
+        attempt = q.attempt + 1,
+        worker_id = p_worker_id,
+        fence = p_fence,
         -- The grace is what a worker has to notice a time-out itself, end the job and record it.
         deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
     where q.job_id = any (array(select s.job_id from soonest s))

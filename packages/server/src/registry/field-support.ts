@@ -22,12 +22,7 @@ export const NOT_ENFORCED_YET = {
   shell: null,
   docker: null,
   serverless: null,
-  sandbox: [
-    'retry',
-    'security_policy.rate_limit_per_minute',
-    'security_policy.max_concurrent',
-    'security_policy.resource_limits.cpu_cores',
-  ],
+  sandbox: ['security_policy.resource_limits.cpu_cores'],
 } as const satisfies Record<RegistryExecutionType, readonly string[] | null>
 
 /** The types that a worker of this build can serve. */

@@ -165,7 +165,7 @@ describe('parseRegistry', () => {
   it.each(
     Object.entries(NOT_ENFORCED_YET).flatMap(([type, fields]) => (fields ?? []).map((field) => [type, field] as const)),
   )('a service of type %s that says %s is refused by the name of the field', (type, field) => {
-    const value = field === 'retry' ? '{}' : '1'
+    const value = field.includes('.') ? '1' : '{}'
     const keys = field.split('.')
     const nested = keys.map((key, depth) => `${'  '.repeat(depth)}${key}:`).join('\n    ')
     const text = `services:\n  - name: a\n    type: b\n    category: c\n    execution_type: ${type}\n    operations: [{name: d}]\n    runner_config: {environment: e, code: f}\n    ${nested} ${value}\n`

@@ -148,7 +148,7 @@ async function recordOutcome(
     case 'failed': {
       const { failure } = verdict
       const maxAttempts = service === null ? attempt.job.maxAttempts : boundsOf(attempt, service).maxAttempts
-      const delayMs = retryDelayMs(failure, attempt.job.attempt, maxAttempts, random())
+      const delayMs = retryDelayMs(failure, attempt.job.attempt, maxAttempts, random(), service?.rules?.retry)
       return recorder.fail(attempt, failure, delayMs, result)
     }
     case 'cancelled':
