@@ -94,6 +94,16 @@ describe('parseRegistry', () => {
       'allowed_images: ["example.org/*:1"]\n      volume_restrictions: {',
       'is not among security_policy.allowed_images',
     ],
+    [
+      '    security_policy: {allowed_domains',
+      '    retry: {on_exit_codes: [1]}\n    security_policy: {allowed_domains',
+      'services.0.retry.on_exit_codes: has no effect with execution_type http',
+    ],
+    [
+      '    security_policy: {allowed_domains',
+      '    retry: {backoff_seconds: 9, max_backoff_seconds: 3}\n    security_policy: {allowed_domains',
+      'services.0.retry.backoff_seconds: is 9, above max_backoff_seconds 3',
+    ],
     ['provider: aws', 'provider: azure', 'azure is not supported yet'],
     ['region: eu-central-1}', 'project: x}', "runner_config missing required field 'region' (provider aws)"],
     ['region: eu-central-1}', 'region: us-east-1}', 'is not among security_policy.allowed_regions'],
