@@ -25,6 +25,9 @@ export const failureDetailsSchema = z.object({
   traceback: z.string().nullable(),
   line: z.number().int().nullable(),
   column: z.number().int().nullable(),
+  /** What the program left with, or the other side answered; a service's `retry` section may list it. */
+  exit_code: z.number().int().exactOptional(),
+  status_code: z.number().int().exactOptional(),
 })
 export type FailureDetails = z.infer<typeof failureDetailsSchema>
 

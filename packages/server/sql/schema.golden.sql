@@ -17,6 +17,8 @@ table jobs.tb_job_run owner ergon_owner with (fillfactor=50, autovacuum_vacuum_s
 table jobs.tb_job_worker owner ergon_owner with (fillfactor=50)
 table jobs.tb_late_result owner ergon_owner
 table jobs.tb_schema_migration owner ergon_owner
+table jobs.tb_service owner ergon_owner with (fillfactor=40)
+table jobs.tb_worker_service owner ergon_owner
 
 -- columns
 tb_artifact.artifact_id uuid not null
@@ -49,7 +51,7 @@ tb_job_output.written_at timestamp with time zone not null default now()
 tb_job_queue.attempt integer not null
 tb_job_queue.deadline timestamp with time zone
 tb_job_queue.fence uuid
-tb_job_queue.gate text
+tb_job_queue.gate text collate C
 tb_job_queue.job_id uuid not null
 tb_job_queue.lane text collate C not null
 tb_job_queue.max_attempts integer not null
@@ -128,6 +130,23 @@ tb_schema_migration.applied_at timestamp with time zone not null default now()
 tb_schema_migration.checksum text not null
 tb_schema_migration.name text not null
 tb_schema_migration.version integer not null
+tb_service.execution_type text not null
+tb_service.is_limited boolean not null default ((max_concurrent IS NOT NULL) OR (rate_limit_per_minute IS NOT NULL) OR (max_invocations_per_hour IS NOT NULL))
+tb_service.max_concurrent integer
+tb_service.max_invocations_per_hour integer
+tb_service.minute_buckets bigint[] not null default '{}'::bigint[]
+tb_service.minute_counts integer[] not null default '{}'::integer[]
+tb_service.rate_limit_per_minute integer
+tb_service.second_buckets bigint[] not null default '{}'::bigint[]
+tb_service.second_counts integer[] not null default '{}'::integer[]
+tb_service.service text collate C not null
+tb_worker_service.execution_type text not null
+tb_worker_service.max_concurrent integer
+tb_worker_service.max_invocations_per_hour integer
+tb_worker_service.rate_limit_per_minute integer
+tb_worker_service.service text collate C not null
+tb_worker_service.stated_at timestamp with time zone not null default clock_timestamp()
+tb_worker_service.worker_id uuid not null
 
 -- constraints
 tb_artifact.ck_artifact_digest CHECK ((digest ~ '^sha256:[0-9a-f]{64}$'::text))
@@ -166,11 +185,19 @@ tb_job_worker.ck_job_worker_slots CHECK (((slots >= 1) AND (slots <= 10000)))
 tb_job_worker.tb_job_worker_pkey PRIMARY KEY (worker_id)
 tb_late_result.tb_late_result_pkey PRIMARY KEY (job_id, operation)
 tb_schema_migration.tb_schema_migration_pkey PRIMARY KEY (version)
+tb_service.tb_service_pkey PRIMARY KEY (service)
+tb_worker_service.ck_worker_service_execution_type CHECK (((execution_type COLLATE "C") ~ '^[a-z][a-z0-9_-]{0,62}$'::text))
+tb_worker_service.ck_worker_service_invocations CHECK ((max_invocations_per_hour >= 0))
+tb_worker_service.ck_worker_service_max_concurrent CHECK ((max_concurrent >= 0))
+tb_worker_service.ck_worker_service_name CHECK (((octet_length(service) >= 1) AND (octet_length(service) <= 200)))
+tb_worker_service.ck_worker_service_rate CHECK ((rate_limit_per_minute >= 0))
+tb_worker_service.tb_worker_service_pkey PRIMARY KEY (worker_id, service)
 
 -- indexes
 CREATE INDEX ix_artifact_digest ON jobs.tb_artifact USING btree (digest)
 CREATE INDEX ix_artifact_job ON jobs.tb_artifact USING btree (job_id) WHERE (job_id IS NOT NULL)
 CREATE INDEX ix_job_queue_executing ON jobs.tb_job_queue USING btree (worker_id) WHERE (state = 'executing'::text)
+CREATE INDEX ix_job_queue_gate ON jobs.tb_job_queue USING btree (gate, state, lane, priority, seq) WHERE (gate IS NOT NULL)
 CREATE INDEX ix_job_queue_ready ON jobs.tb_job_queue USING btree (lane, service, priority, seq) WHERE (state = 'ready'::text)
 CREATE INDEX ix_job_queue_scheduled ON jobs.tb_job_queue USING btree (run_at) WHERE (state = 'scheduled'::text)
 CREATE INDEX ix_job_run_correlation ON jobs.tb_job_run USING btree (correlation_id) WHERE (correlation_id IS NOT NULL)
@@ -182,6 +209,8 @@ CREATE INDEX ix_job_run_idempotency ON jobs.tb_job_run USING btree (tenant_id, i
 CREATE INDEX ix_job_run_project ON jobs.tb_job_run USING btree (project_id) WHERE (project_id IS NOT NULL)
 CREATE INDEX ix_job_run_target_object ON jobs.tb_job_run USING btree (target_object_id) WHERE (target_object_id IS NOT NULL)
 CREATE INDEX ix_job_run_tenant_created ON jobs.tb_job_run USING btree (tenant_id, created_at DESC)
+CREATE INDEX ix_service_limited ON jobs.tb_service USING btree (service) WHERE is_limited
+CREATE INDEX ix_worker_service_service ON jobs.tb_worker_service USING btree (service)
 CREATE UNIQUE INDEX tb_artifact_pkey ON jobs.tb_artifact USING btree (artifact_id)
 CREATE UNIQUE INDEX tb_job_attempt_pkey ON jobs.tb_job_attempt USING btree (job_id, attempt)
 CREATE UNIQUE INDEX tb_job_output_pkey ON jobs.tb_job_output USING btree (job_id, attempt, stream, "offset")
@@ -192,10 +221,13 @@ CREATE UNIQUE INDEX tb_job_run_pkey ON jobs.tb_job_run USING btree (id)
 CREATE UNIQUE INDEX tb_job_worker_pkey ON jobs.tb_job_worker USING btree (worker_id)
 CREATE UNIQUE INDEX tb_late_result_pkey ON jobs.tb_late_result USING btree (job_id, operation)
 CREATE UNIQUE INDEX tb_schema_migration_pkey ON jobs.tb_schema_migration USING btree (version)
+CREATE UNIQUE INDEX tb_service_pkey ON jobs.tb_service USING btree (service)
+CREATE UNIQUE INDEX tb_worker_service_pkey ON jobs.tb_worker_service USING btree (worker_id, service)
 CREATE UNIQUE INDEX ux_artifact_dataset ON jobs.tb_artifact USING btree (tenant_id, digest) NULLS NOT DISTINCT WHERE (job_id IS NULL)
 
 -- triggers
 CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR EACH ROW EXECUTE FUNCTION jobs.tg_refuse_artifact_change()
+CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
 CREATE TRIGGER tg_3_refuse_oversize_json BEFORE INSERT OR UPDATE OF input_data, runner_config, security_context ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length((new.input_data)::text) > 1048576) OR (octet_length((new.runner_config)::text) > 1048576) OR (octet_length((new.security_context)::text) > 1048576))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
@@ -208,6 +240,8 @@ CREATE TRIGGER tg_apply_user_transition AFTER UPDATE ON jobs.tb_job_run FOR EACH
 CREATE TRIGGER tg_forget_all_jobs AFTER TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_all_jobs()
 CREATE TRIGGER tg_forget_deleted_jobs AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_deleted_jobs()
 CREATE TRIGGER tg_queue_inserted_jobs AFTER INSERT ON jobs.tb_job_run REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_queue_inserted_jobs()
+CREATE TRIGGER tg_forget_worker_services AFTER DELETE ON jobs.tb_job_worker REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_worker_services()
+CREATE TRIGGER tg_settle_forgotten_services AFTER DELETE ON jobs.tb_worker_service REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_settle_forgotten_services()
 
 -- functions
 -- owner ergon_owner
@@ -297,6 +331,10 @@ AS $function$
 declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
+  limited_services text[];
+  limits record;
+  holds_limits boolean := false;
+  claimable_services text[];
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -304,8 +342,23 @@ begin
   if free_slots <= 0 then
     return;
   end if;
-  claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
+  select array_agg(s.service) into limited_services from jobs.tb_service s where s.is_limited and s.service = any (p_services);
+  if limited_services is null then
+    claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
+  else
+    limits := jobs.lock_limits(p_lanes, limited_services);
+    -- What became ready since and is not locked comes with the next claim.
+    claimable_services := array(
+      select g.service from unnest(p_services) g (service)
+      where g.service <> all (limited_services) or g.service = any (limits.services));
+    claimed := jobs.take_permitted_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence,
+                                        limits.services, limits.permits);
+    holds_limits := limits.services is not null;
+  end if;
   if claimed.taken_ids is null then
+    if holds_limits then
+      perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
+    end if;
     return;
   end if;
   select coalesce(array_agg(available.id), '{}') into available_ids
@@ -339,7 +392,7 @@ begin
     -- Locked by an application: those behind it come first, and it is looked at again in a second.
     update jobs.tb_job_queue q
     set state = 'scheduled', run_at = clock_timestamp() + interval '1 second', attempt = q.attempt - 1,
-        worker_id = null, fence = null, deadline = null
+        worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = any (claimed.taken_ids) and q.job_id <> all (available_ids)
       and exists (select from jobs.tb_job_run j where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'pending');
     -- Cancelled or deleted by an application between our look and its commit.
@@ -348,7 +401,9 @@ begin
       and not exists (select from jobs.tb_job_run j
                       where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
-  if claimed.all_may_run_again then
+  if holds_limits then
+    perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
+  elsif claimed.all_may_run_again then
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
     perform set_config('synchronous_commit', 'off', true);
   end if;
@@ -381,6 +436,59 @@ begin
     from unnest(p_job_ids) with ordinality g (id, position)
     where not exists (select from jobs.tb_job_queue q where q.job_id = g.id));
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.close_gate(p_service text, p_lanes text[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  update jobs.tb_job_queue q
+  set state = 'gated', gate = jobs.limit_gate(p_service)
+  where q.job_id = any (array(
+    select r.job_id
+    from unnest(p_lanes) l (lane)
+    cross join lateral (
+      select c.job_id from jobs.tb_job_queue c
+      where c.state = 'ready' and c.lane = l.lane and c.service = p_service
+      order by c.priority, c.seq limit 1000
+      for update skip locked
+    ) r));
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.closed_by(p_service jobs.tb_service, p_at timestamp with time zone, OUT limit_name text, OUT reason text, OUT opens_at timestamp with time zone)
+ RETURNS SETOF record
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select 'max_concurrent', format('max_concurrent %s: %s running', p_service.max_concurrent, running), null::timestamptz
+  from jobs.count_limited_running(p_service.service) running
+  where running >= p_service.max_concurrent
+  union all
+  select 'rate_limit_per_minute', format('rate_limit_per_minute %s: used up', p_service.rate_limit_per_minute), free_at
+  from jobs.next_permit_at(p_service.second_buckets, p_service.second_counts, p_service.rate_limit_per_minute, 1, p_at) free_at
+  where p_service.rate_limit_per_minute is not null and free_at is not null
+  union all
+  select 'max_invocations_per_hour', format('max_invocations_per_hour %s: used up', p_service.max_invocations_per_hour), free_at
+  from jobs.next_permit_at(p_service.minute_buckets, p_service.minute_counts, p_service.max_invocations_per_hour, 60, p_at) free_at
+  where p_service.max_invocations_per_hour is not null and free_at is not null;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.closed_services()
+ RETURNS TABLE(service text, gated_by text, gated_until timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select s.service, string_agg(c.reason, '; '), max(c.opens_at)
+  from jobs.tb_service s
+  cross join lateral jobs.closed_by(s, clock_timestamp()) c
+  where s.is_limited
+  group by s.service;
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.complete_job_successfully(job_id uuid, output jsonb)
  RETURNS void
@@ -463,6 +571,45 @@ begin
   return query select unnest(accepted_ids);
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.correct_lanes()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  misplaced record;
+  right_lane text;
+begin
+  for misplaced in
+    with recursive known (lane) as (
+      (select q.lane from jobs.tb_job_queue q where q.state = 'ready' order by q.lane limit 1)
+      union all
+      select n.lane
+      from known k
+      cross join lateral (
+        select q.lane from jobs.tb_job_queue q where q.state = 'ready' and q.lane > k.lane order by q.lane limit 1
+      ) n
+    )
+    select r.lane, r.service, s.execution_type
+    from jobs.ready_services(array(select k.lane from known k)) r
+    join jobs.tb_service s on s.service = r.service
+    where split_part(r.lane, ':', 1) <> s.execution_type
+  loop
+    right_lane := misplaced.execution_type || substr(misplaced.lane, length(split_part(misplaced.lane, ':', 1)) + 1);
+    update jobs.tb_job_queue q
+    set lane = right_lane
+    where q.job_id = any (array(
+      select r.job_id from jobs.tb_job_queue r
+      where r.state = 'ready' and r.lane = misplaced.lane and r.service = misplaced.service
+      order by r.priority, r.seq limit 10000
+      for update skip locked));
+    perform jobs.ring_lane(right_lane);
+  end loop;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.count_free_slots(p_worker_id uuid, p_lanes text[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -511,6 +658,74 @@ AS $function$
   order by g.job_id
   on conflict (job_id, operation) do update set late_count = l.late_count + excluded.late_count, last_at = now();
 $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.count_limited_running(p_service text)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  select count(*) from jobs.tb_job_queue q where q.gate = 'limit:' || p_service and q.state = 'executing';
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.count_permits(p_service jobs.tb_service, p_at timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  permits bigint := 1000000;
+begin
+  if p_service.rate_limit_per_minute is not null then
+    permits := least(permits, p_service.rate_limit_per_minute
+      - jobs.count_recent(p_service.second_buckets, p_service.second_counts, jobs.second_of(p_at)));
+  end if;
+  if p_service.max_invocations_per_hour is not null then
+    permits := least(permits, p_service.max_invocations_per_hour
+      - jobs.count_recent(p_service.minute_buckets, p_service.minute_counts, jobs.second_of(p_at) / 60));
+  end if;
+  if p_service.max_concurrent is not null and permits > 0 then
+    permits := least(permits, p_service.max_concurrent - jobs.count_limited_running(p_service.service));
+  end if;
+  return greatest(permits, 0);
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.count_recent(p_buckets bigint[], p_counts integer[], p_bucket bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select coalesce(sum(b.started), 0) from unnest(p_buckets, p_counts) b (bucket, started) where b.bucket >= p_bucket - 60;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.count_starts(p_service text, p_started integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  current_second bigint := jobs.second_of(clock_timestamp());
+begin
+  update jobs.tb_service s
+  set (second_buckets, second_counts) = (
+        select array_agg(b.bucket), array_agg(b.started)
+        from (select u.bucket, sum(u.started)::integer as started
+              from (select * from unnest(s.second_buckets, s.second_counts) union all select current_second, p_started) u (bucket, started)
+              where u.bucket >= current_second - 60
+              group by u.bucket order by u.bucket) b),
+      (minute_buckets, minute_counts) = (
+        select array_agg(b.bucket), array_agg(b.started)
+        from (select u.bucket, sum(u.started)::integer as started
+              from (select * from unnest(s.minute_buckets, s.minute_counts) union all select current_second / 60, p_started) u (bucket, started)
+              where u.bucket >= current_second / 60 - 60
+              group by u.bucket order by u.bucket) b)
+  where s.service = p_service;
+end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.deregister_worker(p_worker_id uuid)
  RETURNS void
@@ -566,8 +781,11 @@ begin
 
   if is_retried then
     update jobs.tb_job_queue q
-    set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null
+    set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = p_live.job_id;
+    if p_live.gate is not null then
+      perform jobs.open_gate(p_live.service);
+    end if;
   else
     delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
   end if;
@@ -643,6 +861,35 @@ begin
   return existing_id;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.explain_wait(p_job_id uuid)
+ RETURNS TABLE(state text, lane text, gate text, reason text, waits_until timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select q.state, q.lane, case when q.state = 'gated' then q.gate end,
+         case
+           when q.state = 'scheduled' then 'its time has not come'
+           when q.state = 'gated' and q.gate <> jobs.limit_gate(q.service) then format('the gate %s is closed', q.gate)
+           when closed.reason is not null then closed.reason
+           when q.state = 'gated' then 'others of its service come first'
+           when not exists (select from jobs.tb_job_worker w where not w.draining and q.lane = any (w.lanes))
+             then format('no worker serves the lane %s', q.lane)
+           when not exists (select from jobs.tb_worker_service k where k.service = q.service)
+             then format('no worker knows the service %s', q.service)
+           else 'a worker with a free slot'
+         end,
+         case when q.state = 'scheduled' then q.run_at else closed.opens_at end
+  from jobs.tb_job_queue q
+  left join lateral (
+    select string_agg(c.reason, '; ') as reason, max(c.opens_at) as opens_at
+    from jobs.tb_service s
+    cross join lateral jobs.closed_by(s, clock_timestamp()) c
+    where s.service = q.service and s.is_limited
+  ) closed on true
+  where q.job_id = p_job_id and q.state <> 'executing';
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.fail_job(job_id uuid, error_text text)
  RETURNS void
  LANGUAGE plpgsql
@@ -663,6 +910,29 @@ begin
     perform jobs.count_late(array[fail_job.job_id], 'fail_job');
   end if;
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.gated_lanes(p_gate text)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  with recursive step (lane) as (
+    (select q.lane from jobs.tb_job_queue q where q.state = 'gated' and q.gate = p_gate order by q.lane limit 1)
+    union all
+    select s.lane
+    from step t
+    cross join lateral (
+      select q.lane from jobs.tb_job_queue q
+      where q.state = 'gated' and q.gate = p_gate and q.lane > t.lane
+      order by q.lane limit 1
+    ) s
+  )
+  select step.lane from step;
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.heartbeat(p_worker_id uuid)
  RETURNS TABLE(job_id uuid, fence uuid)
@@ -716,6 +986,31 @@ AS $function$
   select p_execution_type || coalesce(':' || p_queue, '');
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.limit_gate(p_service text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select 'limit:' || p_service;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.lock_limits(p_lanes text[], p_limited text[], OUT services text[], OUT permits integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  select array_agg(distinct r.service) into services from jobs.ready_services(p_lanes) r where r.service = any (p_limited);
+  if services is null then
+    return;
+  end if;
+  perform from jobs.tb_service s where s.service = any (services) order by s.service for update;
+  -- A statement of its own: it sees what those had started that held the lock before.
+  select array_agg(s.service), array_agg(jobs.count_permits(s, clock_timestamp()))
+  into services, permits
+  from jobs.tb_service s where s.service = any (services);
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.mark_job_started(job_id uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -738,6 +1033,129 @@ begin
   where j.id = mark_job_started.job_id and j.status = 'pending';
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.mark_limited_running()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  update jobs.tb_job_queue q
+  set gate = jobs.limit_gate(q.service)
+  where q.job_id = any (array(
+    select e.job_id from jobs.tb_job_queue e
+    where e.state = 'executing' and e.gate is null
+      and exists (select from jobs.tb_service s where s.is_limited and s.service = e.service)
+    for update skip locked));
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.next_permit_at(p_buckets bigint[], p_counts integer[], p_limit integer, p_width_seconds integer, p_at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with recent as (
+    select b.bucket, sum(b.started) over (order by b.bucket desc) as started_since
+    from unnest(p_buckets, p_counts) b (bucket, started)
+    where b.bucket >= jobs.second_of(p_at) / p_width_seconds - 60
+  )
+  select case
+    when p_limit = 0 then 'infinity'::timestamptz
+    -- The newest bucket that must be forgotten.
+    else (select to_timestamp((max(r.bucket) + 61) * p_width_seconds) from recent r where r.started_since >= p_limit)
+  end;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.open_gate(p_service text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  service_gate text := jobs.limit_gate(p_service);
+  limits jobs.tb_service;
+  gated_lane text;
+  permits integer := 0;
+  room integer;
+  opened integer;
+  opened_count integer := 0;
+begin
+  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+    if limits is null then
+      select * into limits from jobs.tb_service s where s.service = p_service;
+      permits := case when limits.is_limited then least(jobs.count_permits(limits, clock_timestamp()), 100) end;
+    end if;
+    if permits is null then
+      -- The limit is gone.
+      room := 10000;
+    else
+      exit when permits = 0;
+      room := permits - (
+        select count(*) from (
+          select from jobs.tb_job_queue q
+          where q.state = 'ready' and q.lane = gated_lane and q.service = p_service limit permits) r);
+    end if;
+    continue when room <= 0;
+    update jobs.tb_job_queue q
+    set state = 'ready', gate = null
+    where q.job_id = any (array(
+      select g.job_id from jobs.tb_job_queue g
+      where g.state = 'gated' and g.gate = service_gate and g.lane = gated_lane
+      order by g.priority, g.seq limit room
+      for update skip locked));
+    get diagnostics opened = row_count;
+    if opened > 0 then
+      opened_count := opened_count + opened;
+      perform jobs.ring_lane(gated_lane);
+    end if;
+  end loop;
+  return opened_count;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.open_gate_for_own(p_service text, p_first_seq bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  service_gate text := jobs.limit_gate(p_service);
+  limits jobs.tb_service;
+  gated_lane text;
+  permits integer;
+  room integer;
+begin
+  select * into limits from jobs.tb_service s where s.service = p_service;
+  permits := least(jobs.count_permits(limits, clock_timestamp()), 100);
+  if permits = 0 then
+    return;
+  end if;
+  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+    continue when exists (
+      select from jobs.tb_job_queue q
+      where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane and q.seq < p_first_seq);
+    room := permits - (
+      select count(*) from (
+        select from jobs.tb_job_queue q
+        where q.state = 'ready' and q.lane = gated_lane and q.service = p_service limit permits) r);
+    continue when room <= 0;
+    update jobs.tb_job_queue q
+    set state = 'ready', gate = null
+    where q.job_id = any (array(
+      select g.job_id from jobs.tb_job_queue g
+      where g.state = 'gated' and g.gate = service_gate and g.lane = gated_lane and g.seq >= p_first_seq
+      order by g.priority, g.seq limit room
+      for update skip locked));
+    perform jobs.ring_lane(gated_lane);
+  end loop;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.promote_jobs()
  RETURNS integer
  LANGUAGE plpgsql
@@ -752,17 +1170,24 @@ declare
 begin
   perform jobs.requeue_jobs();
   with due as materialized (
-    select q.job_id from jobs.tb_job_queue q
+    select q.job_id, q.service from jobs.tb_job_queue q
     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
     order by q.run_at limit 1000
     for update skip locked
   ), promoted as (
-    update jobs.tb_job_queue q set state = 'ready' from due where q.job_id = due.job_id returning q.lane
+    update jobs.tb_job_queue q
+    set state = case when d.is_limited then 'gated' else 'ready' end,
+        gate = case when d.is_limited then jobs.limit_gate(d.service) end
+    from (select due.job_id, due.service, (select s.is_limited from jobs.tb_service s where s.service = due.service) as is_limited
+          from due) d
+    where q.job_id = d.job_id
+    returning q.lane
   )
   select array_agg(p.lane) into promoted_lanes from promoted p;
   for promoted_lane in select distinct unnest(promoted_lanes) loop
     perform jobs.ring_lane(promoted_lane);
   end loop;
+  perform jobs.sweep_gates();
   return coalesce(cardinality(promoted_lanes), 0);
 end $function$
 -- owner ergon_owner
@@ -773,39 +1198,54 @@ CREATE OR REPLACE FUNCTION jobs.queue_jobs(p_job_ids uuid[])
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare
+  woken_lanes text[];
   woken_lane text;
+  limited_services text[];
+  limited_service text;
+  first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
 begin
-  for woken_lane in
-    with queued as (
-      insert into jobs.tb_job_queue (job_id, state, lane, service, tenant_id, priority, run_at, gate, attempt, max_attempts,
-                                     timeout_seconds, retry_when_lost)
-      select j.id,
-             case when j.gate is not null then 'gated' when j.run_at <= now() then 'ready' else 'scheduled' end,
-             jobs.lane_of(j.execution_type, j.queue),
-             lower(j.service_name),
-             j.tenant_id,
-             j.priority,
-             j.run_at,
-             j.gate,
-             -- Clamped, not refused: rows of existing functions carry whatever their authors wrote, and one number that
-             -- cannot be counted on would fail the claim of every job beside it.
-             least(greatest(coalesce(j.attempts, 0), 0), 1000000),
-             greatest(coalesce(j.max_attempts, 3), 1),
-             least(greatest(coalesce(j.timeout_seconds, 300), 1), 604800),
-             coalesce(j.on_worker_lost = 'retry', j.execution_type = 'sandbox')
-      from unnest(free_ids) with ordinality g (id, position)
-      -- The offset keeps the planner from scanning the table once and the array for each of its rows: 50 000 rows took minutes.
-      cross join lateral (select * from jobs.tb_job_run r where r.id = g.id offset 0) j
-      order by g.position
-      on conflict (job_id) do nothing
-      returning lane, state
-    )
-    select distinct q.lane from queued q where q.state = 'ready'
-  loop
+  with queued as (
+    insert into jobs.tb_job_queue (job_id, state, lane, service, tenant_id, priority, run_at, gate, attempt, max_attempts,
+                                   timeout_seconds, retry_when_lost)
+    select j.id,
+           case when j.gate is not null then 'gated'
+                when j.run_at > now() then 'scheduled'
+                when s.is_limited then 'gated'
+                else 'ready' end,
+           jobs.lane_of(coalesce(s.execution_type, j.execution_type), j.queue),
+           lower(j.service_name),
+           j.tenant_id,
+           j.priority,
+           j.run_at,
+           coalesce(j.gate, case when s.is_limited and j.run_at <= now() then jobs.limit_gate(s.service) end),
+           -- Clamped, not refused: rows of existing functions carry whatever their authors wrote, and one number that
+           -- cannot be counted on would fail the claim of every job beside it.
+           least(greatest(coalesce(j.attempts, 0), 0), 1000000),
+           greatest(coalesce(j.max_attempts, 3), 1),
+           least(greatest(coalesce(j.timeout_seconds, 300), 1), 604800),
+           coalesce(j.on_worker_lost = 'retry', coalesce(s.execution_type, j.execution_type) = 'sandbox')
+    from unnest(free_ids) with ordinality g (id, position)
+    -- The offset keeps the planner from scanning the table once and the array for each of its rows: 50 000 rows took minutes.
+    cross join lateral (select * from jobs.tb_job_run r where r.id = g.id offset 0) j
+    left join lateral (select * from jobs.tb_service t where t.service = lower(j.service_name) offset 0) s on true
+    order by g.position
+    on conflict (job_id) do nothing
+    returning lane, service, state, gate, seq
+  )
+  select array_agg(distinct q.lane) filter (where q.state = 'ready'),
+         array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         min(q.seq)
+  into woken_lanes, limited_services, first_seq
+  from queued q;
+  foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
+  end loop;
+  foreach limited_service in array coalesce(limited_services, '{}') loop
+    perform jobs.open_gate_for_own(limited_service, first_seq);
   end loop;
 end $function$
 -- owner ergon_owner
@@ -915,6 +1355,35 @@ begin
   return known_id;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '10s'
+AS $function$
+declare
+  known_services text[] := array(select lower(g.service) from unnest(p_services) g (service));
+begin
+  perform from jobs.tb_job_worker w where w.worker_id = p_worker_id for key share;
+  if not found then
+    perform jobs.refuse_unknown_worker(p_worker_id);
+  end if;
+  insert into jobs.tb_worker_service as t (worker_id, service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour)
+  select distinct on (lower(g.service)) p_worker_id, lower(g.service), g.execution_type, g.max_concurrent, g.rate, g.invocations
+  from unnest(p_services, p_execution_types, p_max_concurrent, p_rate_limit_per_minute, p_max_invocations_per_hour)
+    g (service, execution_type, max_concurrent, rate, invocations)
+  on conflict (worker_id, service) do update
+    set execution_type = excluded.execution_type,
+        max_concurrent = excluded.max_concurrent,
+        rate_limit_per_minute = excluded.rate_limit_per_minute,
+        max_invocations_per_hour = excluded.max_invocations_per_hour,
+        stated_at = excluded.stated_at;
+  delete from jobs.tb_worker_service t where t.worker_id = p_worker_id and t.service <> all (known_services);
+  perform jobs.settle_services(known_services);
+  perform jobs.mark_limited_running();
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.register_worker(p_worker_id uuid, p_name text, p_pid integer, p_lanes text[], p_slots integer, p_version text, p_lease_seconds integer DEFAULT 15)
  RETURNS void
  LANGUAGE sql
@@ -949,7 +1418,7 @@ begin
       continue;
     end if;
     update jobs.tb_job_queue q
-    set state = 'ready', attempt = live.attempt - 1, worker_id = null, fence = null, deadline = null
+    set state = 'ready', attempt = live.attempt - 1, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = live.job_id;
     delete from jobs.tb_job_output o where o.job_id = live.job_id and o.attempt = live.attempt;
     perform jobs.ring_lane(live.lane);
@@ -1117,6 +1586,161 @@ begin
   end if;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.second_of(p_at timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select floor(extract(epoch from p_at))::bigint;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.settle_limits(p_services text[], p_permits integer[], p_lanes text[], p_fence uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  limited record;
+  started_count integer;
+begin
+  for limited in select * from unnest(p_services, p_permits) g (service, permits) loop
+    started_count := 0;
+    if limited.permits > 0 then
+      select count(*) into started_count
+      from jobs.tb_job_queue q
+      where q.gate = jobs.limit_gate(limited.service) and q.state = 'executing' and q.fence = p_fence;
+    end if;
+    if started_count > 0 then
+      perform jobs.count_starts(limited.service, started_count);
+    end if;
+    if started_count = limited.permits then
+      perform jobs.close_gate(limited.service, p_lanes);
+    else
+      perform jobs.open_gate(limited.service);
+    end if;
+  end loop;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.settle_services(p_services text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  -- Whoever comes second must see what the first has written.
+  perform pg_advisory_xact_lock(hashtextextended('ergon.services', 0));
+  insert into jobs.tb_service as s (service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour)
+  select w.service,
+         (array_agg(w.execution_type order by w.stated_at desc, w.worker_id))[1],
+         min(w.max_concurrent), min(w.rate_limit_per_minute), min(w.max_invocations_per_hour)
+  from jobs.tb_worker_service w
+  where w.service = any (p_services) and exists (select from jobs.tb_job_worker l where l.worker_id = w.worker_id)
+  group by w.service
+  order by w.service
+  on conflict (service) do update
+    set execution_type = excluded.execution_type,
+        max_concurrent = excluded.max_concurrent,
+        rate_limit_per_minute = excluded.rate_limit_per_minute,
+        max_invocations_per_hour = excluded.max_invocations_per_hour
+    where (s.execution_type, s.max_concurrent, s.rate_limit_per_minute, s.max_invocations_per_hour)
+      is distinct from
+      (excluded.execution_type, excluded.max_concurrent, excluded.rate_limit_per_minute, excluded.max_invocations_per_hour);
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.sweep_gates()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  swept_gate text;
+begin
+  -- One sweeper at a time; a second one has nothing to add.
+  if not pg_try_advisory_xact_lock(hashtextextended('ergon.gates', 0)) then
+    return;
+  end if;
+  if exists (select from jobs.tb_service s where s.is_limited) then
+    perform jobs.mark_limited_running();
+  end if;
+  perform jobs.correct_lanes();
+  for swept_gate in
+    with recursive step (gate) as (
+      (select q.gate from jobs.tb_job_queue q
+       where q.state = 'gated' and q.gate >= 'limit:' and q.gate < 'limit;' order by q.gate limit 1)
+      union all
+      select s.gate
+      from step t
+      cross join lateral (
+        select q.gate from jobs.tb_job_queue q
+        where q.state = 'gated' and q.gate > t.gate and q.gate < 'limit;' order by q.gate limit 1
+      ) s
+    )
+    select step.gate from step
+  loop
+    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1));
+  end loop;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.take_permitted_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, p_limited text[], p_permits integer[], OUT taken_ids uuid[], OUT all_may_run_again boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+begin
+  with candidates as materialized (
+    select c.job_id, c.service, c.priority, c.seq
+    from unnest(p_lanes, p_slots) l (lane, slots)
+    cross join lateral (
+      select q.job_id, s.service, q.priority, q.seq
+      from jobs.ready_services(array[l.lane]) s
+      cross join lateral (
+        select r.job_id, r.priority, r.seq
+        from jobs.tb_job_queue r
+        where r.state = 'ready' and r.lane = l.lane and r.service = s.service
+        order by r.priority, r.seq
+        limit least(l.slots, p_permits[array_position(p_limited, s.service)])
+        for update skip locked
+      ) q
+      where s.service = any (p_services)
+      order by q.priority, q.seq
+      limit l.slots
+    ) c
+  ), soonest as materialized (
+    select c.job_id
+    from (select k.*, row_number() over (partition by k.service order by k.priority, k.seq) as place from candidates k) c
+    -- A service may be on several lanes, and its permits are for all of them.
+    where c.place <= coalesce(p_permits[array_position(p_limited, c.service)], c.place)
+    order by c.priority, c.seq
+    limit p_most
+  ), taken as (
+    update jobs.tb_job_queue q
+    set state = 'executing',
+        attempt = q.attempt + 1,
+        worker_id = p_worker_id,
+        fence = p_fence,
+        gate = case when q.service = any (p_limited) then jobs.limit_gate(q.service) end,
+        -- The grace is what a worker has to notice a time-out itself, end the job and record it.
+        deadline = clock_timestamp() + make_interval(secs => q.timeout_seconds + 30)
+    where q.job_id = any (array(select s.job_id from soonest s))
+    returning q.job_id, q.retry_when_lost, q.priority, q.seq
+  )
+  select array_agg(t.job_id order by t.priority, t.seq), bool_and(t.retry_when_lost) into taken_ids, all_may_run_again
+  from taken t;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.take_ready_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, OUT taken_ids uuid[], OUT all_may_run_again boolean)
  RETURNS record
  LANGUAGE plpgsql
@@ -1262,6 +1886,17 @@ begin
   return null;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_forget_worker_services()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  delete from jobs.tb_worker_service s using old_rows o where s.worker_id = o.worker_id;
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_lower_execution_type()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1270,6 +1905,16 @@ AS $function$
 begin
   new.execution_type := lower(new.execution_type);
   return new;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_open_gate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform jobs.open_gate(old.service);
+  return null;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_queue_inserted_jobs()
@@ -1391,6 +2036,22 @@ begin
   return new;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_settle_forgotten_services()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  forgotten text[];
+begin
+  select array_agg(distinct o.service) into forgotten from old_rows o;
+  if forgotten is not null then
+    perform jobs.settle_services(forgotten);
+  end if;
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.uuid_or_null(p_text text)
  RETURNS uuid
  LANGUAGE sql
@@ -1424,17 +2085,20 @@ view jobs.v_failing_services owner ergon_owner with (security_invoker=true) as
   WHERE ((status = 'failed'::text) AND (COALESCE(completed_at, updated_at, created_at) > (now() - '01:00:00'::interval)))
   GROUP BY service_name, operation;
 view jobs.v_job_queue_health owner ergon_owner with (security_invoker=true) as
- SELECT service_name,
-    operation,
-    count(*) FILTER (WHERE (status = 'pending'::text)) AS pending_jobs,
-    count(*) FILTER (WHERE (status = 'running'::text)) AS running_jobs,
-    count(*) FILTER (WHERE (((status = 'pending'::text) AND (failure IS NOT NULL)) OR ((status = 'failed'::text) AND (dead_letter_reason IS NULL) AND (attempts < max_attempts)))) AS retryable_failures,
-    count(*) FILTER (WHERE ((status = 'failed'::text) AND ((dead_letter_reason IS NOT NULL) OR (attempts >= max_attempts)))) AS permanent_failures,
-    (avg(EXTRACT(epoch FROM (now() - created_at))) FILTER (WHERE (status = 'pending'::text)))::double precision AS avg_queue_age_sec,
-    (max(EXTRACT(epoch FROM (now() - created_at))) FILTER (WHERE (status = 'pending'::text)))::double precision AS max_queue_age_sec
-   FROM jobs.tb_job_run
-  WHERE ((status = ANY (ARRAY['pending'::text, 'running'::text])) OR ((status = 'failed'::text) AND (COALESCE(completed_at, updated_at, created_at) > (now() - '01:00:00'::interval))))
-  GROUP BY service_name, operation;
+ SELECT j.service_name,
+    j.operation,
+    count(*) FILTER (WHERE (j.status = 'pending'::text)) AS pending_jobs,
+    count(*) FILTER (WHERE (j.status = 'running'::text)) AS running_jobs,
+    count(*) FILTER (WHERE (((j.status = 'pending'::text) AND (j.failure IS NOT NULL)) OR ((j.status = 'failed'::text) AND (j.dead_letter_reason IS NULL) AND (j.attempts < j.max_attempts)))) AS retryable_failures,
+    count(*) FILTER (WHERE ((j.status = 'failed'::text) AND ((j.dead_letter_reason IS NOT NULL) OR (j.attempts >= j.max_attempts)))) AS permanent_failures,
+    (avg(EXTRACT(epoch FROM (now() - j.created_at))) FILTER (WHERE (j.status = 'pending'::text)))::double precision AS avg_queue_age_sec,
+    (max(EXTRACT(epoch FROM (now() - j.created_at))) FILTER (WHERE (j.status = 'pending'::text)))::double precision AS max_queue_age_sec,
+    max(c.gated_by) FILTER (WHERE (j.status = 'pending'::text)) AS gated_by,
+    max(c.gated_until) FILTER (WHERE (j.status = 'pending'::text)) AS gated_until
+   FROM (jobs.tb_job_run j
+     LEFT JOIN jobs.closed_services() c(service, gated_by, gated_until) ON ((c.service = lower(j.service_name))))
+  WHERE ((j.status = ANY (ARRAY['pending'::text, 'running'::text])) OR ((j.status = 'failed'::text) AND (COALESCE(j.completed_at, j.updated_at, j.created_at) > (now() - '01:00:00'::interval))))
+  GROUP BY j.service_name, j.operation;
 view jobs.v_job_retry_patterns owner ergon_owner with (security_invoker=true) as
  SELECT service_name,
     operation,
@@ -1497,12 +2161,15 @@ EXECUTE on function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream tex
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[]) to ergon_worker
+EXECUTE on function jobs.closed_services() to ergon_api
+EXECUTE on function jobs.closed_services() to ergon_enqueue
 EXECUTE on function jobs.complete_job_successfully(job_id uuid, output jsonb) to ergon_enqueue
 EXECUTE on function jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[], p_outputs text[], p_resource_usages text[], p_env_versions text[], p_logs text[], p_stdouts text[], p_stderrs text[], p_artifacts text[]) to ergon_worker
 EXECUTE on function jobs.deregister_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_api
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
+EXECUTE on function jobs.explain_wait(p_job_id uuid) to ergon_api
 EXECUTE on function jobs.fail_job(job_id uuid, error_text text) to ergon_enqueue
 EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
@@ -1511,6 +2178,7 @@ EXECUTE on function jobs.promote_jobs() to ergon_worker
 EXECUTE on function jobs.record_failure(p_job_id uuid, p_fence uuid, p_failure text, p_retry_delay_ms bigint, p_dead_letter_reason text, p_output text, p_resource_usage text, p_env_version text, p_logs text, p_stdout text, p_stderr text, p_artifacts text) to ergon_worker
 EXECUTE on function jobs.register_artifacts(p_job_id uuid, p_fence uuid, p_artifacts text) to ergon_worker
 EXECUTE on function jobs.register_dataset(p_tenant_id uuid, p_name text, p_format text, p_digest text, p_size_bytes bigint, p_content_type text) to ergon_api
+EXECUTE on function jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[]) to ergon_worker
 EXECUTE on function jobs.register_worker(p_worker_id uuid, p_name text, p_pid integer, p_lanes text[], p_slots integer, p_version text, p_lease_seconds integer) to ergon_worker
 EXECUTE on function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
 EXECUTE on function jobs.rescue_jobs() to ergon_worker
@@ -1529,6 +2197,8 @@ UPDATE on jobs.tb_job_run to ergon_enqueue
 SELECT on jobs.tb_job_worker to ergon_api
 SELECT on jobs.tb_late_result to ergon_api
 SELECT on jobs.tb_schema_migration to ergon_api
+SELECT on jobs.tb_service to ergon_api
+SELECT on jobs.tb_worker_service to ergon_api
 SELECT on jobs.v_execution_performance_by_type to ergon_api
 SELECT on jobs.v_execution_performance_by_type to ergon_enqueue
 SELECT on jobs.v_failing_services to ergon_api

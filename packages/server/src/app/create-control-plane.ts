@@ -3,6 +3,7 @@ import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import type { HomePaths } from '../config/home-paths.ts'
 import { findJobId } from '../control/find-job.ts'
 import { submitCall } from '../control/call-service.ts'
+import { explainWait } from '../control/explain-wait.ts'
 import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
 import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
@@ -20,6 +21,7 @@ export interface ControlPlane {
   findJobId: Bound<typeof findJobId>
   submitCall: Bound<typeof submitCall>
   readJob: Bound<typeof readJob>
+  explainWait: Bound<typeof explainWait>
   readOutput: Bound<typeof readOutput>
   listJobs: Bound<typeof listJobs>
   cancelJob: Bound<typeof cancelJob>
@@ -40,6 +42,7 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
     findJobId: (reference) => findJobId(db, reference),
     submitCall: (operation, inputJson) => submitCall(db, operation, inputJson),
     readJob: (id) => readJob(db, id),
+    explainWait: (id) => explainWait(db, id),
     readOutput: (id, from) => readOutput(db, id, from),
     listJobs: (filter) => listJobs(db, filter),
     cancelJob: (id) => cancelJob(db, id),

@@ -4,7 +4,8 @@ import { homePaths } from '../config/home-paths.ts'
 import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
-import { createPool } from '../platform/db/database.ts'
+import { listWaitingServices } from '../control/explain-wait.ts'
+import { createPool, type Database } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
@@ -35,7 +36,7 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
     examineHome(settings),
     ...(await examineIsolation(settings)),
     await examineEnvironments(settings),
-    await examineDatabase(settings),
+    ...(await examineDatabase(settings)),
     ...(await examineRegistry(settings)),
     ...examineSettings(settings, sources),
   ]
@@ -132,26 +133,31 @@ async function examineEnvironments(settings: Settings): Promise<Finding> {
   return finding('environments', installed.length > 0, detail, 'ergon env build python-sci')
 }
 
-async function examineDatabase(settings: Settings): Promise<Finding> {
+async function examineDatabase(settings: Settings): Promise<Finding[]> {
   const { databaseUrl } = settings
   const lacking = findLackOfProfile(settings)
   if (lacking !== null)
-    return finding('database', false, lacking, `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`)
-  if (databaseUrl === null) return finding('database', true, 'embedded PostgreSQL, started when needed', null)
+    return [finding('database', false, lacking, `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`)]
+  if (databaseUrl === null) return [finding('database', true, 'embedded PostgreSQL, started when needed', null)]
   const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
   try {
     await requireCurrentSchema(db, databaseUrl)
-    return finding('database', true, describeDatabase(databaseUrl), null)
+    return [finding('database', true, describeDatabase(databaseUrl), null), await examineQueue(db)]
   } catch (error) {
-    return finding(
-      'database',
-      false,
-      error instanceof Error ? error.message : String(error),
-      'see the message; `ergon migrate` brings the schema up to date',
-    )
+    const reason = error instanceof Error ? error.message : String(error)
+    return [finding('database', false, reason, 'see the message; `ergon migrate` brings the schema up to date')]
   } finally {
     await db.end()
   }
+}
+
+/** Concerns jobs, not this host, so it makes no host unfit. */
+async function examineQueue(db: Database): Promise<Finding> {
+  const waiting = await listWaitingServices(db)
+  const told = waiting.map(({ service, lane, jobs, reason }) => `${jobs} of ${service} on lane ${lane}: ${reason}`)
+  const detail = waiting.length === 0 ? 'no due job is kept waiting' : told.join('; ')
+  const remedy = 'start a worker for what none serves (`ergon worker`), or raise the limits in the registry'
+  return { ...finding('queue', waiting.length === 0, detail, remedy), isEssential: false }
 }
 
 /** Concerns only those who use a registry, so it makes no host unfit. */

@@ -27,7 +27,10 @@ export function describeProgramError(evidence: SandboxEvidence): Failure {
   const report = reportSchema.safeParse(evidence.report)
   if (report.success && report.data.kind === 'exception') return describeException(report.data)
   const code = exit.kind === 'exited' ? exit.code : null
-  return userError('NON_ZERO_EXIT', `The program exited with status ${code}.`)
+  const failure = userError('NON_ZERO_EXIT', `The program exited with status ${code}.`)
+  return code === null
+    ? failure
+    : { ...failure, details: { traceback: null, line: null, column: null, exit_code: code } }
 }
 
 function describeException(report: z.infer<typeof reportSchema>): Failure {

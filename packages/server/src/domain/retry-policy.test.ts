@@ -1,7 +1,7 @@
 import { FAILURE_CATEGORIES } from '@ergon/contract'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { retryDelayMs } from './retry-policy.ts'
+import { DEFAULT_RETRY_RULES, retryDelayMs, retryRulesOf } from './retry-policy.ts'
 
 describe('retryDelayMs', () => {
   it.each([
@@ -18,6 +18,35 @@ describe('retryDelayMs', () => {
 
   it('stops at the last attempt', () => {
     expect(retryDelayMs({ category: 'INTERNAL_ERROR', code: 'X' }, 3, 3, 0)).toBeNull()
+  })
+
+  const rules = retryRulesOf({ on_status: [404], on_exit_codes: [3, 75], backoff_seconds: 2, max_backoff_seconds: 5 })
+  const where = { traceback: null, line: null, column: null }
+  it.each([
+    ['USER_CODE_ERROR', { ...where, exit_code: 75 }, 2_000],
+    ['USER_CODE_ERROR', { ...where, exit_code: 1 }, null],
+    ['USER_CODE_ERROR', { ...where, status_code: 404 }, 2_000],
+    ['USER_CODE_ERROR', { ...where, status_code: 403 }, null],
+    // An exit code is no status.
+    ['USER_CODE_ERROR', { ...where, exit_code: 404 }, null],
+    ['USER_CODE_ERROR', null, null],
+    // What the program did against its limits stays final, whatever it left with.
+    ['RESOURCE_LIMIT', { ...where, exit_code: 75 }, null],
+    ['SANDBOX_VIOLATION', { ...where, exit_code: 75 }, null],
+    ['VALIDATION_ERROR', { ...where, status_code: 404 }, null],
+  ] as const)('a service that lists 404, 3 and 75: %s %j → %s', (category, details, expected) => {
+    expect(retryDelayMs({ category, code: 'X', details }, 1, 3, 1, rules)).toBe(expected)
+    expect(retryDelayMs({ category, code: 'X', details }, 3, 3, 1, rules)).toBeNull()
+    expect(retryDelayMs({ category, code: 'X', details }, 1, 3, 1)).toBeNull()
+  })
+
+  it("grows from the service's backoff to its maximum, and starts at once with none", () => {
+    const delays = [1, 2, 3, 4].map((n) => retryDelayMs({ category: 'INTERNAL_ERROR', code: 'X' }, n, 9, 1, rules))
+    expect(delays).toEqual([2_000, 4_000, 5_000, 5_000])
+    expect(
+      retryDelayMs({ category: 'INTERNAL_ERROR', code: 'X' }, 4, 9, 1, { ...DEFAULT_RETRY_RULES, backoffMs: 0 }),
+    ).toBe(0)
+    expect(retryRulesOf(undefined)).toEqual(DEFAULT_RETRY_RULES)
   })
 
   it('grows, is jittered, and stays between half a second and an hour', () => {

@@ -12,13 +12,19 @@ const TOO_MANY_REQUESTS = 429
 export function decideByStatus(statusCode: number, request: string): Verdict {
   if (statusCode < 400) return { kind: 'succeeded' }
   const evidence = { counter: 'status_code', limit: null, observed: statusCode }
+  const details = statusDetails(statusCode)
   const message = `${request} was answered with status ${statusCode}.`
   if (statusCode >= 500 || TRY_LATER.has(statusCode)) {
     const fault: UpstreamFault = statusCode === TOO_MANY_REQUESTS ? 'THROTTLED' : 'STATUS'
-    return { kind: 'failed', failure: { ...upstreamFailure(fault, message), evidence } }
+    return { kind: 'failed', failure: { ...upstreamFailure(fault, message), evidence, details } }
   }
-  const failure = { category: 'USER_CODE_ERROR', code: 'HTTP_STATUS', message, evidence, details: null } as const
+  const failure = { category: 'USER_CODE_ERROR', code: 'HTTP_STATUS', message, evidence, details } as const
   return { kind: 'failed', failure }
+}
+
+/** Where a service's `retry.on_status` looks. */
+export function statusDetails(statusCode: number): Failure['details'] {
+  return { traceback: null, line: null, column: null, status_code: statusCode }
 }
 
 export function upstreamFailure(fault: UpstreamFault, message: string): Failure {

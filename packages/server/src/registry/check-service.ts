@@ -29,6 +29,7 @@ export function checkService(service: Service): ServiceRemarks {
       )
     seen.add(name.toLowerCase())
   }
+  checkRetry(service, remarks)
   switch (service.execution_type) {
     case 'http':
       checkHttp(service, remarks)
@@ -60,6 +61,26 @@ class Remarks implements ServiceRemarks {
   warn(path: PropertyKey[], message: string): void {
     this.warnings.push({ path, at: 'key', message })
   }
+}
+
+/** A program leaves an exit code, a service that is reached over a network a status. */
+const HAS_STATUS = {
+  http: true,
+  serverless: true,
+  shell: false,
+  docker: false,
+  sandbox: false,
+} as const satisfies Record<Service['execution_type'], boolean>
+
+function checkRetry({ execution_type: type, retry }: Service, remarks: Remarks): void {
+  if (retry === undefined) return
+  const idle = HAS_STATUS[type] ? 'on_exit_codes' : 'on_status'
+  if (retry[idle].length > 0) remarks.fault(['retry', idle], `has no effect with execution_type ${type}`)
+  if (retry.backoff_seconds > retry.max_backoff_seconds)
+    remarks.fault(
+      ['retry', 'backoff_seconds'],
+      `is ${retry.backoff_seconds}, above max_backoff_seconds ${retry.max_backoff_seconds}`,
+    )
 }
 
 /** The secrets of each auth_type: one of each pair must be named, and nothing else may be. */

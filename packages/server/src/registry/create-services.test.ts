@@ -69,6 +69,20 @@ describe('a registry as a worker gets it', () => {
     await expect(missing).rejects.not.toThrow('secret-account')
   })
 
+  it('says of every service what the fleet must know, the built-in one included', async () => {
+    const text = VALID_REGISTRY.replace('max_invocations_per_hour: 100', 'max_invocations_per_hour: 0')
+    const all = combineServices(createBuiltInServices(null), services(await gather(text))).registrations()
+    const none = { maxConcurrent: null, rateLimitPerMinute: null, maxInvocationsPerHour: null }
+    expect(all).toContainEqual({ service: 'executor', executionType: 'sandbox', ...none })
+    expect(all).toContainEqual({ service: 'Stripe', executionType: 'http', ...none, rateLimitPerMinute: 60 })
+    expect(all.find(({ executionType }) => executionType === 'serverless')).toEqual({
+      service: 'resize',
+      executionType: 'serverless',
+      ...none,
+      maxInvocationsPerHour: 0,
+    })
+  })
+
   it('checks what a reference expanded to, and repeats none of it', async () => {
     const bundle = await gather(VALID_REGISTRY.replace('https://api.stripe.com', '${BASE}'), {
       env: { ...env, BASE: 'ftp://hunter2' },

@@ -1,3 +1,5 @@
+import { retryRulesOf } from '../domain/retry-policy.ts'
+import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { placeAt, toPlain } from '../platform/yaml/located-yaml.ts'
 import { explainIssues } from './explain-issues.ts'
@@ -7,7 +9,13 @@ import type { RegistryFault } from './registry-fault.ts'
 import { type RegistryExecutionType, type ServiceOf, SERVICE_SCHEMAS } from './schema/service.ts'
 import { SecretSource } from './secret-source.ts'
 import { expandService, findNeeds } from './service-needs.ts'
-import { operationNotFound, type ResolvedService, serviceNotFound, type ServiceRegistry } from './service-registry.ts'
+import {
+  operationNotFound,
+  registrationOf,
+  type ResolvedService,
+  serviceNotFound,
+  type ServiceRegistry,
+} from './service-registry.ts'
 
 /** What a runner gets of a service: every reference expanded, so never written to a log, a row or an error. */
 export interface ServiceConfig<Type extends RegistryExecutionType = RegistryExecutionType> {
@@ -36,15 +44,20 @@ export function createServices(
 ): ServiceRegistry {
   const { parsed, services } = servicesOf(bundle)
   const known = new Map<string, KnownService>()
+  const registrations: ServiceRegistration[] = []
   for (const checked of services) {
     if (!executionTypes.includes(checked.service.execution_type)) continue
     const { config, ...service } = createService(checked, bundle, parsed)
     checkConfig(checked.service.execution_type, config)
+    registrations.push(
+      registrationOf(config.service.name, config.service.execution_type, config.service.security_policy),
+    )
     known.set(checked.service.name.toLowerCase(), service)
   }
   const names = [...known.keys()]
   return {
     serviceNames: () => names,
+    registrations: () => registrations,
     resolve(serviceName, operation) {
       const service = known.get(serviceName.toLowerCase())
       if (service === undefined) throw serviceNotFound(serviceName, names)
@@ -62,9 +75,11 @@ export function createServices(
 /** Both registries as one; the first that knows a name answers. */
 export function combineServices(first: ServiceRegistry, second: ServiceRegistry): ServiceRegistry {
   const names = [...first.serviceNames(), ...second.serviceNames()]
+  const registrations = [...first.registrations(), ...second.registrations()]
   const ofFirst = new Set(first.serviceNames())
   return {
     serviceNames: () => names,
+    registrations: () => registrations,
     resolve(serviceName, operation) {
       const name = serviceName.toLowerCase()
       if (!names.includes(name)) throw serviceNotFound(serviceName, names)
@@ -96,6 +111,7 @@ function createService(
         ...schemas,
         timeoutSeconds: operation.timeout,
         maxAttempts: operation.max_retries + 1,
+        retry: retryRulesOf(service.retry),
         statedRunnerConfig,
       },
     })

@@ -18,26 +18,17 @@ export const EXECUTION_TYPE_NAMES = {
  * the table. Whoever makes a field work takes it off here.
  */
 export const NOT_ENFORCED_YET = {
-  http: ['retry', 'security_policy.rate_limit_per_minute', 'security_policy.max_concurrent'],
-  shell: ['retry', 'security_policy.rate_limit_per_minute', 'security_policy.max_concurrent'],
+  http: [],
+  shell: [],
   docker: null,
   serverless: [
-    'retry',
-    'security_policy.rate_limit_per_minute',
-    'security_policy.max_concurrent',
     'security_policy.resource_limits.cpu_cores',
     'security_policy.resource_limits.memory_mb',
     'security_policy.resource_limits.disk_mb',
     'security_policy.resource_limits.cpu_seconds',
-    'security_policy.cost_limits.max_invocations_per_hour',
     'security_policy.cost_limits.max_cost_per_hour',
   ],
-  sandbox: [
-    'retry',
-    'security_policy.rate_limit_per_minute',
-    'security_policy.max_concurrent',
-    'security_policy.resource_limits.cpu_cores',
-  ],
+  sandbox: ['security_policy.resource_limits.cpu_cores'],
 } as const satisfies Record<RegistryExecutionType, readonly string[] | null>
 
 /** The types that a worker of this build can serve. */

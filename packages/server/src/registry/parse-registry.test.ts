@@ -103,6 +103,16 @@ describe('parseRegistry', () => {
       'allowed_images: ["example.org/*:1"]\n      volume_restrictions: {',
       'is not among security_policy.allowed_images',
     ],
+    [
+      '    security_policy: {allowed_domains',
+      '    retry: {on_exit_codes: [1]}\n    security_policy: {allowed_domains',
+      'services.0.retry.on_exit_codes: has no effect with execution_type http',
+    ],
+    [
+      '    security_policy: {allowed_domains',
+      '    retry: {backoff_seconds: 9, max_backoff_seconds: 3}\n    security_policy: {allowed_domains',
+      'services.0.retry.backoff_seconds: is 9, above max_backoff_seconds 3',
+    ],
     ['provider: aws', 'provider: azure', 'azure is not supported yet'],
     ['region: eu-central-1}', 'project: x}', "runner_config missing required field 'region' (provider aws)"],
     ['region: eu-central-1}', 'region: us-east-1}', 'is not among security_policy.allowed_regions'],
@@ -174,7 +184,7 @@ describe('parseRegistry', () => {
   it.each(
     Object.entries(NOT_ENFORCED_YET).flatMap(([type, fields]) => (fields ?? []).map((field) => [type, field] as const)),
   )('a service of type %s that says %s is refused by the name of the field', (type, field) => {
-    const value = field === 'retry' ? '{}' : '1'
+    const value = field.includes('.') ? '1' : '{}'
     const keys = field.split('.')
     const nested = keys.map((key, depth) => `${'  '.repeat(depth)}${key}:`).join('\n    ')
     const config = SMALLEST_CONFIGS[type as keyof typeof SMALLEST_CONFIGS]

@@ -1,4 +1,6 @@
 import type { ExecutionType } from '@ergon/contract'
+import type { RetryRules } from '../domain/retry-policy.ts'
+import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { OperationSchemas } from './parse-registry.ts'
 import type { SecretSource } from './secret-source.ts'
@@ -22,6 +24,7 @@ export interface OperationRules extends OperationSchemas {
   timeoutSeconds: number
   /** The most attempts, the first one included; the row can only lower it. */
   maxAttempts: number
+  retry: RetryRules
   /** runner_config as the file has it, in canonical JSON: what a row may carry, for comparison. */
   statedRunnerConfig: string
 }
@@ -30,6 +33,8 @@ export interface OperationRules extends OperationSchemas {
 export interface ServiceRegistry {
   /** Names in lower case, as the queue compares them. */
   serviceNames(): readonly string[]
+  /** The same services with what the whole fleet must know of them; the same array for all of one version. */
+  registrations(): readonly ServiceRegistration[]
   /** The service and operation, looked up without regard to case; throws SERVICE_NOT_FOUND or OPERATION_NOT_FOUND. */
   resolve(serviceName: string, operation: string): ResolvedService
 }
@@ -39,8 +44,10 @@ export interface ServiceRegistry {
  * types (the runner refuses the others by name). Its configuration is its sandbox policy, null for the default.
  */
 export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry {
+  const registrations = [registrationOf('executor', 'sandbox', {})]
   return {
     serviceNames: () => ['executor'],
+    registrations: () => registrations,
     resolve(serviceName, operation) {
       if (serviceName.toLowerCase() !== 'executor') throw serviceNotFound(serviceName, ['executor'])
       return {
@@ -71,8 +78,31 @@ export class ReplaceableServices implements ServiceRegistry {
     return this.#current.serviceNames()
   }
 
+  registrations(): readonly ServiceRegistration[] {
+    return this.#current.registrations()
+  }
+
   resolve(serviceName: string, operation: string): ResolvedService {
     return this.#current.resolve(serviceName, operation)
+  }
+}
+
+/** A service's word to the fleet, by what its policy says of limits. */
+export function registrationOf(
+  service: string,
+  executionType: ExecutionType,
+  policy: {
+    max_concurrent?: number
+    rate_limit_per_minute?: number
+    cost_limits?: { max_invocations_per_hour?: number }
+  },
+): ServiceRegistration {
+  return {
+    service,
+    executionType,
+    maxConcurrent: policy.max_concurrent ?? null,
+    rateLimitPerMinute: policy.rate_limit_per_minute ?? null,
+    maxInvocationsPerHour: policy.cost_limits?.max_invocations_per_hour ?? null,
   }
 }
 

@@ -151,7 +151,7 @@ async function recordOutcome(
     case 'failed': {
       const { failure } = verdict
       const maxAttempts = service === null ? attempt.job.maxAttempts : boundsOf(attempt, service).maxAttempts
-      const delayMs = retryDelayMs(failure, attempt.job.attempt, maxAttempts, random())
+      const delayMs = retryDelayMs(failure, attempt.job.attempt, maxAttempts, random(), service?.rules?.retry)
       return recorder.fail(attempt, failure, delayMs, result)
     }
     case 'cancelled':
@@ -183,7 +183,8 @@ function compareWithRow({ job }: Attempt, { rules, executionType, name }: Resolv
   const logs: RunnerOutcome['logs'] = []
   if (job.executionType !== executionType)
     logs.push({
-      level: 'warn',
+      // The column's default: a row that names no type says it too, and is as it should be.
+      level: job.executionType === 'http' ? 'info' : 'warn',
       message: `the row says execution_type ${job.executionType.slice(0, 63)}; the registry's ${executionType} of service ${name} was used`,
     })
   if (job.runnerConfigJson !== null && !isSameJson(job.runnerConfigJson, rules.statedRunnerConfig))

@@ -5,6 +5,7 @@ import type { Logger } from '../platform/logger.ts'
 import { appendOutput } from '../queue/append-output.ts'
 import { claimJobs } from '../queue/claim.ts'
 import type { Doorbell } from '../queue/doorbell.ts'
+import { registerServices } from '../queue/register-services.ts'
 import type { ClaimedJob } from '../queue/types.ts'
 import { deregisterWorker, drainWorker, registerWorker } from '../queue/worker-registration.ts'
 import type { ServiceRegistry } from '../registry/service-registry.ts'
@@ -52,6 +53,8 @@ export class Worker {
   readonly #heartbeat: Heartbeat
   #loop: Promise<void> | null = null
   #pausedUntil = 0
+  /** What the database was told last; another version of the registry brings another array. */
+  #told: ReturnType<ServiceRegistry['registrations']> | null = null
 
   constructor(options: WorkerOptions, dependencies: WorkerDependencies) {
     this.#options = options
@@ -115,6 +118,7 @@ export class Worker {
       await sleep(pauseMs, undefined, { signal })
       return
     }
+    await this.#tellServices()
     const lanes = this.#slots.free(this.#options.lanes)
     if (lanes.length === 0) return Promise.race([this.#slots.released(), this.#stopped])
     if (!(await storageGuard.hasRoom())) {
@@ -149,9 +153,19 @@ export class Worker {
     while (this.#slots.busy > 0) await this.#slots.released()
   }
 
-  #register(): Promise<void> {
+  /** Before the first claim under each version of the registry, so that none goes past its limits. */
+  async #tellServices(): Promise<void> {
+    const registrations = this.#dependencies.services.registrations()
+    if (registrations === this.#told) return
+    await registerServices(this.#dependencies.db, this.#id, registrations)
+    this.#told = registrations
+  }
+
+  async #register(): Promise<void> {
     const { name, version, lanes, slots } = this.#options
-    return registerWorker(this.#dependencies.db, {
+    // What the database forgot of this worker it forgot with its services.
+    this.#told = null
+    await registerWorker(this.#dependencies.db, {
       id: this.#id,
       name,
       pid: process.pid,
@@ -159,5 +173,6 @@ export class Worker {
       slots,
       version,
     })
+    await this.#tellServices()
   }
 }

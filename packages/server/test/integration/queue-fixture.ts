@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Failure } from '@ergon/contract'
+import type { ServiceRegistration } from '../../src/domain/service-registration.ts'
 import type { Database } from '../../src/platform/db/database.ts'
 import { claimJobs } from '../../src/queue/claim.ts'
 import type { AttemptRecord, ClaimedJob } from '../../src/queue/types.ts'
+import { registerServices } from '../../src/queue/register-services.ts'
 import { registerWorker } from '../../src/queue/worker-registration.ts'
 
 /** Inserts a job as an application does and returns its id. Columns are trusted names of the test. */
@@ -86,4 +88,27 @@ export const someFailure: Failure = {
   message: 'no answer',
   evidence: null,
   details: null,
+}
+
+/** What a registry says of the service `stripe`. */
+export function registrationOf(limit: Partial<ServiceRegistration>): ServiceRegistration {
+  return {
+    service: 'stripe',
+    executionType: 'http',
+    maxConcurrent: null,
+    rateLimitPerMinute: null,
+    maxInvocationsPerHour: null,
+    ...limit,
+  }
+}
+
+/** A worker that knows `stripe` with these limits. */
+export async function startLimitedWorker(
+  db: Database,
+  limit: Partial<ServiceRegistration>,
+  options: Parameters<typeof startWorker>[1] = {},
+): Promise<TestWorker> {
+  const worker = await startWorker(db, options)
+  await registerServices(db, worker.id, [registrationOf(limit)])
+  return worker
 }

@@ -77,6 +77,7 @@ describe('a worker', () => {
       'promote_jobs',
       'record_failure',
       'register_artifacts',
+      'register_services',
       'register_worker',
       'release_jobs',
       'rescue_jobs',
@@ -95,6 +96,8 @@ describe('the API', () => {
     'tb_artifact',
     'tb_late_result',
     'tb_schema_migration',
+    'tb_service',
+    'tb_worker_service',
     'v_job_stats',
   ])('reads %s', async (relation) => {
     await expect(db.as('ergon_api').query(`select * from jobs.${relation}`)).resolves.toBeDefined()

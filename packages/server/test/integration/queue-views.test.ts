@@ -18,7 +18,7 @@ const columns: Readonly<Record<string, string>> = {
   v_job_stats: 'service_name, operation, status, total_jobs, avg_duration_sec, p95_duration_sec',
   v_failing_services: 'service_name, operation, failure_count, last_failure, recent_errors',
   v_job_queue_health:
-    'service_name, operation, pending_jobs, running_jobs, retryable_failures, permanent_failures, avg_queue_age_sec, max_queue_age_sec',
+    'service_name, operation, pending_jobs, running_jobs, retryable_failures, permanent_failures, avg_queue_age_sec, max_queue_age_sec, gated_by, gated_until',
   v_job_retry_patterns:
     'service_name, operation, attempts, jobs_at_attempt, avg_duration_at_attempt, successes_at_attempt, failures_at_attempt',
   v_service_reliability:

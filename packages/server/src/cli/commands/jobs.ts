@@ -1,5 +1,6 @@
 import { JOB_STATUSES } from '@ergon/contract'
 import type { Command } from 'commander'
+import type { JobWait } from '../../control/explain-wait.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import { parseNumber } from '../parse-options.ts'
@@ -53,7 +54,11 @@ export function addJobsCommand(program: Command): void {
         const result = await control.readJob(await requireJobId(control, job))
         if (result === null) throw jobNotFound(job)
         if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
-        else printResult(result, control)
+        else {
+          printResult(result, control)
+          const wait = await control.explainWait(result.job_id)
+          if (wait !== null) process.stdout.write(describeWait(wait))
+        }
       }),
     )
 
@@ -97,6 +102,12 @@ export function addJobsCommand(program: Command): void {
     )
 
   addJobsLogsCommand(jobs)
+}
+
+function describeWait({ state, lane, gate, reason, until }: JobWait): string {
+  const place = gate === null ? `${state} on lane ${lane}` : `behind the gate ${gate}`
+  const end = until === null ? '' : ` (until ${until.toISOString()})`
+  return `waits        ${place}: ${reason}${end}\n\n`
 }
 
 function checkStatus(status: string | undefined): string | null {

@@ -1,5 +1,5 @@
 import type { Failure } from '@ergon/contract'
-import { upstreamFailure, type UpstreamFault } from '../../domain/upstream-verdict.ts'
+import { statusDetails, upstreamFailure, type UpstreamFault } from '../../domain/upstream-verdict.ts'
 
 /** What is known of an error on the way to a function, whichever library threw it. */
 export interface UpstreamError {
@@ -45,7 +45,8 @@ export function describeUpstreamError({ asked, statusCode, code, message }: Upst
   }
   const answer = bounded(`${asked} answered ${statusCode}${said === '' ? '' : ` (${said})`}`)
   const evidence = { counter: 'status_code', limit: null, observed: statusCode }
-  if (statusCode === 429 || THROTTLED.test(code)) return { ...upstreamFailure('THROTTLED', answer), evidence }
-  if (statusCode >= 500 || TRY_LATER.has(statusCode)) return { ...upstreamFailure('STATUS', answer), evidence }
-  return { category: 'USER_CODE_ERROR', code: 'HTTP_STATUS', message: answer, evidence, details: null }
+  const details = statusDetails(statusCode)
+  if (statusCode === 429 || THROTTLED.test(code)) return { ...upstreamFailure('THROTTLED', answer), evidence, details }
+  if (statusCode >= 500 || TRY_LATER.has(statusCode)) return { ...upstreamFailure('STATUS', answer), evidence, details }
+  return { category: 'USER_CODE_ERROR', code: 'HTTP_STATUS', message: answer, evidence, details }
 }
