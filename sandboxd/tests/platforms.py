@@ -19,6 +19,7 @@ _SLOW_RUNC: Final = "on this slow kernel runc runs only the tests of what it doe
 _SLOW_WARM: Final = "a template's fork takes this slow kernel seconds (WARM_ON_V2)"
 _NO_TEMPLATE_IDS: Final = "an ordinary user has no range of ids for templates, so every job gets a container of its own"
 _NO_UPLINK: Final = "an ordinary user's sandboxd cannot go back to the host's network and gives no uplinks, which its probe tells"
+_NO_TUN: Final = "this kernel has no TUN device (tried), which an uplink needs and sandboxd's trial tells"
 _NEEDS_ROOT: Final = "the test itself becomes another user, which an ordinary user may not"
 
 # What runc sets up by other means than crun: joining the leaf, limits, the filter's descriptor, being killed.
@@ -104,6 +105,8 @@ def reason_to_skip(test: str, file: str) -> str | None:
         table |= _ON_USER_MODE_LINUX
         if "runsc" in test:
             return _NO_GVISOR
+        if file == "test_live_uplink.py":
+            return _NO_TUN
         if file == "test_live_warm.py" and not _matches(test, WARM_ON_V2):
             return _SLOW_WARM
         if "[runc" in test and not _matches(test, RUNC_ON_V2):
