@@ -89,9 +89,18 @@ def has_template_ids() -> bool:
 
 def uplink_uid(instance: str, slot: int) -> int:
     """Return the uid of the uplink of a slot's sandbox, which nobody else has; OSError where there is no such uid."""
-    if not _offers(_FIRST_UPLINK_UID, _SANDBOXES):
+    return _first_uplink_uid() + int(instance[:2], 16) * SLOTS_PER_INSTANCE + slot
+
+
+def trial_uplink_uid() -> int:
+    """Return a uid that no sandbox's uplink has; OSError as for theirs."""
+    return _first_uplink_uid() + _SANDBOXES
+
+
+def _first_uplink_uid() -> int:
+    if not _offers(_FIRST_UPLINK_UID, _SANDBOXES + 1):
         raise OSError("the user namespace of sandboxd has no uids for uplinks")
-    return _FIRST_UPLINK_UID + int(instance[:2], 16) * SLOTS_PER_INSTANCE + slot
+    return _FIRST_UPLINK_UID
 
 
 @functools.cache

@@ -17,12 +17,12 @@ from .cgroup import Hierarchy, LeafLimits, detect_hierarchy, remove_leaf
 from .cgroup.detect import CgroupMounts, own_group
 from .config import Config
 from .errors import SandboxError
-from .ids import id_space, uplink_uid
+from .ids import id_space, trial_uplink_uid
 from .instance import spare_folder
 from .uplink import trial
 
 PROTOCOL_VERSION = 1
-UPLINK_REMEDY = "start it as root, and apt-get install slirp4netns"
+UPLINK_REMEDY = "start it as root, with Debian's slirp4netns and a kernel with TUN devices: apt-get install slirp4netns"
 Missing = dict[str, str]
 _CGROUPS = "run as root with the memory, pids and cpu controllers mounted and writable"
 _DELEGATION = (
@@ -76,7 +76,7 @@ def try_uplink(config: Config) -> None:
     """Start an uplink for nobody; OSError says why that is not possible."""
     if config.rootless:
         raise OSError("sandboxd was started by an ordinary user, who cannot start a process in the network that it has left")
-    trial.try_out(uplink_uid("f" * 16, 0), spare_folder(config))
+    trial.try_out(trial_uplink_uid(), spare_folder(config))
 
 
 def _lack_of_uplink(config: Config) -> str | None:

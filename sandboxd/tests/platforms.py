@@ -19,6 +19,7 @@ _SLOW_RUNC: Final = "on this slow kernel runc runs only the tests of what it doe
 _SLOW_TEMPLATE: Final = "starts a template of its own, which takes this slow kernel a quarter of a minute (TEMPLATES_ON_V2)"
 _NO_TEMPLATE_IDS: Final = "an ordinary user has no range of ids for templates, so every job gets a container of its own"
 _NO_UPLINK: Final = "an ordinary user's sandboxd cannot go back to the host's network and gives no uplinks, which its probe tells"
+_NO_TUN: Final = "this kernel has no TUN device (tried), which an uplink needs and sandboxd's trial tells"
 _NEEDS_ROOT: Final = "the test itself becomes another user, which an ordinary user may not"
 
 # What runc sets up by other means than crun: joining the leaf, limits, the filter's descriptor, being killed.
@@ -108,6 +109,8 @@ def reason_to_skip(test: str, file: str) -> str | None:
         table |= _ON_USER_MODE_LINUX
         if "runsc" in test:
             return _NO_GVISOR
+        if file == "test_live_uplink.py":
+            return _NO_TUN
         if is_warm and (file == "test_live_warm.py" or test.startswith("test_kill_9")) and not _matches(test, TEMPLATES_ON_V2):
             return _SLOW_TEMPLATE
         if "[runc" in test and not _matches(test, RUNC_ON_V2):
