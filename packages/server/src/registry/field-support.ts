@@ -20,7 +20,7 @@ export const EXECUTION_TYPE_NAMES = {
 export const NOT_ENFORCED_YET = {
   http: null,
   shell: null,
-  docker: null,
+  docker: ['retry', 'security_policy.rate_limit_per_minute', 'security_policy.max_concurrent'],
   serverless: null,
   sandbox: [
     'retry',
