@@ -25,49 +25,71 @@ export interface Collected {
  * are taken, and a limit ends the reading at once. Nothing is written under a name of the archive.
  */
 export async function collectOutput(archive: Readable, options: CollectOptions): Promise<Collected> {
-  const collected: Collected = { violations: [], limits: [] }
+  const collection = new Collection(options)
   const reading = extract()
-  archive.on('error', (error) => reading.destroy(error))
-  archive.pipe(reading)
-  const stop = () => reading.destroy(new Error('collecting the output took too long, or was ended'))
+  const { promise: broken, reject } = Promise.withResolvers<never>()
+  broken.catch(() => {})
+  for (const stream of [archive, reading]) stream.on('error', reject)
+  const stop = () => reject(new Error('collecting the output took too long'))
   options.signal.addEventListener('abort', stop, { once: true })
-  let [entries, files, bytes] = [0, 0, 0]
-  try {
-    for await (const entry of reading) {
-      const { header } = entry
-      const place = placeOf(header.name)
-      entries += 1
-      if (entries > MAX_ENTRIES) {
-        collected.limits.push({ counter: 'artifact_count', limit: options.artifactCount, observed: entries })
-        break
-      }
-      if (place === null || header.type === 'directory') {
-        entry.resume()
-        continue
-      }
-      const code = problemOf(header, place)
-      if (code !== null) {
-        collected.violations.push({ path: `output/${printableName(place)}`, code })
-        if (collected.violations.length >= MAX_VIOLATIONS) break
-        entry.resume()
-        continue
-      }
-      const { size } = header
-      files += 1
-      bytes += size
-      const limit = limitOf(files, bytes, options)
-      if (limit !== null) {
-        collected.limits.push(limit)
-        break
-      }
-      await receive(entry, await options.open(place))
+  archive.pipe(reading)
+  // Stepped by hand: a loop that is left early waits for the entry it stands at, which may be a terabyte.
+  const entries = reading[Symbol.asyncIterator]()
+  const read = async () => {
+    for (;;) {
+      const step = await entries.next()
+      if (step.done === true || !(await collection.take(step.value.header, step.value))) return
+      step.value.resume()
     }
-    return collected
+  }
+  try {
+    await Promise.race([read(), broken])
+    return collection.collected
   } finally {
     options.signal.removeEventListener('abort', stop)
     archive.unpipe(reading)
-    archive.on('error', () => {})
+    reading.destroy()
     archive.destroy()
+  }
+}
+
+/** What has been read of an archive, and how much of it. */
+class Collection {
+  readonly collected: Collected = { violations: [], limits: [] }
+  readonly #options: CollectOptions
+  #entries = 0
+  #files = 0
+  #bytes = 0
+
+  constructor(options: CollectOptions) {
+    this.#options = options
+  }
+
+  /** Takes one entry or leaves it; false where the reading ends. */
+  async take(header: Header, entry: AsyncIterable<unknown>): Promise<boolean> {
+    const { violations, limits } = this.collected
+    const { artifactCount, open } = this.#options
+    this.#entries += 1
+    if (this.#entries > MAX_ENTRIES) {
+      limits.push({ counter: 'artifact_count', limit: artifactCount, observed: this.#entries })
+      return false
+    }
+    const place = placeOf(header.name)
+    if (place === null || header.type === 'directory') return true
+    const code = problemOf(header, place)
+    if (code !== null) {
+      violations.push({ path: `output/${printableName(place)}`, code })
+      return violations.length < MAX_VIOLATIONS
+    }
+    this.#files += 1
+    this.#bytes += header.size
+    const limit = limitOf(this.#files, this.#bytes, this.#options)
+    if (limit !== null) {
+      limits.push(limit)
+      return false
+    }
+    await receive(entry, await open(place))
+    return true
   }
 }
 

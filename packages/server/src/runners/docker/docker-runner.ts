@@ -161,7 +161,7 @@ async function conclude({ config, context, image, holder, end, wallMs }: EndedRu
   const isBreach = verdict.kind === 'failed' && verdict.failure.category === 'SANDBOX_VIOLATION'
   return {
     verdict,
-    composeOutput: (stored) => composeOutput(end.exitCode, stored),
+    composeOutput: (stored) => composeOutput(end.exitCode, holder !== null, stored),
     artifacts: isBreach ? [] : files.artifacts,
     resourceUsage: toResourceUsage(evidence, null),
     envVersion: `${config.image.split('@')[0]}@${image.id}`,
@@ -172,12 +172,14 @@ async function conclude({ config, context, image, holder, end, wallMs }: EndedRu
 async function collect(holder: Container, { limits }: DockerConfig, outputs: SandboxOutputs): Promise<Collected> {
   const signal = AbortSignal.timeout(COLLECT_TIMEOUT_MS)
   const archive = await holder.getArchive({ path: `${OUTPUT_FOLDER}/.`, abortSignal: signal })
-  return collectOutput(new Readable().wrap(archive), { ...limits, signal, open: (name) => outputs.openArtifact(name) })
+  // Not wrapped: whoever gives up reading has to end the engine's answer itself, or the engine waits for a reader.
+  if (!(archive instanceof Readable)) throw new Error('the engine gave an archive that is no stream')
+  return collectOutput(archive, { ...limits, signal, open: (name) => outputs.openArtifact(name) })
 }
 
-/** The contract's {exit_code, stdout}, and what else there is. */
-function composeOutput(exitCode: number | null, { stdout, stderr, artifacts }: StoredOutputs): string {
-  return JSON.stringify({ exit_code: exitCode, stdout, stderr, artifacts })
+/** The contract's {exit_code, stdout}, and what else there is: files only where the service may leave some. */
+function composeOutput(exitCode: number | null, leavesFiles: boolean, { stdout, stderr, artifacts }: StoredOutputs): string {
+  return JSON.stringify({ exit_code: exitCode, stdout, stderr, ...(leavesFiles ? { artifacts } : {}) })
 }
 
 function socketOf({ config }: Engine): string[] {
