@@ -13,7 +13,13 @@ const GROUP_MAY_USE = 0o060
 export async function examineEngine(settings: Settings): Promise<Finding> {
   const { dockerHost: url } = settings
   if (url === null)
-    return { check: CHECK, ok: true, detail: `none: docker jobs are not served (${SETTING_VARIABLES.dockerHost})`, remedy: null, isEssential: false }
+    return {
+      check: CHECK,
+      ok: true,
+      detail: `none: docker jobs are not served (${SETTING_VARIABLES.dockerHost})`,
+      remedy: null,
+      isEssential: false,
+    }
   try {
     const access = await readEngineAccess(settings)
     if (access === null) throw new Error('no engine is named')
@@ -21,7 +27,13 @@ export async function examineEngine(settings: Settings): Promise<Finding> {
     const { ServerVersion: version = 'of unknown version' } = await engine.requireFit()
     const closed = isLocalEngine(access.engine) ? await findClosedSocket(url.slice('unix://'.length)) : null
     if (closed !== null) return lacking(closed, 'give the socket to a group, for instance docker, with mode 0660')
-    return { check: CHECK, ok: true, detail: `${version} at ${url}, of a worker of its own`, remedy: null, isEssential: false }
+    return {
+      check: CHECK,
+      ok: true,
+      detail: `${version} at ${url}, of a worker of its own`,
+      remedy: null,
+      isEssential: false,
+    }
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)
     return lacking(detail, `start the engine, or correct ${SETTING_VARIABLES.dockerHost}`)

@@ -36,7 +36,8 @@ export const SETTING_SUMMARIES = {
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   dockerHost:
     'The container engine that docker jobs run on, Docker or Podman: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
-  dockerCertPath: 'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
+  dockerCertPath:
+    'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
   logLevel:
     'silent, error, warn, info or debug; by default warn in development, info elsewhere. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

@@ -37,7 +37,7 @@ export const settingsSchema = z.object({
   dockerHost: z
     .string()
     .regex(
-      /^(unix:\/\/\/[^\s?#]+|tcp:\/\/[^\s\/?#@]+:\d{1,5})$/,
+      /^(unix:\/\/\/[^\s?#]+|tcp:\/\/[^\s/?#@]+:\d{1,5})$/,
       'expected unix:///PATH, or tcp://HOST:PORT with certificates; over ssh, forward its socket: ssh -L /PATH:/run/docker.sock HOST',
     )
     .nullable(),

@@ -1,6 +1,17 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -90,7 +101,11 @@ export class TestEngine {
 
   async stop(): Promise<void> {
     const containers = await this.api.listContainers({ all: true }).catch(() => [])
-    for (const { Id } of containers) await this.api.getContainer(Id).remove({ force: true, v: true }).catch(() => {})
+    for (const { Id } of containers)
+      await this.api
+        .getContainer(Id)
+        .remove({ force: true, v: true })
+        .catch(() => {})
     const exited = this.#process.exitCode === null ? once(this.#process, 'exit') : Promise.resolve()
     this.#process.kill('SIGTERM')
     await Promise.race([exited, sleep(15_000, undefined, { ref: false })])

@@ -116,6 +116,9 @@ function parseLanes(text: string | undefined, settings: Settings): string[] {
   }
   const apart = findMixture(lanes)
   if (apart !== null)
-    throw new ErgonError('USAGE', `--lanes: ${apart} is served by a worker of its own: a container engine is root on its machine`)
+    throw new ErgonError(
+      'USAGE',
+      `--lanes: ${apart} is served by a worker of its own: a container engine is root on its machine`,
+    )
   return lanes
 }

@@ -19,6 +19,10 @@ export function nameProblem(name: string): 'BAD_NAME' | null {
 export function printableName(name: string): string {
   const bytes = Buffer.from(name).subarray(0, MAX_NAME_BYTES)
   return [...bytes]
-    .map((byte) => (byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`))
+    .map((byte) =>
+      byte >= 0x20 && byte < 0x7f && byte !== 0x5c
+        ? String.fromCharCode(byte)
+        : `\\x${byte.toString(16).padStart(2, '0')}`,
+    )
     .join('')
 }

@@ -105,11 +105,15 @@ function problemOf({ type, linkname }: Header, place: string): string | null {
   if (type === 'symlink') return 'SYMLINK'
   if (type === 'link') return 'HARD_LINK'
   // A contiguous or sparse file would be read otherwise than it is described.
-  if (type !== 'file' || linkname !== null && linkname !== '') return 'NOT_REGULAR'
+  if (type !== 'file' || (linkname !== null && linkname !== '')) return 'NOT_REGULAR'
   return nameProblem(place)
 }
 
-function limitOf(files: number, bytes: number, { artifactCount, artifactBytes }: CollectOptions): CollectionLimit | null {
+function limitOf(
+  files: number,
+  bytes: number,
+  { artifactCount, artifactBytes }: CollectOptions,
+): CollectionLimit | null {
   if (files > artifactCount) return { counter: 'artifact_count', limit: artifactCount, observed: files }
   return bytes > artifactBytes ? { counter: 'artifact_bytes', limit: artifactBytes, observed: bytes } : null
 }

@@ -57,7 +57,8 @@ export class ContainerReaper {
     for (const { id, jobId, attempt } of lost) {
       await within(LIST_TIMEOUT_MS, engine.api.getContainer(id).remove({ force: true, v: true })).then(
         () => logger.warn({ container: id, jobId, attempt }, 'a container of a lost attempt was removed'),
-        (error: unknown) => logger.debug({ err: error, container: id }, 'a container is gone already, or will be looked at again'),
+        (error: unknown) =>
+          logger.debug({ err: error, container: id }, 'a container is gone already, or will be looked at again'),
       )
     }
     return lost.length

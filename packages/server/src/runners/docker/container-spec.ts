@@ -5,7 +5,7 @@ import { type ContainerOwner, labelsOf } from './labels.ts'
 /** Where a container finds what its job brings and leaves what comes of it. */
 export const INPUT_FOLDER = '/ergon/input'
 export const INPUT_FILE = 'input.json'
-export const WORKSPACE = '/workspace'
+const WORKSPACE = '/workspace'
 export const OUTPUT_FOLDER = '/ergon/output'
 const MAX_OUTPUT_FILES = 4_096
 const HOLDER_MEMORY = 16 * 1024 * 1024
@@ -48,7 +48,12 @@ export function jobContainer(config: DockerConfig, container: JobContainer): Con
   const { owner, imageVolumes, volumes, outputHolderId } = container
   const tmpfs = `rw,nosuid,nodev,noexec,size=${limits.diskBytes},uid=${user.uid},gid=${user.gid},mode=0700`
   const mounts: MountSettings[] = [
-    { Type: 'volume', Source: '', Target: INPUT_FOLDER, VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: LOCAL } },
+    {
+      Type: 'volume',
+      Source: '',
+      Target: INPUT_FOLDER,
+      VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: LOCAL },
+    },
     ...volumes.map(
       ({ realPath, containerPath, isReadOnly }): MountSettings => ({
         Type: 'bind',

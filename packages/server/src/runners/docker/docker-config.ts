@@ -82,7 +82,10 @@ function isDockerService(config: unknown): config is ServiceConfig<'docker'> {
   if (typeof config !== 'object' || config === null || !('service' in config)) return false
   const { service } = config
   return (
-    typeof service === 'object' && service !== null && 'execution_type' in service && service.execution_type === 'docker'
+    typeof service === 'object' &&
+    service !== null &&
+    'execution_type' in service &&
+    service.execution_type === 'docker'
   )
 }
 

@@ -20,7 +20,10 @@ export function failureOf(error: unknown): Failure | null {
   if (status !== null)
     // What the engine refuses is what the registry says, or what the image cannot do; what it fails at is its own.
     return status < 500
-      ? { ...internal('CONTAINER_REFUSED', `the engine refused the container: ${reasonOf(error)}`), category: 'VALIDATION_ERROR' }
+      ? {
+          ...internal('CONTAINER_REFUSED', `the engine refused the container: ${reasonOf(error)}`),
+          category: 'VALIDATION_ERROR',
+        }
       : internal('ENGINE_FAILED', `the engine failed: ${reasonOf(error)}`)
   return isLostConnection(error)
     ? internal('ENGINE_UNREACHABLE', `the connection to the container engine was lost: ${reasonOf(error)}`)
@@ -30,7 +33,9 @@ export function failureOf(error: unknown): Failure | null {
 /** Errors of sockets, names and TLS have a code; so has a call that took too long. */
 function isLostConnection(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  return error.name === 'TimeoutError' || error.name === 'AbortError' || ('code' in error && typeof error.code === 'string')
+  return (
+    error.name === 'TimeoutError' || error.name === 'AbortError' || ('code' in error && typeof error.code === 'string')
+  )
 }
 
 function internal(code: string, message: string): Failure {

@@ -10,7 +10,7 @@ import { collectOutput, type Collected } from './collect-output.ts'
 import { type ContainerEnd, toEvidence, toLimits } from './container-evidence.ts'
 import { jobContainer, OUTPUT_FOLDER } from './container-spec.ts'
 import { type DockerConfig, readDockerConfig } from './docker-config.ts'
-import { failureOf } from './docker-failure.ts'
+import { DockerFailure, failureOf } from './docker-failure.ts'
 import { type Engine, statusOf } from './engine.ts'
 import { isLocalEngine } from './engine-config.ts'
 import { resolveVolumes } from './host-paths.ts'
@@ -78,16 +78,22 @@ export class DockerRunner implements Runner<DockerConfig> {
 
   async #attempt(job: RunnerJob, config: DockerConfig, context: ExecutionContext): Promise<RunnerOutcome> {
     const { engine, instance, forbiddenPaths } = this.#dependencies
-    const deadline = performance.now() + Math.min(job.timeoutSeconds, config.timeoutSeconds) * 1_000
+    // One clock for the whole attempt, pulling the image included: the database's own runs from the claim too.
+    const startedAt = performance.now()
+    const wallMs = Math.round(Math.min(job.timeoutSeconds, config.timeoutSeconds) * 1_000)
     const info = await engine.requireFit()
     const volumes = () =>
       resolveVolumes(config, {
         isLocal: isLocalEngine(engine.config),
-        forbidden: [...forbiddenPaths, ...(info.DockerRootDir === undefined ? [] : [info.DockerRootDir]), ...socketOf(engine)],
+        forbidden: [
+          ...forbiddenPaths,
+          ...(info.DockerRootDir === undefined ? [] : [info.DockerRootDir]),
+          ...socketOf(engine),
+        ],
       })
     // What a policy forbids is told before anything is pulled or made.
     await volumes()
-    const image = await this.#images.resolve(config, context.signal)
+    const image = await this.#resolveImage(config, wallMs, context.signal)
     const owner = { instance: await instance(), jobId: job.id, attempt: job.attempt, serviceName: config.serviceName }
     const made: Container[] = []
     try {
@@ -104,10 +110,10 @@ export class DockerRunner implements Runner<DockerConfig> {
       )
       made.push(container)
       await holder?.start()
-      const wallMs = Math.max(1, Math.round(deadline - performance.now()))
       const end = await runContainer(engine.api, container, {
         inputJson: job.inputJson ?? '{}',
         limits: config.limits,
+        startedAt,
         wallMs,
         signal: context.signal,
         onOutput: context.onOutput,
@@ -119,13 +125,30 @@ export class DockerRunner implements Runner<DockerConfig> {
     }
   }
 
+  async #resolveImage(config: DockerConfig, wallMs: number, signal: AbortSignal): Promise<ResolvedImage> {
+    const clock = AbortSignal.timeout(wallMs)
+    try {
+      return await this.#images.resolve(config, AbortSignal.any([signal, clock]))
+    } catch (error) {
+      if (signal.aborted || !clock.aborted) throw error
+      throw new DockerFailure(
+        'DEPENDENCY_ERROR',
+        'UPSTREAM_IMAGE_PULL',
+        `the image ${config.image} was not there within the job's ${wallMs} ms: pull it ahead, or give the operation a longer timeout`,
+      )
+    }
+  }
+
   /** A container that cannot be removed now is left to the reaper, and told. */
   async #remove(container: Container, { jobId }: ContainerOwner): Promise<void> {
     try {
       await container.remove({ force: true, v: true, abortSignal: AbortSignal.timeout(REMOVE_TIMEOUT_MS) })
     } catch (error) {
       if (statusOf(error) === 404) return
-      this.#dependencies.logger.warn({ err: error, jobId, container: container.id }, 'a container could not be removed; the reaper tries again')
+      this.#dependencies.logger.warn(
+        { err: error, jobId, container: container.id },
+        'a container could not be removed; the reaper tries again',
+      )
     }
   }
 }
@@ -178,7 +201,11 @@ async function collect(holder: Container, { limits }: DockerConfig, outputs: San
 }
 
 /** The contract's {exit_code, stdout}, and what else there is: files only where the service may leave some. */
-function composeOutput(exitCode: number | null, leavesFiles: boolean, { stdout, stderr, artifacts }: StoredOutputs): string {
+function composeOutput(
+  exitCode: number | null,
+  leavesFiles: boolean,
+  { stdout, stderr, artifacts }: StoredOutputs,
+): string {
   return JSON.stringify({ exit_code: exitCode, stdout, stderr, ...(leavesFiles ? { artifacts } : {}) })
 }
 

@@ -34,7 +34,10 @@ export class Engine {
     const info = await this.info()
     const lacks = findLacks(info)
     if (lacks.length > 0)
-      throw new EngineError('ENGINE_UNFIT', `the container engine ${this.config.url} cannot isolate jobs: ${lacks.join('; ')}`)
+      throw new EngineError(
+        'ENGINE_UNFIT',
+        `the container engine ${this.config.url} cannot isolate jobs: ${lacks.join('; ')}`,
+      )
     this.#fit = { at: performance.now(), info }
     return info
   }
@@ -69,7 +72,7 @@ export function reasonOf(error: unknown): string {
   return text.slice(0, 1_000)
 }
 
-export function asEngineError(error: unknown, { url }: EngineConfig): EngineError {
+function asEngineError(error: unknown, { url }: EngineConfig): EngineError {
   return new EngineError('ENGINE_UNREACHABLE', `the container engine ${url} did not answer: ${reasonOf(error)}`, {
     cause: error,
   })
@@ -77,7 +80,8 @@ export function asEngineError(error: unknown, { url }: EngineConfig): EngineErro
 
 /** Every place that dockerode would look up in the environment is spelt out. */
 function connectionOf({ url, tls }: EngineConfig): Docker.DockerOptions {
-  if (url.startsWith('unix://')) return { socketPath: url.slice('unix://'.length), host: undefined, port: undefined, protocol: 'http' }
+  if (url.startsWith('unix://'))
+    return { socketPath: url.slice('unix://'.length), host: undefined, port: undefined, protocol: 'http' }
   const { hostname, port } = new URL(url)
   return { host: hostname, port, protocol: tls === null ? 'http' : 'https', ...tls, socketPath: undefined }
 }

@@ -31,7 +31,8 @@ export async function resolveVolumes(
   for (const { hostPath, containerPath, isReadOnly } of volumes) {
     const realPath = await existingRealPath(hostPath)
     const problem = findProblem(realPath, allowed, never)
-    if (problem !== null) throw refused(`volume ${hostPath}${realPath === hostPath ? '' : ` is really ${realPath}, which`} ${problem}`)
+    if (problem !== null)
+      throw refused(`volume ${hostPath}${realPath === hostPath ? '' : ` is really ${realPath}, which`} ${problem}`)
     resolved.push({ realPath, containerPath, isReadOnly })
   }
   return resolved

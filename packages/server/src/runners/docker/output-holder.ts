@@ -54,7 +54,10 @@ export class OutputHolders {
       .catch(() => null)
     if (known !== null && known.RootFS?.Layers?.join() === digest) return known.Id
     const progress = await api.importImage(Readable.from([layer]), { repo: name, tag: 'latest' })
-    const id = z.string().regex(/^sha256:/).safeParse((await progressOf(api, progress)).at(-1))
+    const id = z
+      .string()
+      .regex(/^sha256:/)
+      .safeParse((await progressOf(api, progress)).at(-1))
     if (id.success) return id.data
     return (await api.getImage(`${name}:latest`).inspect()).Id
   }

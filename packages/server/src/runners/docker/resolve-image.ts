@@ -15,7 +15,10 @@ export interface ResolvedImage {
 
 const inspectedImageSchema = z.object({
   Id: z.string(),
-  RepoDigests: z.array(z.string()).nullish().transform((digests) => digests ?? []),
+  RepoDigests: z
+    .array(z.string())
+    .nullish()
+    .transform((digests) => digests ?? []),
   Architecture: z.string().default(''),
   Config: z.object({ Volumes: z.record(z.string(), z.unknown()).nullish() }).nullish(),
 })
@@ -106,7 +109,11 @@ export class ImageResolver {
     const other = digest === null ? null : await this.#inspect(tag === null ? name : `${name}:${tag}`, signal)
     if (other !== null) return drift(image, other)
     if (pullProblem !== null)
-      return new DockerFailure('DEPENDENCY_ERROR', 'UPSTREAM_IMAGE_PULL', `the image ${image} could not be pulled: ${pullProblem}`)
+      return new DockerFailure(
+        'DEPENDENCY_ERROR',
+        'UPSTREAM_IMAGE_PULL',
+        `the image ${image} could not be pulled: ${pullProblem}`,
+      )
     return new DockerFailure(
       'DEPENDENCY_ERROR',
       'IMAGE_MISSING',

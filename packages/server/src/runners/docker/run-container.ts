@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type Docker from 'dockerode'
 import type { Container } from 'dockerode'
@@ -19,6 +20,8 @@ const SIGKILL_EXIT = 128 + 9
 export interface RunContainerOptions {
   inputJson: string
   limits: ContainerLimits
+  /** When the attempt began, by performance.now(); `wallMs` counts from there. */
+  startedAt: number
   wallMs: number
   signal: AbortSignal
   onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void
@@ -28,10 +31,14 @@ export interface RunContainerOptions {
 export async function runContainer(
   api: Docker,
   container: Container,
-  { inputJson, limits, wallMs, signal, onOutput }: RunContainerOptions,
+  { inputJson, limits, startedAt, wallMs, signal, onOutput }: RunContainerOptions,
 ): Promise<ContainerEnd> {
   const killer = new Killer(container)
-  const output = new BoundedOutput({ limitBytes: limits.outputBytes, onOutput, onLimit: (stream) => killer.kill(stream) })
+  const output = new BoundedOutput({
+    limitBytes: limits.outputBytes,
+    onOutput,
+    onLimit: (stream) => killer.kill(stream),
+  })
   const sampler = new UsageSampler(container, {
     isWatched: limits.cpuMs !== null,
     onUsage: ({ cpuMs }: Usage) => {
@@ -50,7 +57,6 @@ export async function runContainer(
   api.modem.demuxStream(stream, output.stdout, output.stderr)
   const onAbort = () => killer.kill('client')
   let timer: NodeJS.Timeout | null = null
-  const startedAt = performance.now()
   try {
     await container.start({ abortSignal: AbortSignal.any([signal, AbortSignal.timeout(wallMs + KILL_TIMEOUT_MS)]) })
     timer = setTimeout(() => killer.kill('wall'), Math.max(0, wallMs - (performance.now() - startedAt)))
@@ -73,7 +79,7 @@ export async function runContainer(
     sampler.stop()
     if (timer !== null) clearTimeout(timer)
     signal.removeEventListener('abort', onAbort)
-    destroy(stream)
+    if (stream instanceof Duplex) stream.destroy()
   }
 }
 
@@ -100,7 +106,8 @@ class Killer {
     this.#reason = reason
     const timeout = { abortSignal: AbortSignal.timeout(KILL_TIMEOUT_MS) }
     // Somebody's wish lets a program put its things in order; a broken limit does not.
-    const ending = reason === 'client' ? this.#container.stop({ t: STOP_SECONDS, ...timeout }) : this.#container.kill(timeout)
+    const ending =
+      reason === 'client' ? this.#container.stop({ t: STOP_SECONDS, ...timeout }) : this.#container.kill(timeout)
     // One that has just ended by itself cannot be killed; then the wait is over too.
     Promise.resolve(ending)
       .catch(() => {})
@@ -115,15 +122,14 @@ async function waitFor(container: Container): Promise<number | null> {
 }
 
 /** The engine hears of an out-of-memory kill by another way than of the exit, and may hear of it later. */
-async function wasOutOfMemory(container: Container, exitCode: number | null, killedBy: KillReason | null): Promise<boolean> {
+async function wasOutOfMemory(
+  container: Container,
+  exitCode: number | null,
+  killedBy: KillReason | null,
+): Promise<boolean> {
   for (let round = 0; ; round++) {
     const { State: state } = await container.inspect()
     if (state.OOMKilled || exitCode !== SIGKILL_EXIT || killedBy !== null || round === 3) return state.OOMKilled
     await sleep(50)
   }
-}
-
-/** The type that the library gives a connection is narrower than what it is. */
-function destroy(stream: NodeJS.ReadWriteStream): void {
-  if ('destroy' in stream && typeof stream.destroy === 'function') stream.destroy()
 }

@@ -3,7 +3,9 @@ import { z } from 'zod'
 
 const count = z.number().nonnegative().catch(0)
 const statsSchema = z.object({
-  cpu_stats: z.object({ cpu_usage: z.object({ total_usage: count }).catch({ total_usage: 0 }) }).catch({ cpu_usage: { total_usage: 0 } }),
+  cpu_stats: z
+    .object({ cpu_usage: z.object({ total_usage: count }).catch({ total_usage: 0 }) })
+    .catch({ cpu_usage: { total_usage: 0 } }),
   memory_stats: z.object({ usage: count, max_usage: count }).catch({ usage: 0, max_usage: 0 }),
 })
 
@@ -45,10 +47,13 @@ export class UsageSampler {
 
   #lookIn(ms: number): void {
     this.#timer = setTimeout(() => {
-      void this.#look().then(() => {
-        if (!this.#stopping.signal.aborted) this.#lookIn(Math.min(ms * 2, this.#longestMs))
-      })
+      void this.#lookAndGoOn(ms)
     }, ms)
+  }
+
+  async #lookAndGoOn(ms: number): Promise<void> {
+    await this.#look()
+    if (!this.#stopping.signal.aborted) this.#lookIn(Math.min(ms * 2, this.#longestMs))
   }
 
   async #look(): Promise<void> {

@@ -39,7 +39,10 @@ export class DockerBench {
   readonly runner: DockerRunner
   readonly #folder = mkdtempSync(path.join(tmpdir(), 'ergon-docker-'))
 
-  constructor({ url }: Pick<TestEngine, 'url'>, { tls = null, forbiddenPaths = [] as string[] }: { tls?: EngineConfig['tls']; forbiddenPaths?: string[] } = {}) {
+  constructor(
+    { url }: Pick<TestEngine, 'url'>,
+    { tls = null, forbiddenPaths = [] as string[] }: { tls?: EngineConfig['tls']; forbiddenPaths?: string[] } = {},
+  ) {
     this.engine = new Engine({ url, tls })
     this.runner = new DockerRunner({
       engine: this.engine,
@@ -49,7 +52,14 @@ export class DockerBench {
     })
   }
 
-  async run({ config = {}, policy = {}, variables = {}, input = {}, job = {}, ...context }: RunOptions = {}): Promise<Ran> {
+  async run({
+    config = {},
+    policy = {},
+    variables = {},
+    input = {},
+    job = {},
+    ...context
+  }: RunOptions = {}): Promise<Ran> {
     const service = {
       ...{ name: 'box', type: 'container', category: 'tests', execution_type: 'docker', operations: [{ name: 'run' }] },
       runner_config: { image: 'test/busybox:1', pull_policy: 'never', ...config },
@@ -92,7 +102,8 @@ export class DockerBench {
       ...outcome,
       ...said,
       output: composed === null ? null : (JSON.parse(composed) as Record<string, unknown>),
-      end: verdict.kind === 'failed' ? `${verdict.failure.category}/${verdict.failure.code}` : verdict.kind.toUpperCase(),
+      end:
+        verdict.kind === 'failed' ? `${verdict.failure.category}/${verdict.failure.code}` : verdict.kind.toUpperCase(),
       message: verdict.kind === 'failed' ? verdict.failure.message : '',
     }
   }

@@ -20,9 +20,16 @@ afterEach(async () => {
 
 describe('a job in a container', () => {
   it('gets its input on standard input and as a file, and its exit status and streams come back', async () => {
-    const script = 'cat; echo; cat "$ERGON_INPUT"; echo problem >&2; ls -l "$ERGON_INPUT"; echo "$GREETING $ERGON_ATTEMPT"'
-    const ran = await bench.run({ config: { ...sh(script), environment: { GREETING: 'hello', ERGON_ATTEMPT: '7' } }, input: { a: [1, 'ü'] } })
-    expect(ran.stdout.split('\n').slice(0, 2)).toEqual(['{"a":[1,"ü"]}', '{"a":[1,"ü"]}-r--r--r--    1 0        0               14 Jan  1  1970 /ergon/input/input.json'])
+    const script =
+      'cat; echo; cat "$ERGON_INPUT"; echo problem >&2; ls -l "$ERGON_INPUT"; echo "$GREETING $ERGON_ATTEMPT"'
+    const ran = await bench.run({
+      config: { ...sh(script), environment: { GREETING: 'hello', ERGON_ATTEMPT: '7' } },
+      input: { a: [1, 'ü'] },
+    })
+    expect(ran.stdout.split('\n').slice(0, 2)).toEqual([
+      '{"a":[1,"ü"]}',
+      '{"a":[1,"ü"]}-r--r--r--    1 0        0               14 Jan  1  1970 /ergon/input/input.json',
+    ])
     expect(ran).toMatchObject({ end: 'SUCCEEDED', stderr: 'problem\n', output: { exit_code: 0, stderr: 'problem\n' } })
     expect(ran.stdout).toContain('hello 1\n')
     expect(ran.envVersion).toMatch(/^test\/busybox:1@sha256:[0-9a-f]{64}$/)
@@ -45,9 +52,18 @@ describe('a job in a container', () => {
   })
 
   it('fails with its exit status, also when that looks like a kill', async () => {
-    expect(await bench.run({ config: sh('exit 3') })).toMatchObject({ end: 'USER_CODE_ERROR/NON_ZERO_EXIT', output: { exit_code: 3 } })
-    expect(await bench.run({ config: sh('exit 137') })).toMatchObject({ end: 'USER_CODE_ERROR/NON_ZERO_EXIT', output: { exit_code: 137 } })
-    expect(await bench.run({ config: sh('kill -9 $$') })).toMatchObject({ end: 'USER_CODE_ERROR/NON_ZERO_EXIT', output: { exit_code: 137 } })
+    expect(await bench.run({ config: sh('exit 3') })).toMatchObject({
+      end: 'USER_CODE_ERROR/NON_ZERO_EXIT',
+      output: { exit_code: 3 },
+    })
+    expect(await bench.run({ config: sh('exit 137') })).toMatchObject({
+      end: 'USER_CODE_ERROR/NON_ZERO_EXIT',
+      output: { exit_code: 137 },
+    })
+    expect(await bench.run({ config: sh('kill -9 $$') })).toMatchObject({
+      end: 'USER_CODE_ERROR/NON_ZERO_EXIT',
+      output: { exit_code: 137 },
+    })
   })
 
   it('is told apart when the kernel ended it for its memory', async () => {
@@ -57,14 +73,21 @@ describe('a job in a container', () => {
   })
 
   it('is ended at its time, its CPU time and its output', async () => {
-    expect(await bench.run({ config: sh('sleep 60'), job: { timeoutSeconds: 1 } })).toMatchObject({ end: 'RESOURCE_LIMIT/WALL_TIME' })
-    const spin = await bench.run({ config: sh('while :; do :; done'), policy: { resource_limits: { memory_mb: 64, cpu_seconds: 0.5 } } })
+    expect(await bench.run({ config: sh('sleep 60'), job: { timeoutSeconds: 1 } })).toMatchObject({
+      end: 'RESOURCE_LIMIT/WALL_TIME',
+    })
+    const spin = await bench.run({
+      config: sh('while :; do :; done'),
+      policy: { resource_limits: { memory_mb: 64, cpu_seconds: 0.5 } },
+    })
     expect(spin.end).toBe('RESOURCE_LIMIT/CPU_TIME')
     expect(spin.resourceUsage?.cpu_ms).toBeGreaterThanOrEqual(500)
     const flood = await bench.run({ config: sh('yes'), policy: { resource_limits: { max_output_kb: 16 } } })
     expect(flood).toMatchObject({ end: 'RESOURCE_LIMIT/OUTPUT' })
     expect(flood.stdout).toHaveLength(16 * 1024)
-    expect(await bench.run({ config: sh('yes >&2'), policy: { resource_limits: { max_output_kb: 16 } } })).toMatchObject({ end: 'RESOURCE_LIMIT/OUTPUT' })
+    expect(
+      await bench.run({ config: sh('yes >&2'), policy: { resource_limits: { max_output_kb: 16 } } }),
+    ).toMatchObject({ end: 'RESOURCE_LIMIT/OUTPUT' })
   })
 
   it('cannot fork without bound, and what it leaves behind goes with it', async () => {
@@ -99,8 +122,18 @@ describe('a job in a container', () => {
   })
 
   it('sees no folder on disk that its image declares, but one in memory', async () => {
-    await engine.importBusybox('test/volumes:1', ['VOLUME /data', 'ENTRYPOINT ["/bin/sh","-c"]', 'ENV FROM_IMAGE=1', 'WORKDIR /data'])
-    const ran = await bench.run({ config: { image: 'test/volumes:1', command: ['grep " /data " /proc/mounts; pwd; touch x && ls; echo $FROM_IMAGE'] } })
+    await engine.importBusybox('test/volumes:1', [
+      'VOLUME /data',
+      'ENTRYPOINT ["/bin/sh","-c"]',
+      'ENV FROM_IMAGE=1',
+      'WORKDIR /data',
+    ])
+    const ran = await bench.run({
+      config: {
+        image: 'test/volumes:1',
+        command: ['grep " /data " /proc/mounts; pwd; touch x && ls; echo $FROM_IMAGE'],
+      },
+    })
     expect(ran.stdout).toMatch(/^tmpfs \/data tmpfs rw,nosuid,nodev,noexec/)
     expect(ran.stdout).toMatch(/\/data\nx\n1\n$/)
   })
@@ -116,9 +149,19 @@ describe('a job in a container', () => {
   it('has labels that say whose it is', async () => {
     const stop = new AbortController()
     const running = bench.run({ config: sh('sleep 60'), signal: stop.signal, job: { id: 'ab12', attempt: 2 } })
-    await expect.poll(() => engine.api.listContainers(), { timeout: 10_000 }).toMatchObject([
-      { Labels: { 'ergon.instance': INSTANCE, 'ergon.job': 'ab12', 'ergon.attempt': '2', 'ergon.service': 'box', 'ergon.role': 'job' } },
-    ])
+    await expect
+      .poll(() => engine.api.listContainers(), { timeout: 10_000 })
+      .toMatchObject([
+        {
+          Labels: {
+            'ergon.instance': INSTANCE,
+            'ergon.job': 'ab12',
+            'ergon.attempt': '2',
+            'ergon.service': 'box',
+            'ergon.role': 'job',
+          },
+        },
+      ])
     stop.abort()
     await running
   })
@@ -131,7 +174,10 @@ describe('files', () => {
   it('of the output folder become artifacts', async () => {
     const ran = await bench.run(inOutput('echo one >a.txt; echo {} >b.json; mkdir c; echo deep >c/d.txt'))
     expect(ran.end).toBe('SUCCEEDED')
-    expect(ran.artifacts.map(({ name, format }) => [name, format])).toEqual([['a.txt', 'txt'], ['b.json', 'json']])
+    expect(ran.artifacts.map(({ name, format }) => [name, format])).toEqual([
+      ['a.txt', 'txt'],
+      ['b.json', 'json'],
+    ])
     const [first] = ran.artifacts
     expect(readFileSync(first?.file.path ?? '', 'utf8')).toBe('one\n')
   })
@@ -144,8 +190,8 @@ describe('files', () => {
   it.each([
     ['a link', 'ln -s /etc/passwd a.txt', 'SANDBOX_VIOLATION/ARTIFACT_SYMLINK'],
     ['a hard link', 'echo x >a.txt; ln a.txt b.txt', 'SANDBOX_VIOLATION/ARTIFACT_HARD_LINK'],
-    ['a name with a newline', "echo x >\"$(printf 'a\\nb.txt')\"", 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
-    ['a name that is no UTF-8', "echo x >\"$(printf '\\377.txt')\"", 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
+    ['a name with a newline', 'echo x >"$(printf \'a\\nb.txt\')"', 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
+    ['a name that is no UTF-8', 'echo x >"$(printf \'\\377.txt\')"', 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
     ['content of another kind', "printf '\\000' >a.txt", 'SANDBOX_VIOLATION/ARTIFACT_CONTENT_MISMATCH'],
     ['too large', 'yes | head -c 1100000 >a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
     ['a sparse file of a terabyte', 'truncate -s 1000000000000 a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
@@ -162,6 +208,8 @@ describe('files', () => {
 })
 
 it('jobs run at the same time', async () => {
-  const ran = await Promise.all(Array.from({ length: 6 }, (_, n) => bench.run({ config: sh('cat; sleep 0.5'), input: { n } })))
+  const ran = await Promise.all(
+    Array.from({ length: 6 }, (_, n) => bench.run({ config: sh('cat; sleep 0.5'), input: { n } })),
+  )
   expect(ran.map(({ stdout }) => stdout)).toEqual(Array.from({ length: 6 }, (_, n) => `{"n":${n}}`))
 })
