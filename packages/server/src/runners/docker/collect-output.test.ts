@@ -87,7 +87,9 @@ describe('an output folder', () => {
   })
 
   it('throws where the archive is cut or is none', async () => {
-    await expect(collect([{ name: 'a.txt', text: 'x'.repeat(900) }], { cutTo: 700 })).rejects.toThrow('Unexpected end of data')
+    await expect(collect([{ name: 'a.txt', text: 'x'.repeat(900) }], { cutTo: 700 })).rejects.toThrow(
+      'Unexpected end of data',
+    )
     const none = collectOutput(Readable.from([Buffer.alloc(2_048, 'x')]), {
       artifactCount: 1,
       artifactBytes: 1,

@@ -99,6 +99,8 @@ export class DockerRunner implements Runner<DockerConfig> {
     try {
       const holder = config.formats === null ? null : await this.#holders.create(config, owner, image.architecture)
       if (holder !== null) made.push(holder)
+      const holding = holder?.start() ?? Promise.resolve()
+      holding.catch(() => {})
       const container = await engine.api.createContainer(
         jobContainer(config, {
           owner,
@@ -109,7 +111,7 @@ export class DockerRunner implements Runner<DockerConfig> {
         }),
       )
       made.push(container)
-      await holder?.start()
+      await holding
       const end = await runContainer(engine.api, container, {
         inputJson: job.inputJson ?? '{}',
         limits: config.limits,
@@ -120,8 +122,12 @@ export class DockerRunner implements Runner<DockerConfig> {
       })
       return await conclude({ config, context, image, holder, end, wallMs })
     } finally {
-      // The job's first: the folder is the holder's to remove.
-      for (const container of made.toReversed()) await this.#remove(container, owner)
+      // The job's, the last, is removed first, since the folder is the holder's to remove; the holder is killed meanwhile.
+      const killed = made.slice(0, -1).map((container) => container.kill().catch(() => {}))
+      for (const [index, container] of [...made.entries()].toReversed()) {
+        await killed[index]
+        await this.#remove(container, owner)
+      }
     }
   }
 

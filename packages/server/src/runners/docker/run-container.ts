@@ -47,10 +47,8 @@ export async function runContainer(
   })
   const input = await archiveOf({ name: INPUT_FILE, mode: 0o444, content: inputJson })
   await container.putArchive(input, { path: INPUT_FOLDER, abortSignal: signal })
-  const stream = await container.attach({
-    ...{ stream: true, hijack: true, stdin: true, stdout: true, stderr: true },
-    abortSignal: signal,
-  })
+  // Not under the signal: a program that is cancelled may still say something.
+  const stream = await container.attach({ stream: true, hijack: true, stdin: true, stdout: true, stderr: true })
   // A program that ends without reading its input breaks the pipe.
   stream.on('error', () => {})
   const streamEnded = once(stream, 'close').catch(() => {})
@@ -58,7 +56,8 @@ export async function runContainer(
   const onAbort = () => killer.kill('client')
   let timer: NodeJS.Timeout | null = null
   try {
-    await container.start({ abortSignal: AbortSignal.any([signal, AbortSignal.timeout(wallMs + KILL_TIMEOUT_MS)]) })
+    // Not under the signal either: what was said before the engine answered belongs to a container that can be stopped.
+    await container.start({ abortSignal: AbortSignal.timeout(wallMs + KILL_TIMEOUT_MS) })
     timer = setTimeout(() => killer.kill('wall'), Math.max(0, wallMs - (performance.now() - startedAt)))
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()

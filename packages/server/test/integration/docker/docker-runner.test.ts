@@ -52,42 +52,38 @@ describe('a job in a container', () => {
   })
 
   it('fails with its exit status, also when that looks like a kill', async () => {
-    expect(await bench.run({ config: sh('exit 3') })).toMatchObject({
-      end: 'USER_CODE_ERROR/NON_ZERO_EXIT',
-      output: { exit_code: 3 },
-    })
-    expect(await bench.run({ config: sh('exit 137') })).toMatchObject({
-      end: 'USER_CODE_ERROR/NON_ZERO_EXIT',
-      output: { exit_code: 137 },
-    })
-    expect(await bench.run({ config: sh('kill -9 $$') })).toMatchObject({
-      end: 'USER_CODE_ERROR/NON_ZERO_EXIT',
-      output: { exit_code: 137 },
-    })
+    const ran = await Promise.all(
+      ['exit 3', 'exit 137', 'kill -9 $$'].map((script) => bench.run({ config: sh(script) })),
+    )
+    const end = 'USER_CODE_ERROR/NON_ZERO_EXIT'
+    expect(ran).toMatchObject([3, 137, 137].map((exit_code) => ({ end, output: { exit_code } })))
   })
 
   it('is told apart when the kernel ended it for its memory', async () => {
     const ran = await bench.run({ config: sh('tail /dev/zero') })
     expect(ran.end).toBe('RESOURCE_LIMIT/MEMORY')
-    expect(ran.verdict).toMatchObject({ failure: { evidence: { counter: 'memory_bytes', limit: 64 * 1024 * 1024 } } })
+    expect(ran.verdict).toMatchObject({
+      failure: { evidence: { counter: 'memory_bytes', limit: 64 * 1024 * 1024 } },
+    })
   })
 
   it('is ended at its time, its CPU time and its output', async () => {
-    expect(await bench.run({ config: sh('sleep 60'), job: { timeoutSeconds: 1 } })).toMatchObject({
-      end: 'RESOURCE_LIMIT/WALL_TIME',
-    })
-    const spin = await bench.run({
-      config: sh('while :; do :; done'),
-      policy: { resource_limits: { memory_mb: 64, cpu_seconds: 0.5 } },
-    })
+    const kilobytes = { resource_limits: { max_output_kb: 16 } }
+    const [late, spin, flood, problem] = await Promise.all([
+      bench.run({ config: sh('sleep 60'), job: { timeoutSeconds: 3 } }),
+      bench.run({
+        config: sh('while :; do :; done'),
+        policy: { resource_limits: { memory_mb: 64, cpu_seconds: 0.5 } },
+      }),
+      bench.run({ config: sh('yes'), policy: kilobytes }),
+      bench.run({ config: sh('yes >&2'), policy: kilobytes }),
+    ])
+    expect(late.end).toBe('RESOURCE_LIMIT/WALL_TIME')
     expect(spin.end).toBe('RESOURCE_LIMIT/CPU_TIME')
     expect(spin.resourceUsage?.cpu_ms).toBeGreaterThanOrEqual(500)
-    const flood = await bench.run({ config: sh('yes'), policy: { resource_limits: { max_output_kb: 16 } } })
-    expect(flood).toMatchObject({ end: 'RESOURCE_LIMIT/OUTPUT' })
+    expect(flood.end).toBe('RESOURCE_LIMIT/OUTPUT')
     expect(flood.stdout).toHaveLength(16 * 1024)
-    expect(
-      await bench.run({ config: sh('yes >&2'), policy: { resource_limits: { max_output_kb: 16 } } }),
-    ).toMatchObject({ end: 'RESOURCE_LIMIT/OUTPUT' })
+    expect(problem.end).toBe('RESOURCE_LIMIT/OUTPUT')
   })
 
   it('cannot fork without bound, and what it leaves behind goes with it', async () => {
@@ -187,18 +183,19 @@ describe('files', () => {
     expect(ran.stdout).toBe('[]\ninput\n')
   })
 
-  it.each([
-    ['a link', 'ln -s /etc/passwd a.txt', 'SANDBOX_VIOLATION/ARTIFACT_SYMLINK'],
-    ['a hard link', 'echo x >a.txt; ln a.txt b.txt', 'SANDBOX_VIOLATION/ARTIFACT_HARD_LINK'],
-    ['a name with a newline', 'echo x >"$(printf \'a\\nb.txt\')"', 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
-    ['a name that is no UTF-8', 'echo x >"$(printf \'\\377.txt\')"', 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
-    ['content of another kind', "printf '\\000' >a.txt", 'SANDBOX_VIOLATION/ARTIFACT_CONTENT_MISMATCH'],
-    ['too large', 'yes | head -c 1100000 >a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
-    ['a sparse file of a terabyte', 'truncate -s 1000000000000 a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
-  ])('that are refused: %s', async (_name, script, end) => {
-    const ran = await bench.run(inOutput(script))
-    expect(ran.end).toBe(end)
-    if (end.startsWith('SANDBOX_VIOLATION')) expect(ran.artifacts).toEqual([])
+  it('that are refused decide how the job ends', async () => {
+    const cases: [name: string, script: string, end: string][] = [
+      ['a link', 'ln -s /etc/passwd a.txt', 'SANDBOX_VIOLATION/ARTIFACT_SYMLINK'],
+      ['a hard link', 'echo x >a.txt; ln a.txt b.txt', 'SANDBOX_VIOLATION/ARTIFACT_HARD_LINK'],
+      ['a name with a newline', 'echo x >"$(printf \'a\\nb.txt\')"', 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
+      ['a name that is no UTF-8', 'echo x >"$(printf \'\\377.txt\')"', 'SANDBOX_VIOLATION/ARTIFACT_BAD_NAME'],
+      ['content of another kind', "printf '\\000' >a.txt", 'SANDBOX_VIOLATION/ARTIFACT_CONTENT_MISMATCH'],
+      ['too large', 'yes | head -c 1100000 >a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
+      ['a sparse file of a terabyte', 'truncate -s 1000000000000 a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
+    ]
+    const ran = await Promise.all(cases.map(([, script]) => bench.run(inOutput(script))))
+    expect(ran.map(({ end }, index) => [cases[index]?.[0], end])).toEqual(cases.map(([name, , end]) => [name, end]))
+    for (const { end, artifacts } of ran) if (end.startsWith('SANDBOX_VIOLATION')) expect(artifacts).toEqual([])
   })
 
   it('of a job that was killed are left', async () => {
