@@ -727,6 +727,17 @@ begin
   where s.service = p_service;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.database_identity()
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select left(encode(sha256(convert_to(format('%s/%s', c.system_identifier, d.oid), 'UTF8')), 'hex'), 32)
+  from pg_control_system() c, pg_database d
+  where d.datname = current_database();
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.deregister_worker(p_worker_id uuid)
  RETURNS void
  LANGUAGE sql
@@ -992,6 +1003,17 @@ CREATE OR REPLACE FUNCTION jobs.limit_gate(p_service text)
  IMMUTABLE
 AS $function$
   select 'limit:' || p_service;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.live_attempts(p_job_ids uuid[])
+ RETURNS TABLE(job_id uuid, attempt integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  select q.job_id, q.attempt from jobs.tb_job_queue q where q.job_id = any (p_job_ids) and q.state = 'executing';
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.lock_limits(p_lanes text[], p_limited text[], OUT services text[], OUT permits integer[])
@@ -2165,6 +2187,7 @@ EXECUTE on function jobs.closed_services() to ergon_api
 EXECUTE on function jobs.closed_services() to ergon_enqueue
 EXECUTE on function jobs.complete_job_successfully(job_id uuid, output jsonb) to ergon_enqueue
 EXECUTE on function jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[], p_outputs text[], p_resource_usages text[], p_env_versions text[], p_logs text[], p_stdouts text[], p_stderrs text[], p_artifacts text[]) to ergon_worker
+EXECUTE on function jobs.database_identity() to ergon_worker
 EXECUTE on function jobs.deregister_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_api
@@ -2173,6 +2196,7 @@ EXECUTE on function jobs.explain_wait(p_job_id uuid) to ergon_api
 EXECUTE on function jobs.fail_job(job_id uuid, error_text text) to ergon_enqueue
 EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
+EXECUTE on function jobs.live_attempts(p_job_ids uuid[]) to ergon_worker
 EXECUTE on function jobs.mark_job_started(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.promote_jobs() to ergon_worker
 EXECUTE on function jobs.record_failure(p_job_id uuid, p_fence uuid, p_failure text, p_retry_delay_ms bigint, p_dead_letter_reason text, p_output text, p_resource_usage text, p_env_version text, p_logs text, p_stdout text, p_stderr text, p_artifacts text) to ergon_worker

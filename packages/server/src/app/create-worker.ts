@@ -27,6 +27,7 @@ import { executeJob } from '../worker/execute-job.ts'
 import { createOutcomeRecorder } from '../worker/outcome-recorder.ts'
 import { StorageGuard } from '../worker/storage-guard.ts'
 import { Worker } from '../worker/worker.ts'
+import { createDocker } from './create-docker.ts'
 import type { WorkerProcessConfig } from './worker-process-config.ts'
 
 const ENVIRONMENT_MEMORY_MS = 5_000
@@ -74,6 +75,9 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   )
   runners.register('http', new HttpRunner())
   runners.register('serverless', new ServerlessRunner())
+
+  const docker = config.dockerEngine === null ? null : createDocker(config.dockerEngine, { db, paths, logger })
+  if (docker !== null) runners.register('docker', docker.runner)
 
   const recorder = createOutcomeRecorder(db, logger)
   const servicesOf = serviceFactory(config, runners)
@@ -129,11 +133,13 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await doorbell.start()
       await worker.start()
       maintenance.start()
+      docker?.reaper.start()
       if (config.warmUp && policyOf(config).isolation === 'warm') void warmUp()
     },
     async stop() {
       await worker.stop(config.drainMs)
       await maintenance.stop()
+      await docker?.reaper.stop()
       await doorbell.stop()
       await db.end()
       await sweepSpool(paths.spool, { own: spoolFolder })

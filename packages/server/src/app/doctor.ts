@@ -11,6 +11,7 @@ import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
 import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
 import { DATABASE_USER, WORKER_USER } from './prepare-home.ts'
+import { examineEngine } from './examine-engine.ts'
 import { type IsolationProbe, probeIsolation } from './probe-isolation.ts'
 
 const MIN_NODE_MAJOR = 24
@@ -38,6 +39,7 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
     await examineEnvironments(settings),
     ...(await examineDatabase(settings)),
     ...(await examineRegistry(settings)),
+    await examineEngine(settings),
     ...examineSettings(settings, sources),
   ]
 }

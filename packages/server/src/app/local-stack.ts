@@ -12,8 +12,10 @@ import type { OsUser } from '../platform/process/os-user.ts'
 import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { examineIsolation } from './doctor.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
+import type { RegistryBundle } from '../registry/registry-bundle.ts'
 import { RegistryFeed } from './registry-feed.ts'
-import { defaultLanes } from './served-lanes.ts'
+import { readEngineAccess } from './engine-access.ts'
+import { defaultLanes, lanesApart } from './served-lanes.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import { readUplinkNeeds, requireUplinkHere, requireUplinkOf } from './uplink-needs.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
@@ -56,27 +58,24 @@ export class LocalStack {
   readonly #database = new Startup<DatabaseUrls>()
   readonly #sandboxd = new Startup<void>()
   readonly #worker = new Startup<void>()
-  #workerProcess: SupervisedProcess | null = null
   #hasSandboxd = false
-  readonly #registry: RegistryFeed | null
+  readonly #divisions: readonly Division[]
 
   constructor(options: LocalStackOptions) {
     this.#options = options
     const { settings, env, logger } = options
-    this.#registry =
-      settings.registry === null
-        ? null
-        : new RegistryFeed({
-            file: settings.registry,
-            profile: settings.profile,
-            env,
-            executionTypes: defaultLanes(settings),
-            logger,
-            requireHost: async (bundle) => {
-              // What the first version needs, sandboxd is started with.
-              if (this.#hasSandboxd) await requireUplinkOf(bundle, options.paths.sandboxdSocket)
-            },
-          })
+    const { registry: file, profile } = settings
+    const requireHost = async (bundle: RegistryBundle) => {
+      // What the first version needs, sandboxd is started with.
+      if (this.#hasSandboxd) await requireUplinkOf(bundle, options.paths.sandboxdSocket)
+    }
+    // Only a registry's services run apart, so without one there is nobody to serve there.
+    const apart = file === null ? [] : lanesApart(settings).map((lane) => [lane])
+    this.#divisions = [defaultLanes(settings), ...apart].map((lanes) => ({
+      lanes,
+      feed: file === null ? null : new RegistryFeed({ file, profile, env, executionTypes: lanes, logger, requireHost }),
+      process: null,
+    }))
   }
 
   /** Makes the folders; throws a coded error when the host lacks something that no part can do without. */
@@ -112,17 +111,21 @@ export class LocalStack {
     if (need === 'worker') {
       await Promise.all([database, this.#ensureSandboxd()])
       const urls = await database
-      await this.#worker.ensure(() => this.#startWorker(urls))
+      await this.#worker.ensure(() => this.#startWorkers(urls))
     }
     return database
   }
 
   /** Reads the registry again and gives it to the worker; true when its new version is valid and serves. */
   async reloadRegistry(): Promise<boolean> {
-    if (this.#registry === null || this.#registry.current === null) return false
-    const bundle = await this.#registry.reload()
-    if (bundle !== null) this.#workerProcess?.tell(JSON.stringify({ registry: bundle }))
-    return bundle !== null
+    const reloaded = await Promise.all(
+      this.#divisions.map(async ({ feed, process }) => {
+        const bundle = feed === null || feed.current === null ? null : await feed.reload()
+        if (bundle !== null) process?.tell(JSON.stringify({ registry: bundle }))
+        return bundle !== null
+      }),
+    )
+    return reloaded.every(Boolean)
   }
 
   /** Stops everything in the order of dependence; what this stack did not start stays. */
@@ -179,28 +182,36 @@ export class LocalStack {
     this.#hasSandboxd = true
   }
 
-  async #startWorker({ workerDatabaseUrl: url }: DatabaseUrls): Promise<void> {
+  async #startWorkers(urls: DatabaseUrls): Promise<void> {
+    for (const { feed } of this.#divisions) await feed?.load()
+    for (const division of this.#divisions) division.process = await this.#startWorker(division, urls)
+  }
+
+  async #startWorker({ lanes, feed }: Division, { workerDatabaseUrl: url }: DatabaseUrls): Promise<SupervisedProcess> {
     const { settings, paths, logger, slots, sandboxSlots, warmUp = false, drainMs = 5_000 } = this.#options
-    await this.#registry?.load()
+    const access = lanes.includes('docker') ? await readEngineAccess(settings) : null
     const config = {
       name: hostname(),
       version: VERSION,
       home: settings.home,
       environments: settings.environments,
       databaseUrl: url,
-      slots: slots ?? 32,
+      // A container takes of the machine what a sandbox does.
+      slots: access === null ? (slots ?? 32) : (sandboxSlots ?? availableParallelism()),
       sandboxSlots: sandboxSlots ?? availableParallelism(),
-      lanes: defaultLanes(settings),
-      warmUp,
+      lanes: [...lanes],
+      warmUp: warmUp && access === null,
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
       executorPolicy: settings.executorPolicy,
+      dockerEngine: access?.engine ?? null,
     }
     const user = this.#workerUser()
     // Its registry as it is at each start.
-    const command = () => workerCommand({ ...config, registry: this.#registry?.current ?? null }, paths, user)
-    this.#workerProcess = await this.#run('worker', command, logger, drainMs + 10_000)
+    const command = () =>
+      workerCommand({ ...config, registry: feed?.current ?? null }, paths, user, access?.socketGroup ?? null)
+    return this.#run(access === null ? 'worker' : 'docker worker', command, logger, drainMs + 10_000)
   }
 
   async #run(
@@ -219,6 +230,13 @@ export class LocalStack {
     this.#user ??= workerUser()
     return this.#user
   }
+}
+
+/** One worker process, the lanes that it serves and its share of the registry. */
+interface Division {
+  lanes: readonly string[]
+  feed: RegistryFeed | null
+  process: SupervisedProcess | null
 }
 
 /** Starts something once, whoever asks meanwhile. A start that failed is forgotten: what was in its way may be gone at the next use. */

@@ -11,15 +11,15 @@ import type { WorkerProcessConfig } from './worker-process-config.ts'
  */
 const DROP_PRIVILEGES = `
 set -eu
-uid=$1 gid=$2
+uid=$1 gid=$2 groups=$7
 bind() {
   mount --bind "$1" "$2"
   mount -o remount,bind,ro,nosuid,nodev "$2"
 }
 bind "$3" "$4"
 bind "$5" "$6"
-shift 6
-exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
+shift 7
+exec setpriv --reuid "$uid" --regid "$gid" $groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
 `
 
 /**
@@ -34,6 +34,8 @@ export function workerCommand(
   config: Omit<WorkerProcessConfig, 'parentPid'>,
   paths: HomePaths,
   user: OsUser,
+  /** The group that a container engine's socket belongs to, for a worker that uses it. */
+  socketGroup: number | null = null,
 ): ProcessCommand {
   const location = findInstallLocation()
   const entry = path.join(location.cli, 'worker-process.js')
@@ -51,11 +53,12 @@ export function workerCommand(
     return { command: process.execPath, args: [...NODE_FLAGS, entry], env, stdin, isTold: true }
   const entryInside = path.join(paths.code, path.relative(location.root, entry))
   const parameters = [String(user.uid), String(user.gid), location.root, paths.code, process.execPath, paths.node]
+  const groups = socketGroup === null ? '--clear-groups' : `--groups=${socketGroup}`
   return {
     command: 'unshare',
     args: [
       ...['--mount', '--propagation', 'private', '--', 'sh', '-c', DROP_PRIVILEGES, 'worker'],
-      ...[...parameters, paths.node, ...NODE_FLAGS, entryInside],
+      ...[...parameters, groups, paths.node, ...NODE_FLAGS, entryInside],
     ],
     env,
     stdin,

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { registryBundleSchema } from '../registry/registry-bundle.ts'
 import { settingsSchema } from '../config/settings.ts'
+import { engineConfigSchema } from '../runners/docker/engine-config.ts'
 
 /** What a worker process is told on standard input, where its database password is in nobody's process list. */
 export const workerProcessConfigSchema = z.object({
@@ -18,6 +19,8 @@ export const workerProcessConfigSchema = z.object({
   warmUp: z.boolean(),
   /** The service registry and what it names; null for the built-in services alone. */
   registry: registryBundleSchema.nullable(),
+  /** The container engine, of a worker that serves docker jobs and nothing else. */
+  dockerEngine: engineConfigSchema.nullable(),
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
   /** Whose child it must still be once it asked to die with its parent. */

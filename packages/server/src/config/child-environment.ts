@@ -13,6 +13,8 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.sandboxRuntime]: settings.sandboxRuntime,
     [SETTING_VARIABLES.executorPolicy]: settings.executorPolicy ?? '',
     [SETTING_VARIABLES.registry]: settings.registry ?? '',
+    [SETTING_VARIABLES.dockerHost]: settings.dockerHost ?? '',
+    [SETTING_VARIABLES.dockerCertPath]: settings.dockerCertPath ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
   }
 }

@@ -41,6 +41,8 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     sandboxRuntime: 'crun',
     executorPolicy: null,
     registry: null,
+    dockerHost: null,
+    dockerCertPath: null,
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

@@ -12,6 +12,8 @@ export const SETTING_VARIABLES = {
   registry: 'ERGON_REGISTRY',
   debianMirror: 'ERGON_DEBIAN_MIRROR',
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
+  dockerHost: 'ERGON_DOCKER_HOST',
+  dockerCertPath: 'ERGON_DOCKER_CERT_PATH',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
@@ -32,6 +34,10 @@ export const SETTING_SUMMARIES = {
     'The service registry, a YAML file; `--registry` of a command comes before it. Without one there is only the built-in executor service.',
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
+  dockerHost:
+    'The container engine that docker jobs run on, Docker or Podman: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
+  dockerCertPath:
+    'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
   logLevel:
     'silent, error, warn, info or debug; by default warn in development, info elsewhere. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

@@ -33,6 +33,16 @@ export const settingsSchema = z.object({
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),
+  /** The container engine of docker jobs, or null where none is served. Whoever may use it is root on its machine. */
+  dockerHost: z
+    .string()
+    .regex(
+      /^(unix:\/\/\/[^\s?#]+|tcp:\/\/[^\s/?#@]+:\d{1,5})$/,
+      'expected unix:///PATH, or tcp://HOST:PORT with certificates; over ssh, forward its socket: ssh -L /PATH:/run/docker.sock HOST',
+    )
+    .nullable(),
+  /** Folder with the ca.pem, cert.pem and key.pem of an engine at tcp://. */
+  dockerCertPath: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>

@@ -230,7 +230,7 @@ function matchesImage(image: string, pattern: string): boolean {
 }
 
 /** By whole parts of the path, as written; the runner asks the real path before it mounts. */
-function isBelow(path: string, root: string): boolean {
+export function isBelow(path: string, root: string): boolean {
   const trimmed = root.replace(/\/+$/, '')
   return path === trimmed || path.startsWith(`${trimmed}/`)
 }

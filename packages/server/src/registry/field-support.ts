@@ -20,7 +20,7 @@ export const EXECUTION_TYPE_NAMES = {
 export const NOT_ENFORCED_YET = {
   http: [],
   shell: [],
-  docker: null,
+  docker: [],
   serverless: [
     'security_policy.resource_limits.cpu_cores',
     'security_policy.resource_limits.memory_mb',

@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
+import { readEngineAccess } from '../../app/engine-access.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { RegistryFeed } from '../../app/registry-feed.ts'
-import { defaultLanes, needsSandboxd, typeOfLane, whyNotServed } from '../../app/served-lanes.ts'
+import { defaultLanes, findMixture, needsSandboxd, typeOfLane, whyNotServed } from '../../app/served-lanes.ts'
 import { type StackUse, useStack } from '../../app/stack-client.ts'
 import { requireUplinkOf } from '../../app/uplink-needs.ts'
 import { VERSION } from '../../app/version.ts'
@@ -45,6 +46,7 @@ export function addWorkerCommand(program: Command): void {
     .action(async (options: WorkerOptions) => {
       const { settings } = loadSettings(process.env, registryFlag(options.registry))
       const lanes = parseLanes(options.lanes, settings)
+      const access = lanes.map(typeOfLane).includes('docker') ? await readEngineAccess(settings) : null
       const paths = homePaths(settings)
       const user = workerUser()
       const registry =
@@ -82,9 +84,10 @@ export function addWorkerCommand(program: Command): void {
           logLevel: settings.logLevel,
           sandboxRuntime: settings.sandboxRuntime,
           executorPolicy: settings.executorPolicy,
+          dockerEngine: access?.engine ?? null,
           registry: registry?.current ?? null,
         }
-        const { command, args, env, stdin } = workerCommand(config, paths, user)
+        const { command, args, env, stdin } = workerCommand(config, paths, user, access?.socketGroup ?? null)
         const child = spawn(command, args, {
           env,
           cwd: '/',
@@ -118,5 +121,11 @@ function parseLanes(text: string | undefined, settings: Settings): string[] {
       `--lanes: ${JSON.stringify(lane)} cannot be served: ${reason}; lanes: ${defaultLanes(settings).join(', ')}, each with an optional :queue`,
     )
   }
+  const apart = findMixture(lanes)
+  if (apart !== null)
+    throw new ErgonError(
+      'USAGE',
+      `--lanes: ${apart} is served by a worker of its own: a container engine is root on its machine`,
+    )
   return lanes
 }

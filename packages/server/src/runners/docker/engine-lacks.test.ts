@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { findLacks } from './engine-lacks.ts'
+
+const fit = {
+  OSType: 'linux',
+  SecurityOptions: ['name=apparmor', 'name=seccomp,profile=builtin'],
+  ...{ MemoryLimit: true, SwapLimit: true, PidsLimit: true, CpuCfsQuota: true },
+}
+
+describe('an engine', () => {
+  it('is fit with a seccomp profile and every limit', () => {
+    expect(findLacks(fit)).toEqual([])
+    expect(findLacks({ ...fit, SecurityOptions: ['name=seccomp,profile=/etc/own.json'] })).toEqual([])
+  })
+
+  it.each([
+    [{ SecurityOptions: null }, 'seccomp'],
+    [{ SecurityOptions: ['name=apparmor'] }, 'seccomp'],
+    [{ SecurityOptions: ['name=seccomp,profile=unconfined'] }, 'seccomp'],
+    [{ MemoryLimit: false }, 'memory limit'],
+    [{ SwapLimit: undefined }, 'swap'],
+    [{ PidsLimit: false }, 'processes'],
+    [{ CpuCfsQuota: false }, 'CPU'],
+    [{ OSType: 'windows' }, 'windows'],
+  ])('is refused with %j', (change, word) => {
+    const lacks = findLacks({ ...fit, ...change })
+    expect(lacks).toHaveLength(1)
+    expect(lacks[0]).toContain(word)
+  })
+})

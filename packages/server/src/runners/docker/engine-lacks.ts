@@ -1,0 +1,34 @@
+import { z } from 'zod'
+
+/** What `GET /info` tells of the things that isolation rests on. */
+export const engineInfoSchema = z.object({
+  ServerVersion: z.string().optional(),
+  OSType: z.string().optional(),
+  SecurityOptions: z.array(z.string()).nullish(),
+  MemoryLimit: z.boolean().optional(),
+  SwapLimit: z.boolean().optional(),
+  PidsLimit: z.boolean().optional(),
+  CpuCfsQuota: z.boolean().optional(),
+  DockerRootDir: z.string().optional(),
+})
+export type EngineInfo = z.infer<typeof engineInfoSchema>
+
+/** What an engine cannot hold a container to, in words for its operator; empty for one that jobs may run on. */
+export function findLacks(info: EngineInfo): string[] {
+  const lacks: string[] = []
+  if (info.OSType !== undefined && info.OSType !== 'linux')
+    lacks.push(`it runs ${info.OSType} containers, not linux ones`)
+  if (!hasSeccomp(info.SecurityOptions ?? []))
+    lacks.push('it reports no seccomp profile (SecurityOptions): start it with its default profile')
+  if (info.MemoryLimit !== true) lacks.push('it reports no memory limit (cgroup controller memory)')
+  if (info.SwapLimit !== true) lacks.push('it reports no swap limit: boot with swapaccount=1, or use cgroup v2')
+  if (info.PidsLimit !== true) lacks.push('it reports no limit of processes (cgroup controller pids)')
+  if (info.CpuCfsQuota !== true) lacks.push('it reports no CPU quota (cgroup controller cpu)')
+  return lacks
+}
+
+/** `name=seccomp,profile=default`, or `builtin` in newer engines, or the operator's own file; `unconfined` is none. */
+function hasSeccomp(options: readonly string[]): boolean {
+  const seccomp = options.find((option) => option.split(',').includes('name=seccomp'))
+  return seccomp !== undefined && !seccomp.split(',').includes('profile=unconfined')
+}

@@ -1,0 +1,87 @@
+import Docker from 'dockerode'
+import type { EngineConfig } from './engine-config.ts'
+import { engineInfoSchema, type EngineInfo, findLacks } from './engine-lacks.ts'
+
+const ANSWER_TIMEOUT_MS = 30_000
+/** How long an engine that was fit is not asked again. */
+const FIT_MS = 60_000
+
+/** The engine does not answer, or cannot isolate: nothing of the job has run. */
+export class EngineError extends Error {
+  readonly code: 'ENGINE_UNREACHABLE' | 'ENGINE_UNFIT'
+
+  constructor(code: EngineError['code'], message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'EngineError'
+    this.code = code
+  }
+}
+
+/** A container engine that speaks Docker's API: Docker or Podman, with or without root. */
+export class Engine {
+  readonly api: Docker
+  readonly config: EngineConfig
+  #fit: { at: number; info: EngineInfo } | null = null
+
+  constructor(config: EngineConfig) {
+    this.config = config
+    this.api = new Docker(connectionOf(config))
+  }
+
+  /** What the engine says of itself; throws EngineError where it is away or cannot hold a job to its limits. */
+  async requireFit(): Promise<EngineInfo> {
+    if (this.#fit !== null && performance.now() - this.#fit.at < FIT_MS) return this.#fit.info
+    const info = await this.info()
+    const lacks = findLacks(info)
+    if (lacks.length > 0)
+      throw new EngineError(
+        'ENGINE_UNFIT',
+        `the container engine ${this.config.url} cannot isolate jobs: ${lacks.join('; ')}`,
+      )
+    this.#fit = { at: performance.now(), info }
+    return info
+  }
+
+  async info(): Promise<EngineInfo> {
+    try {
+      return engineInfoSchema.parse(await within(ANSWER_TIMEOUT_MS, this.api.info()))
+    } catch (error) {
+      throw asEngineError(error, this.config)
+    }
+  }
+}
+
+/** An engine that takes a connection and says nothing must not hold a job for ever. */
+export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`no answer in ${ms} ms`)), ms)
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+
+/** The status of the engine's answer, or null when there was no answer. */
+export function statusOf(error: unknown): number | null {
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : null
+  return typeof status === 'number' ? status : null
+}
+
+/** The engine's own words about a refused call, bounded. */
+export function reasonOf(error: unknown): string {
+  const json = error instanceof Error && 'json' in error ? error.json : null
+  const told = typeof json === 'object' && json !== null && 'message' in json ? json.message : null
+  const text = typeof told === 'string' ? told : error instanceof Error ? error.message : String(error)
+  return text.slice(0, 1_000)
+}
+
+function asEngineError(error: unknown, { url }: EngineConfig): EngineError {
+  return new EngineError('ENGINE_UNREACHABLE', `the container engine ${url} did not answer: ${reasonOf(error)}`, {
+    cause: error,
+  })
+}
+
+/** Every place that dockerode would look up in the environment is spelt out. */
+function connectionOf({ url, tls }: EngineConfig): Docker.DockerOptions {
+  if (url.startsWith('unix://'))
+    return { socketPath: url.slice('unix://'.length), host: undefined, port: undefined, protocol: 'http' }
+  const { hostname, port } = new URL(url)
+  return { host: hostname, port, protocol: tls === null ? 'http' : 'https', ...tls, socketPath: undefined }
+}

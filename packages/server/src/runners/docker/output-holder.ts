@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type Docker from 'dockerode'
+import type { Container } from 'dockerode'
+import { z } from 'zod'
+import { archiveOf } from './archive.ts'
+import { outputHolder } from './container-spec.ts'
+import type { DockerConfig } from './docker-config.ts'
+import { DockerFailure } from './docker-failure.ts'
+import { type Engine, statusOf } from './engine.ts'
+import { holdProgram } from './hold-program.ts'
+import type { ContainerOwner } from './labels.ts'
+
+const PROGRAM = '/hold'
+const REPOSITORY = 'ergon-hold'
+
+/** Makes the containers that keep output folders, from an image that the engine is given once. */
+export class OutputHolders {
+  readonly #engine: Engine
+  #imageId: Promise<string> | null = null
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  /** A running holder; the caller removes it. */
+  async create(config: DockerConfig, owner: ContainerOwner, architecture: string): Promise<Container> {
+    this.#imageId ??= this.#ensureImage(architecture)
+    let id: string
+    try {
+      id = await this.#imageId
+    } catch (error) {
+      this.#imageId = null
+      throw error
+    }
+    try {
+      return await this.#engine.api.createContainer(outputHolder(config, owner, { id, program: PROGRAM }))
+    } catch (error) {
+      // Somebody has removed the image: the next attempt brings it again.
+      if (statusOf(error) === 404) this.#imageId = null
+      throw error
+    }
+  }
+
+  /** The image that the engine has, if it is ours to the byte; else a new one. By its id: what others tag like it is not run. */
+  async #ensureImage(architecture: string): Promise<string> {
+    const { api } = this.#engine
+    const layer = await layerOf(architecture)
+    const digest = `sha256:${createHash('sha256').update(layer).digest('hex')}`
+    const name = `${REPOSITORY}-${architecture}`
+    const known = await api
+      .getImage(`${name}:latest`)
+      .inspect()
+      .catch(() => null)
+    if (known !== null && known.RootFS?.Layers?.join() === digest) return known.Id
+    const progress = await api.importImage(Readable.from([layer]), { repo: name, tag: 'latest' })
+    const id = z
+      .string()
+      .regex(/^sha256:/)
+      .safeParse((await progressOf(api, progress)).at(-1))
+    if (id.success) return id.data
+    return (await api.getImage(`${name}:latest`).inspect()).Id
+  }
+}
+
+/** What each step of an import says of itself. */
+function progressOf(api: Docker, stream: NodeJS.ReadableStream): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    api.modem.followProgress(stream, (error, steps: { status?: unknown }[] | undefined) =>
+      error === null ? resolve((steps ?? []).map(({ status }) => status)) : reject(error),
+    )
+  })
+}
+
+/** The same bytes at each time, so that they are known again by their digest. */
+async function layerOf(architecture: string): Promise<Buffer> {
+  const program = holdProgram(architecture)
+  if (program === null)
+    throw new DockerFailure(
+      'VALIDATION_ERROR',
+      'ARCHITECTURE_UNSUPPORTED',
+      `files cannot be collected from containers of ${JSON.stringify(architecture)}: take formats and max_artifacts out of the service`,
+    )
+  return archiveOf({ name: PROGRAM.slice(1), mode: 0o555, content: program })
+}
