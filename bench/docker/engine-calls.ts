@@ -1,12 +1,15 @@
 import { once } from 'node:events'
 import { Writable } from 'node:stream'
-import type Docker from 'dockerode'
-import type { ContainerCreateOptions } from 'dockerode'
 import { archiveOf } from '../../packages/server/src/runners/docker/archive.ts'
-import { INPUT_FILE, INPUT_FOLDER } from '../../packages/server/src/runners/docker/container-spec.ts'
+import { INPUT_FILE, INPUT_FOLDER, type jobContainer } from '../../packages/server/src/runners/docker/container-spec.ts'
+import type { TestEngine } from '../../packages/server/src/testing/docker-engine.ts'
 
 /** The calls of the engine's API that one job needs, one after the other, and nothing of ours around them. */
-export async function callEngine(api: Docker, image: string, spec: ContainerCreateOptions): Promise<void> {
+export async function callEngine(
+  api: TestEngine['api'],
+  image: string,
+  spec: ReturnType<typeof jobContainer>,
+): Promise<void> {
   await api.getImage(image).inspect()
   const container = await api.createContainer(spec)
   const input = await archiveOf({ name: INPUT_FILE, mode: 0o444, content: '{}' })

@@ -12,7 +12,7 @@ export const VALID_REGISTRY = `services:
       auth_type: bearer
       auth_config: {token_env_var: STRIPE_TOKEN}
       headers: {X-Account: "\${ACCOUNT}"}
-    security_policy: {allowed_domains: [api.stripe.com], max_response_size: 1000000}
+    security_policy: {allowed_domains: [api.stripe.com], rate_limit_per_minute: 60, max_response_size: 1000000}
   - name: report
     type: script
     category: internal
@@ -38,7 +38,7 @@ export const VALID_REGISTRY = `services:
     execution_type: serverless
     operations: [{name: run, input_schema: {file: string}}]
     runner_config: {provider: aws, function_name: resize, region: eu-central-1}
-    security_policy: {allowed_regions: [eu-central-1]}
+    security_policy: {allowed_regions: [eu-central-1], cost_limits: {max_invocations_per_hour: 100}}
   - name: fit
     type: computation
     category: science

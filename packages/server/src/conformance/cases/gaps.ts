@@ -51,6 +51,6 @@ export const NOT_BUILT: readonly NotBuilt[] = [
     reason: 'inputs are files; nothing unpacks',
   },
   { rows: [29], part: 'SVG served as an attachment with a strict CSP', reason: 'there is no HTTP server' },
-  { rows: [48, 51], part: 'HTTP and docker runners', reason: 'there are none' },
+  { rows: [48], part: 'HTTP runner', reason: 'there is none' },
   { rows: [54], part: 'LaTeX', reason: 'there is no LaTeX environment' },
 ]

@@ -68,10 +68,10 @@ const RISKS: [before: string, after: string, finding: string][] = [
   ['container_path: /in}', 'container_path: /in, mode: rw}', 'high writable-mount 30'],
   ['[/srv/media]', '[/]', 'high sensitive-mount 33'],
   ['/srv/media/in', '/var/run/docker.sock', 'high sensitive-mount 30'],
-  ['security_policy: {allowed_regions: [eu-central-1]}', 'security_policy: {}', 'low missing-limit 40'],
+  ['cost_limits: {max_invocations_per_hour: 100}', 'cost_limits: {}', 'medium missing-limit 40'],
   [
-    '{allowed_regions: [eu-central-1]}',
-    '{allowed_regions: [eu-central-1], allowed_networks: ["127.0.0.1/32"]}',
+    '{allowed_regions: [eu-central-1],',
+    '{allowed_regions: [eu-central-1], allowed_networks: ["127.0.0.1/32"],',
     'high private-network 40',
   ],
   [

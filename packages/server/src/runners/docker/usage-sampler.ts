@@ -17,7 +17,7 @@ export interface Usage {
 
 const NS_PER_MS = 1e6
 /** A first look soon, since most jobs are short; then seldom, since each costs the engine some milliseconds. */
-const FIRST_MS = 40
+const FIRST_MS = 5
 const LONGEST_MS = 1_000
 
 /** Asks the engine what a running container has used; what it used after the last look is not known to anybody. */
