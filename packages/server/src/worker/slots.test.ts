@@ -15,6 +15,27 @@ it('gives no lane more than its class or the whole has free', () => {
   expect(slots.free(['sandbox', 'http'])).toEqual([])
 })
 
+it('lets no lane without jobs hold what another could use', () => {
+  const slots = new Slots(32, new Map([['sandbox', 2]]))
+  expect(slots.free(['http', 'shell', 'sandbox'])).toEqual([
+    { lane: 'http', slots: 30 },
+    { lane: 'shell', slots: 1 },
+    { lane: 'sandbox', slots: 1 },
+  ])
+})
+
+it('counts shell and sandboxed jobs together, and gives the last place to each in turn', () => {
+  const slots = new Slots(32, new Map([['sandbox', 2]]))
+  slots.take('shell')
+  const turns = [slots.free(['shell', 'sandbox']), slots.free(['shell', 'sandbox'])]
+  expect(turns.map((lanes) => lanes.map(({ slots: count }) => count))).toEqual([
+    [1, 0],
+    [0, 1],
+  ])
+  slots.take('sandbox')
+  expect(slots.free(['shell', 'sandbox'])).toEqual([])
+})
+
 it('wakes whoever waits when a place becomes free', async () => {
   const slots = new Slots(1, new Map())
   slots.take('http')

@@ -1,9 +1,13 @@
-/** Counts free places: `total` jobs at once, and of these at most so many of one execution class. */
+/** Execution types whose jobs run in sandboxes share the places that a machine has for these. */
+const SANDBOXED: ReadonlySet<string> = new Set(['sandbox', 'shell'])
+
+/** Counts free places: `total` jobs at once, and of these at most so many of one class of lanes. */
 export class Slots {
   readonly #total: number
   readonly #perClass: ReadonlyMap<string, number>
   readonly #used = new Map<string, number>()
   #usedTotal = 0
+  #turn = 0
   #waiting: (() => void)[] = []
 
   constructor(total: number, perClass: ReadonlyMap<string, number>) {
@@ -15,19 +19,29 @@ export class Slots {
     return this.#usedTotal
   }
 
-  /** Free places for each lane, adding up to no more than the free total; lanes that have none are left out. */
+  /**
+   * Free places for each lane, adding up to no more than is free of its class and in all. Lanes that compete get equal
+   * parts, since nobody knows yet which of them has jobs; the odd places go to another lane each time. A lane with room
+   * in its class that comes away empty this time is there with 0; one without room is left out.
+   */
   free(lanes: readonly string[]): { lane: string; slots: number }[] {
-    let left = this.#total - this.#usedTotal
-    const free: { lane: string; slots: number }[] = []
-    for (const lane of lanes) {
-      const name = classOf(lane)
-      const limit = this.#perClass.get(name) ?? this.#total
-      const slots = Math.min(left, limit - (this.#used.get(name) ?? 0))
-      if (slots <= 0) continue
-      free.push({ lane, slots })
-      left -= slots
+    const left = new Map(lanes.map((lane) => [classOf(lane), this.#leftOf(classOf(lane))]))
+    const open = lanes.filter((lane) => (left.get(classOf(lane)) ?? 0) > 0)
+    const start = open.length === 0 ? 0 : this.#turn++ % open.length
+    const given = new Map<string, number>()
+    let total = this.#total - this.#usedTotal
+    for (let hasGiven = true; hasGiven; ) {
+      hasGiven = false
+      for (const lane of [...open.slice(start), ...open.slice(0, start)]) {
+        const room = Math.min(total, left.get(classOf(lane)) ?? 0)
+        if (room <= 0) continue
+        given.set(lane, (given.get(lane) ?? 0) + 1)
+        left.set(classOf(lane), (left.get(classOf(lane)) ?? 0) - 1)
+        total--
+        hasGiven = true
+      }
     }
-    return free
+    return open.map((lane) => ({ lane, slots: given.get(lane) ?? 0 }))
   }
 
   take(lane: string): void {
@@ -47,9 +61,15 @@ export class Slots {
   released(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
+
+  #leftOf(name: string): number {
+    const limit = this.#perClass.get(name) ?? this.#total
+    return Math.min(this.#total - this.#usedTotal, limit - (this.#used.get(name) ?? 0))
+  }
 }
 
-/** A lane is an execution class with an optional queue name behind a colon. */
+/** A lane is an execution type with an optional queue name behind a colon. */
 function classOf(lane: string): string {
-  return lane.split(':', 1)[0] ?? lane
+  const type = lane.split(':', 1)[0] ?? lane
+  return SANDBOXED.has(type) ? 'sandbox' : type
 }

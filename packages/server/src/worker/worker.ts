@@ -122,7 +122,8 @@ export class Worker {
       await sleep(RETRY_AFTER_ERROR_MS, undefined, { signal })
       return
     }
-    const jobs = await claimJobs(db, { workerId: this.#id, lanes, services: services.serviceNames() })
+    const wanted = lanes.filter(({ slots }) => slots > 0)
+    const jobs = await claimJobs(db, { workerId: this.#id, lanes: wanted, services: services.serviceNames() })
     for (const job of jobs) this.#begin(job)
     if (jobs.length === 0)
       await doorbell.sleepUntilWork(
