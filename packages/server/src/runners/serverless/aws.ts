@@ -28,7 +28,7 @@ export const aws: FunctionProvider = {
     return async () => {
       const { InvokeCommand } = await import('@aws-sdk/client-lambda')
       let issued: readonly string[] = []
-      const client = await createClient(service, signIn, (secrets) => (issued = secrets))
+      const client = await createClient(service, signIn, (values) => (issued = values))
       return {
         invoke: async (call) => {
           try {
