@@ -75,8 +75,15 @@ interface ProviderRules {
 export const DEFAULT_GCP_REGION = 'us-central1'
 const ROLE_ARN = /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/
 
-/** What the fields of a serverless service say about each other; no message repeats a value that a reference may have brought. */
-export function checkServerless(service: ServiceOf<'serverless'>, remarks: Remarks): void {
+/**
+ * What the fields of a serverless service say about each other. No message repeats a value that a reference may have
+ * brought: `isExpanded` says that references stand no longer in it.
+ */
+export function checkServerless(
+  service: ServiceOf<'serverless'>,
+  remarks: Remarks,
+  { isExpanded = false }: { isExpanded?: boolean } = {},
+): void {
   const { runner_config: config, security_policy: policy } = service
   const { provider } = config
   for (const field of ['runtime', 'memory_mb', 'environment'] as const) {
@@ -94,7 +101,11 @@ export function checkServerless(service: ServiceOf<'serverless'>, remarks: Remar
   checkPlace(config, provider, remarks)
   checkRegion(service, provider, remarks)
   checkAuth(config, provider, remarks)
-  for (const [path, url] of statedAddresses(config)) checkAddress(url, path, policy.allowed_networks, remarks)
+  for (const [path, text] of statedAddresses(config)) {
+    const url = new URL(text)
+    const problem = findAddressProblem(url, policy.allowed_networks)
+    if (problem !== null) remarks.fault(path, isExpanded ? problem : `${problem}${lineToAdd(url)}`)
+  }
 }
 
 /** The sign-in of a service, whichever of its two names it has. */
@@ -173,20 +184,21 @@ function statedAddresses(config: RunnerConfig): [PropertyKey[], string][] {
   return stated.flatMap(([path, url]) => (url === undefined || hasReference(url) ? [] : [[path, url]]))
 }
 
-/** Tokens and signatures go there: TLS, or a private address that the policy names. */
-function checkAddress(text: string, path: PropertyKey[], networks: readonly string[], remarks: Remarks): void {
-  const problem = findAddressProblem(new URL(text), networks)
-  if (problem !== null) remarks.fault(path, problem)
+/** What lets a service reach an address that is private by its very text. */
+function lineToAdd(url: URL): string {
+  const address = literalAddress(url.hostname)
+  if (address === null || !isPrivateAddress(address)) return ''
+  return `; if ${url.hostname} is meant, add to security_policy: allowed_networks: ["${address}/${address.includes(':') ? 128 : 32}"]`
 }
 
-/** What is wrong with an address that carries credentials, or null. */
+/** What is wrong with an address that tokens and signatures go to, or null: it has TLS, or is private and the policy names it. */
 export function findAddressProblem(url: URL, networks: readonly string[]): string | null {
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
     return 'must be an address alone: no user, query or fragment'
   const address = literalAddress(url.hostname)
   const isPrivate = address !== null && isPrivateAddress(address)
   if (isPrivate && !isWithin(address, networksOf(networks)))
-    return `${url.hostname} is a private address; if that is meant, add to security_policy: allowed_networks: ["${address}/${address.includes(':') ? 128 : 32}"]`
+    return 'is a private address that security_policy.allowed_networks does not name'
   if (url.protocol !== 'https:' && !isPrivate) return 'must begin with https://: credentials go there'
   return null
 }

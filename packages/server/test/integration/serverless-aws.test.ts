@@ -132,8 +132,13 @@ describe('signing in to AWS', () => {
     const role = (name: string) =>
       `type: iam_role, role_arn: "arn:aws:iam::123456789012:role/${name}", sts_endpoint: "${aws.url}", ${KEY_NAMES}`
     const good = lambda('echo', { auth: role('caller') })
-    expect(failureOf(await good({ input: {} }))).toBe('succeeded')
-    expect(failureOf(await good({ input: {} }))).toBe('succeeded')
+    const called = await good({ input: {} })
+    expect(failureOf(called)).toBe('succeeded')
+    const again = await good({ input: {} })
+    expect(failureOf(again)).toBe('succeeded')
+    // The caller's key, and of the role a key and a token, once for both calls; nothing that is recorded may show them.
+    expect(called.secrets).toHaveLength(3)
+    expect(again.secrets).toEqual(called.secrets)
     const refused = await lambda('echo', { auth: role('admin') })({ input: {} })
     expect(failureOf(refused)).toBe('USER_CODE_ERROR/HTTP_STATUS')
     expect(messageOf(refused)).toContain('the sign-in to AWS answered 403 (AccessDenied')

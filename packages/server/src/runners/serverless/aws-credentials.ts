@@ -18,6 +18,8 @@ export interface RoleOptions {
   requestHandler: NonNullable<LambdaClientConfig['requestHandler']>
   /** Names whoever assumes the role in the account's own logs. */
   sessionName: string
+  /** Told of every credential that is given out: AWS quotes the session token of a signature that it refuses. */
+  onIssued(secrets: readonly string[]): void
 }
 
 const ROLE_SECONDS = 3_600
@@ -26,7 +28,7 @@ const SIGN_IN_ATTEMPTS = 3
 /** The SDK's provider for what a service names; whatever it throws is a SignInError. Roles are renewed before they end. */
 export async function createCredentialProvider(
   signIn: AwsSignIn,
-  { region, stsEndpoint, requestHandler, sessionName }: RoleOptions,
+  { region, stsEndpoint, requestHandler, sessionName, onIssued }: RoleOptions,
 ): Promise<AwsCredentialProvider> {
   // Not imported above: the providers take memory that a worker without such a service has no use for.
   const { fromNodeProviderChain, fromTemporaryCredentials } = await import('@aws-sdk/credential-providers')
@@ -55,7 +57,10 @@ export async function createCredentialProvider(
   const provider = provide(signIn)
   return async (...options) => {
     try {
-      return await provider(...options)
+      const credentials = await provider(...options)
+      const { secretAccessKey, sessionToken } = credentials
+      onIssued(sessionToken === undefined ? [secretAccessKey] : [secretAccessKey, sessionToken])
+      return credentials
     } catch (error) {
       throw new SignInError(error)
     }

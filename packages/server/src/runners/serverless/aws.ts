@@ -27,15 +27,17 @@ export const aws: FunctionProvider = {
     const signIn = readAwsSignIn(authOf(service.runner_config), secrets)
     return async () => {
       const { InvokeCommand } = await import('@aws-sdk/client-lambda')
-      const client = await createClient(service, signIn)
+      let issued: readonly string[] = []
+      const client = await createClient(service, signIn, (values) => (issued = values))
       return {
         invoke: async (call) => {
-          for (const secret of secretsOf(signIn)) call.registerSecret(secret)
           try {
             const command = new InvokeCommand(invocationOf(service, call))
             return readOutput(await client.send(command, { abortSignal: call.signal }))
           } catch (error) {
             return { ...noAnswer, failure: describeError(error) }
+          } finally {
+            for (const secret of [...secretsOf(signIn), ...issued]) call.registerSecret(secret)
           }
         },
       }
@@ -43,7 +45,11 @@ export const aws: FunctionProvider = {
   },
 }
 
-async function createClient(service: AwsService, signIn: AwsSignIn): Promise<LambdaClient> {
+async function createClient(
+  service: AwsService,
+  signIn: AwsSignIn,
+  onIssued: (secrets: readonly string[]) => void,
+): Promise<LambdaClient> {
   const { LambdaClient: Client } = await import('@aws-sdk/client-lambda')
   const { runner_config: config, security_policy: policy } = service
   const { region = '' } = config
@@ -62,6 +68,7 @@ async function createClient(service: AwsService, signIn: AwsSignIn): Promise<Lam
       stsEndpoint: authOf(config).sts_endpoint ?? null,
       requestHandler,
       sessionName: `ergon-${service.name}`.slice(0, 64),
+      onIssued,
     }),
     requestHandler,
     // A call may have run although no answer came: the queue counts attempts, nobody else.

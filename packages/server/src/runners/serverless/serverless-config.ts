@@ -25,7 +25,7 @@ export function readServerlessConfig(config: unknown): ServerlessConfig {
   const fail = (path: PropertyKey[], message: string): never => {
     throw new ErgonError('CONFIG_INVALID', `service '${service.name}', ${path.join('.')}: ${message}`)
   }
-  checkServerless(service, { fault: fail, warn: () => {} })
+  checkServerless(service, { fault: fail, warn: () => {} }, { isExpanded: true })
   if (runner.provider === 'azure') return fail(['runner_config', 'provider'], 'azure is not supported yet')
   const provider = PROVIDERS[runner.provider]
   const connect = prepare(provider, config)
