@@ -332,9 +332,9 @@ declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
   limited_services text[];
+  ready_services text[];
   limits record;
-  holds_limits boolean := false;
-  claimable_services text[];
+  claimable_services text[] := p_services;
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -342,21 +342,27 @@ begin
   if free_slots <= 0 then
     return;
   end if;
-  select array_agg(s.service) into limited_services from jobs.tb_service s where s.is_limited and s.service = any (p_services);
-  if limited_services is null then
-    claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, p_services, free_slots, claim_fence);
-  else
-    limits := jobs.lock_limits(p_lanes, limited_services);
-    -- What became ready since and is not locked comes with the next claim.
+  select array_agg(s.service),
+         array_agg(s.service) filter (
+           where exists (select from jobs.tb_job_queue q
+                         where q.state = 'ready' and q.lane = any (p_lanes) and q.service = s.service))
+  into limited_services, ready_services
+  from jobs.tb_service s where s.is_limited and s.service = any (p_services);
+  if limited_services is not null then
+    -- What became ready since this look is not locked, and comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
-      where g.service <> all (limited_services) or g.service = any (limits.services));
+      where g.service <> all (limited_services) or g.service = any (ready_services));
+  end if;
+  if ready_services is null then
+    claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence);
+  else
+    limits := jobs.lock_limits(ready_services);
     claimed := jobs.take_permitted_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence,
                                         limits.services, limits.permits);
-    holds_limits := limits.services is not null;
   end if;
   if claimed.taken_ids is null then
-    if holds_limits then
+    if ready_services is not null then
       perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
     end if;
     return;
@@ -401,7 +407,7 @@ begin
       and not exists (select from jobs.tb_job_run j
                       where j.id = any (claimed.taken_ids) and j.id = q.job_id and j.status = 'running');
   end if;
-  if holds_limits then
+  if ready_services is not null then
     perform jobs.settle_limits(limits.services, limits.permits, p_lanes, claim_fence);
   elsif claimed.all_may_run_again then
     -- A crash may then forget this claim and the job runs again, which is what it declares it may.
@@ -898,7 +904,8 @@ AS $function$
     cross join lateral jobs.closed_by(s, clock_timestamp()) c
     where s.service = q.service and s.is_limited
   ) closed on true
-  where q.job_id = p_job_id and q.state <> 'executing';
+  where q.job_id = p_job_id and q.state <> 'executing'
+    and exists (select from jobs.tb_job_run j where j.id = p_job_id and j.status = 'pending');
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.fail_job(job_id uuid, error_text text)
@@ -1016,21 +1023,17 @@ AS $function$
   select q.job_id, q.attempt from jobs.tb_job_queue q where q.job_id = any (p_job_ids) and q.state = 'executing';
 $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.lock_limits(p_lanes text[], p_limited text[], OUT services text[], OUT permits integer[])
+CREATE OR REPLACE FUNCTION jobs.lock_limits(p_services text[], OUT services text[], OUT permits integer[])
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  select array_agg(distinct r.service) into services from jobs.ready_services(p_lanes) r where r.service = any (p_limited);
-  if services is null then
-    return;
-  end if;
-  perform from jobs.tb_service s where s.service = any (services) order by s.service for update;
+  perform from jobs.tb_service s where s.service = any (p_services) order by s.service for update;
   -- A statement of its own: it sees what those had started that held the lock before.
   select array_agg(s.service), array_agg(jobs.count_permits(s, clock_timestamp()))
   into services, permits
-  from jobs.tb_service s where s.service = any (services);
+  from jobs.tb_service s where s.service = any (p_services);
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.mark_job_started(job_id uuid)

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { explainWait, listWaitingServices } from '../../src/control/explain-wait.ts'
 import type { ServiceRegistration } from '../../src/domain/service-registration.ts'
+import { cancelJob } from '../../src/queue/cancel.ts'
 import { completeJob } from '../../src/queue/complete.ts'
 import { promoteJobs } from '../../src/queue/promote.ts'
 import { registerServices } from '../../src/queue/register-services.ts'
@@ -123,6 +125,27 @@ describe('why a job waits', () => {
       .as('ergon_enqueue')
       .query('select pending_jobs::int, gated_by, gated_until > now() as later from jobs.v_job_queue_health')
     expect(health.rows).toEqual([{ pending_jobs: 1, gated_by: reason, later: true }])
+  })
+
+  it('is told without a date where a limit lets nothing start, and of all services at once', async () => {
+    await limitedWorker({ maxInvocationsPerHour: 0 })
+    const ids = [await insertJob(db.admin), await insertJob(db.admin), await insertJob(db.admin)]
+    await insertJob(db.admin, { service_name: 'unknown' })
+    await insertJob(db.admin, { run_at: new Date(Date.now() + 3_600_000) })
+    const reason = 'max_invocations_per_hour 0: used up'
+    expect(await explainWait(db.as('ergon_api'), ids[0] ?? '')).toEqual({
+      state: 'gated',
+      lane: 'http',
+      gate: 'limit:stripe',
+      reason,
+      until: null,
+    })
+    expect(await listWaitingServices(db.as('ergon_api'))).toEqual([
+      { service: 'stripe', lane: 'http', jobs: 3, reason },
+      { service: 'unknown', lane: 'http', jobs: 1, reason: 'no worker knows the service' },
+    ])
+    await cancelJob(db.as('ergon_api'), ids[0] ?? '')
+    expect(await explainWait(db.as('ergon_api'), ids[0] ?? '')).toBeNull()
   })
 
   it.each([
