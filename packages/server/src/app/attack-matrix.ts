@@ -1,15 +1,17 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { machine, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Isolation } from '@ergon/contract'
 import { homePaths } from '../config/home-paths.ts'
 import type { Settings } from '../config/settings.ts'
+import { composeAttackRegistry } from '../conformance/attack-registry.ts'
 import { AttackRunner } from '../conformance/attack-runner.ts'
 import type { CaseReport } from '../conformance/case-report.ts'
 import type { HostileCase } from '../conformance/hostile-case.ts'
 import { findLeaves, findMounts, findProcesses, instanceOf } from '../conformance/leftovers.ts'
 import type { MatrixHost } from '../conformance/matrix-report.ts'
+import { RedirectingServer } from '../conformance/redirecting-server.ts'
 import { createPool, type DatabasePool } from '../platform/db/database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { resolveEnvironment } from '../sandbox/environments/installed-environments.ts'
@@ -39,6 +41,7 @@ interface RunningMatrix {
  */
 export class AttackMatrix {
   readonly #options: AttackMatrixOptions
+  readonly #redirecting = new RedirectingServer()
   #running: RunningMatrix | null = null
 
   constructor(options: AttackMatrixOptions) {
@@ -69,6 +72,7 @@ export class AttackMatrix {
     try {
       this.#running = await this.#startStack(home, host, environment.rootFs)
     } catch (error) {
+      await this.#redirecting.stop()
       await rm(home, { recursive: true, force: true })
       throw error
     }
@@ -78,7 +82,16 @@ export class AttackMatrix {
   async #startStack(home: string, host: MatrixHost, rootFs: string): Promise<RunningMatrix> {
     const { settings: own, runtime, isolation } = this.#options
     // The profile of development is the one that may use an embedded database; isolation is the same in all.
-    const settings: Settings = { ...own, profile: 'development', home, databaseUrl: null, sandboxRuntime: runtime }
+    const registry = path.join(home, 'hostile.yaml')
+    await writeFile(registry, composeAttackRegistry(await this.#redirecting.start()), { mode: 0o600 })
+    const settings: Settings = {
+      ...own,
+      profile: 'development',
+      home,
+      databaseUrl: null,
+      sandboxRuntime: runtime,
+      registry,
+    }
     const paths = homePaths(settings)
     const use = await useStack(settings, paths, 'worker')
     const db = createPool(use.databaseUrl ?? '', { maxConnections: 1, applicationName: 'ergon-attack-matrix' })
@@ -98,6 +111,7 @@ export class AttackMatrix {
     const instance = instanceOf(homePaths(settings).run)
     await db.end()
     await use.release()
+    await this.#redirecting.stop()
     const left = await leftAfter(() => findLeft(settings.home, instance))
     await rm(settings.home, { recursive: true, force: true })
     return left

@@ -1,4 +1,5 @@
 import { GAPS } from './cases/gaps.ts'
+import { HTTP_CASES } from './cases/http-cases.ts'
 import { ISOLATION_CASES } from './cases/isolation-cases.ts'
 import { LEAVING_CASES } from './cases/leaving-cases.ts'
 import { PROGRAM_CASES } from './cases/program-cases.ts'
@@ -6,12 +7,13 @@ import { RESOURCE_CASES } from './cases/resource-cases.ts'
 import type { Settings } from '../config/settings.ts'
 import type { HostileCase, NotBuilt } from './hostile-case.ts'
 
-/** Every hostile program there is, gaps among them, in the order of their rows. */
+/** Every hostile program and call there is, gaps among them, in the order of their rows. */
 export const ATTACK_CASES: readonly HostileCase[] = [
   ...RESOURCE_CASES,
   ...LEAVING_CASES,
   ...ISOLATION_CASES,
   ...PROGRAM_CASES,
+  ...HTTP_CASES,
   ...GAPS,
 ].toSorted((a, b) => a.row - b.row)
 

@@ -8,7 +8,7 @@ import { enqueueJob } from '../queue/enqueue.ts'
 import { type CaseReport, judgeCase } from './case-report.ts'
 import { composePayload, type PayloadChange } from './compose-payload.ts'
 import { findHarm, type Observation, observeHost } from './host-observation.ts'
-import { type HostileCase, verdictOf } from './hostile-case.ts'
+import { type HostileCase, isCall, type ServiceCall, verdictOf } from './hostile-case.ts'
 
 const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
 const POLL_MS = 25
@@ -42,9 +42,12 @@ export class AttackRunner {
 
   async run(hostile: HostileCase): Promise<CaseReport> {
     this.#before ??= await this.#observeAtRest()
-    const result = await this.#runJob(hostile.program, hostile.change ?? {})
+    const result = isCall(hostile)
+      ? await this.#runCall(hostile.call)
+      : await this.#runProgram(hostile.program, hostile.change ?? {})
     const harm = [
-      ...this.#findOtherIsolation(result),
+      // A service has the isolation that its type has.
+      ...(isCall(hostile) ? [] : this.#findOtherIsolation(result)),
       ...(await this.#findLastingHarm(this.#before)),
       ...(await this.#findNextJobHarm()),
     ]
@@ -69,7 +72,7 @@ export class AttackRunner {
   async #untilIsolatedAsAsked(): Promise<void> {
     const deadline = performance.now() + JOB_PATIENCE_MS
     while (performance.now() < deadline) {
-      const result = await this.#runJob(HARMLESS, HARMLESS_CHANGE)
+      const result = await this.#runProgram(HARMLESS, HARMLESS_CHANGE)
       if (result?.resource_usage.isolation === this.#target.isolation) return
       await sleep(POLL_MS)
     }
@@ -92,7 +95,7 @@ export class AttackRunner {
   }
 
   async #findNextJobHarm(): Promise<string[]> {
-    const next = await this.#runJob(HARMLESS, HARMLESS_CHANGE)
+    const next = await this.#runProgram(HARMLESS, HARMLESS_CHANGE)
     if (next === null) return ['the next job did not end']
     if (next.status !== 'SUCCEEDED') return [`the next job ended as ${verdictOf(next)}: ${next.error?.message}`]
     const { outputs, logs, artifacts } = next
@@ -101,18 +104,20 @@ export class AttackRunner {
     return isClean && hasFile ? [] : [`the next job has ${JSON.stringify({ outputs, logs, artifacts })}`]
   }
 
-  /** The job's end, or null when there was none in time. */
-  async #runJob(program: string, change: PayloadChange): Promise<JobResult | null> {
-    const { db, isolation } = this.#target
+  #runProgram(program: string, change: PayloadChange): Promise<JobResult | null> {
     const id = randomUUID()
-    const payload = composePayload(id, program, isolation, { limits: LIMITS, ...change })
-    await enqueueJob(db, {
-      id,
-      serviceName: 'executor',
-      operation: 'object_execute',
-      executionType: 'sandbox',
-      inputJson: JSON.stringify(payload),
-    })
+    const input = composePayload(id, program, this.#target.isolation, { limits: LIMITS, ...change })
+    const call = { service: 'executor', operation: 'object_execute', executionType: 'sandbox', input } as const
+    return this.#runCall(call, id)
+  }
+
+  /** The job's end, or null when there was none in time. */
+  async #runCall(
+    { service: serviceName, operation, executionType, input }: ServiceCall,
+    id: string = randomUUID(),
+  ): Promise<JobResult | null> {
+    const { db } = this.#target
+    await enqueueJob(db, { id, serviceName, operation, executionType, inputJson: JSON.stringify(input) })
     const deadline = performance.now() + JOB_PATIENCE_MS
     while (performance.now() < deadline) {
       const result = await readJob(db, id)

@@ -1,16 +1,14 @@
-import type { JobResult } from '@ergon/contract'
+import type { ExecutionType, JobResult } from '@ergon/contract'
 import type { PayloadChange } from './compose-payload.ts'
 
 /** Looks at a result and says what is wrong with it, or null. */
 export type Check = (result: JobResult) => string | null
 
-/** One program that means harm, and every verdict that is right for it. */
-export interface HostileCase {
+/** What is owed of one job that means harm: every verdict that is right for it. */
+interface Owed {
   /** Its row in SECURITY.md. */
   row: number
   name: string
-  program: string
-  change?: PayloadChange
   /** `SUCCEEDED`, or the failure's `CATEGORY/CODE`. */
   verdicts: readonly string[]
   /** The counter that a failure has to rest on; null when the program failed by itself. */
@@ -19,8 +17,28 @@ export interface HostileCase {
   check?: Check
 }
 
+/** A program for the built-in service. */
+interface HostileProgram extends Owed {
+  program: string
+  change?: PayloadChange
+}
+
+/** A call of a service of the matrix's own registry. */
+interface HostileCall extends Owed {
+  call: ServiceCall
+}
+
+export interface ServiceCall {
+  service: string
+  operation: string
+  executionType: ExecutionType
+  input: unknown
+}
+
+export type HostileCase = HostileProgram | HostileCall
+
 /** A program that does not end as it should yet: `verdicts` is how it ends today. */
-export interface Gap extends HostileCase {
+export interface Gap extends HostileProgram {
   /** What it should end as. */
   owed: string
   reason: string
@@ -31,6 +49,11 @@ export interface NotBuilt {
   rows: readonly number[]
   part: string
   reason: string
+}
+
+/** Whether it is a call of a service, and no program of its own. */
+export function isCall(hostile: HostileCase): hostile is HostileCall {
+  return 'call' in hostile
 }
 
 export function isGap(hostile: HostileCase): hostile is Gap {

@@ -1,3 +1,5 @@
+import { NOT_ENFORCED_YET } from '../field-support.ts'
+import { literalAddress } from '../network-address.ts'
 import type { Service, ServiceOf } from '../schema/service.ts'
 import { findClearSecrets } from './clear-secrets.ts'
 import type { SecurityRule, Severity } from './rule-catalogue.ts'
@@ -12,7 +14,12 @@ export interface Risk {
 
 /** Every risk of a service that its schema accepts. */
 export function findRisks(service: Service): Risk[] {
-  return [...findClearSecrets(service), ...missingInputSchemas(service), ...risksOfType(service)]
+  // Nobody is told to state what this build refuses.
+  const refused: readonly string[] = NOT_ENFORCED_YET[service.execution_type] ?? []
+  const risks = risksOfType(service).filter(
+    ({ rule, path }) => rule !== 'missing-limit' || !refused.includes(path.join('.')),
+  )
+  return [...findClearSecrets(service), ...missingInputSchemas(service), ...risks]
 }
 
 function risksOfType(service: Service): Risk[] {
@@ -52,15 +59,19 @@ function httpRisks({ runner_config: config, security_policy: policy }: ServiceOf
     const message = sendsSecrets ? `credentials (${config.auth_type}) go over plain http` : 'base_url is plain http'
     risks.push(risk('plain-http', sendsSecrets ? 'high' : 'medium', ['runner_config', 'base_url'], message))
   }
-  for (const [index, range] of policy.allowed_networks.entries()) {
-    const severity = isWideNetwork(range) ? 'high' : 'medium'
-    risks.push(
-      risk('private-network', severity, ['security_policy', 'allowed_networks', index], `${range} may be reached`),
-    )
-  }
+  // At base_url's own address the runner goes to base_url's port alone; to where clouds hand out credentials nothing should.
+  const own = addressOf(config.base_url)
+  risks.push(...privateNetworks(policy.allowed_networks, (range) => range === own && !range.startsWith('169.254.')))
   if (policy.max_response_size === undefined) risks.push(missing('max_response_size', 'low'))
   if (policy.rate_limit_per_minute === undefined) risks.push(missing('rate_limit_per_minute', 'low'))
   return risks
+}
+
+function privateNetworks(ranges: readonly string[], isExpected: (range: string) => boolean = () => false): Risk[] {
+  return ranges.map((range, index) => {
+    const severity = isWideNetwork(range) && !isExpected(range) ? 'high' : 'medium'
+    return risk('private-network', severity, ['security_policy', 'allowed_networks', index], `${range} may be reached`)
+  })
 }
 
 /** Loopback, the link where clouds hand out credentials, or more than 256 addresses (IPv6: a site). */
@@ -172,6 +183,12 @@ function serverlessRisks({ runner_config: config, security_policy: policy }: Ser
     risks.push(missing('cost_limits.max_invocations_per_hour', 'medium'))
   if (policy.allowed_regions === undefined && config.provider === 'aws') risks.push(missing('allowed_regions', 'low'))
   return risks
+}
+
+/** The network of a URL's own address alone; null for a name. */
+function addressOf(url: string | undefined): string | null {
+  const address = literalAddress(URL.parse(url ?? '')?.hostname ?? '')
+  return address === null ? null : `${address}/${address.includes(':') ? 128 : 32}`
 }
 
 function missingLimits(
