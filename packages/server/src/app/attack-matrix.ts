@@ -5,12 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Isolation } from '@ergon/contract'
 import { homePaths } from '../config/home-paths.ts'
 import type { Settings } from '../config/settings.ts'
-import { ATTACK_REGISTRY } from '../conformance/attack-registry.ts'
+import { composeAttackRegistry } from '../conformance/attack-registry.ts'
 import { AttackRunner } from '../conformance/attack-runner.ts'
 import type { CaseReport } from '../conformance/case-report.ts'
 import type { HostileCase } from '../conformance/hostile-case.ts'
 import { findLeaves, findMounts, findProcesses, instanceOf } from '../conformance/leftovers.ts'
 import type { MatrixHost } from '../conformance/matrix-report.ts'
+import { RedirectingServer } from '../conformance/redirecting-server.ts'
 import { createPool, type DatabasePool } from '../platform/db/database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { resolveEnvironment } from '../sandbox/environments/installed-environments.ts'
@@ -40,6 +41,7 @@ interface RunningMatrix {
  */
 export class AttackMatrix {
   readonly #options: AttackMatrixOptions
+  readonly #redirecting = new RedirectingServer()
   #running: RunningMatrix | null = null
 
   constructor(options: AttackMatrixOptions) {
@@ -70,6 +72,7 @@ export class AttackMatrix {
     try {
       this.#running = await this.#startStack(home, host, environment.rootFs)
     } catch (error) {
+      await this.#redirecting.stop()
       await rm(home, { recursive: true, force: true })
       throw error
     }
@@ -80,7 +83,7 @@ export class AttackMatrix {
     const { settings: own, runtime, isolation } = this.#options
     // The profile of development is the one that may use an embedded database; isolation is the same in all.
     const registry = path.join(home, 'hostile.yaml')
-    await writeFile(registry, ATTACK_REGISTRY, { mode: 0o600 })
+    await writeFile(registry, composeAttackRegistry(await this.#redirecting.start()), { mode: 0o600 })
     const settings: Settings = {
       ...own,
       profile: 'development',
@@ -108,6 +111,7 @@ export class AttackMatrix {
     const instance = instanceOf(homePaths(settings).run)
     await db.end()
     await use.release()
+    await this.#redirecting.stop()
     const left = await leftAfter(() => findLeft(settings.home, instance))
     await rm(settings.home, { recursive: true, force: true })
     return left

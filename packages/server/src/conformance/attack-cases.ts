@@ -1,4 +1,5 @@
 import { GAPS } from './cases/gaps.ts'
+import { HTTP_CASES } from './cases/http-cases.ts'
 import { ISOLATION_CASES } from './cases/isolation-cases.ts'
 import { LEAVING_CASES } from './cases/leaving-cases.ts'
 import { PROGRAM_CASES } from './cases/program-cases.ts'
@@ -14,6 +15,7 @@ export const ATTACK_CASES: readonly HostileCase[] = [
   ...ISOLATION_CASES,
   ...PROGRAM_CASES,
   ...SHELL_CASES,
+  ...HTTP_CASES,
   ...GAPS,
 ].toSorted((a, b) => a.row - b.row)
 

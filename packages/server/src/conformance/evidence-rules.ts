@@ -27,6 +27,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   pids: happened,
   denied_syscalls: happened,
   network_attempts: happened,
+  denied_destinations: happened,
   collection_violations: happened,
   signal: happened,
 }

@@ -39,7 +39,7 @@ test('programs of a row that end alike share a line, and the host and what is no
       '',
       '3 as owed, 0 listed gaps, 0 failed.',
       '',
-      'Not built, so not tried:',
+      'Not tried by these cases:',
       '',
       '- 48, 50: runners (none)',
       '',

@@ -26,7 +26,7 @@ export function renderCases(report: Omit<MatrixReport, 'host'>): string {
     `${describeSummary(summarise(report))}.`,
     '',
     ...report.left.map((what) => `- left by the stack itself: ${escapeMarkdown(what)}`),
-    'Not built, so not tried:',
+    'Not tried by these cases:',
     '',
     ...report.notBuilt.map(({ rows: numbers, part, reason }) => `- ${numbers.join(', ')}: ${part} (${reason})`),
     '',

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -238,6 +238,21 @@ test('the example is valid, has no high risk, and runs without a stack that was 
     stdout: 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  /workspace/input/a.txt\n',
     stderr: '',
   })
+  // As the registry and docs/registry.md tell a newcomer to.
+  const folder = path.join(path.dirname(EXAMPLE), 'catalogue')
+  const api = spawn('python3', ['-m', 'http.server', '8765', '--bind', '127.0.0.1', '--directory', folder], {
+    stdio: 'ignore',
+  })
+  try {
+    const input = JSON.stringify({ path: '/{name}.json', path_parameters: { name: 'elements' } })
+    const call = await home.run('call', 'catalogue.fetch', '--input', input, '--registry', EXAMPLE, '--json')
+    expect(jobResultSchema.parse(JSON.parse(call.stdout)).outputs.result_json).toMatchObject({
+      status_code: 200,
+      body: { elements: expect.arrayContaining([{ symbol: 'He', name: 'helium', mass: 4.002602 }]) as unknown },
+    })
+  } finally {
+    api.kill()
+  }
   await home.remove()
   expect(await leftoversAfter(home, 10_000)).toEqual([])
 })

@@ -51,6 +51,15 @@ export const NOT_BUILT: readonly NotBuilt[] = [
     reason: 'inputs are files; nothing unpacks',
   },
   { rows: [29], part: 'SVG served as an attachment with a strict CSP', reason: 'there is no HTTP server' },
-  { rows: [48], part: 'HTTP runner', reason: 'there is none' },
+  {
+    rows: [48],
+    part: 'a name that leads elsewhere when it is asked again',
+    reason: 'it takes a name server of its own; test/integration/http-runner-ssrf.test.ts tries it',
+  },
+  {
+    rows: [51],
+    part: 'docker images, options and volumes',
+    reason: 'it takes a container engine; test/integration/docker and test/e2e/conformance/docker.test.ts try them',
+  },
   { rows: [54], part: 'LaTeX', reason: 'there is no LaTeX environment' },
 ]

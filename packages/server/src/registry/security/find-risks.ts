@@ -59,7 +59,9 @@ function httpRisks({ runner_config: config, security_policy: policy }: ServiceOf
     const message = sendsSecrets ? `credentials (${config.auth_type}) go over plain http` : 'base_url is plain http'
     risks.push(risk('plain-http', sendsSecrets ? 'high' : 'medium', ['runner_config', 'base_url'], message))
   }
-  risks.push(...privateNetworks(policy.allowed_networks))
+  // At base_url's own address the runner goes to base_url's port alone; to where clouds hand out credentials nothing should.
+  const own = addressOf(config.base_url)
+  risks.push(...privateNetworks(policy.allowed_networks, (range) => range === own && !range.startsWith('169.254.')))
   if (policy.max_response_size === undefined) risks.push(missing('max_response_size', 'low'))
   if (policy.rate_limit_per_minute === undefined) risks.push(missing('rate_limit_per_minute', 'low'))
   return risks

@@ -40,7 +40,7 @@ export const SECURITY_RULES = {
     severities: ['high', 'medium'],
     explanation:
       'Requests may reach machines that trust their network; in a wide range those are machines nobody thought of.',
-    fix: 'Name single addresses (ADDRESS/32), never loopback or 169.254.0.0/16, where clouds hand out credentials.',
+    fix: 'Name single addresses (ADDRESS/32), never loopback (but as the very address of base_url) or 169.254.0.0/16, where clouds hand out credentials.',
   },
   'wide-command': {
     severities: ['high'],

@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest'
+import { HostResolver } from './host-resolver.ts'
+
+it('asks once for a name that many ask for at the same time, and again later', async () => {
+  let asked = 0
+  const resolver = new HostResolver(() => Promise.resolve([`10.0.0.${++asked}`]))
+  expect(await Promise.all([resolver.resolve('a.test'), resolver.resolve('a.test')])).toEqual([
+    ['10.0.0.1'],
+    ['10.0.0.1'],
+  ])
+  expect(await resolver.resolve('a.test')).toEqual(['10.0.0.2'])
+})
+
+it('asks for two names at a time, however many there are, and goes on after a failure', async () => {
+  let running = 0
+  let most = 0
+  const resolver = new HostResolver(async (name) => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setImmediate(resolve))
+    running--
+    if (name === 'bad.test') throw new Error('no such name')
+    return ['192.0.2.1']
+  })
+  const names = ['a.test', 'bad.test', 'b.test', 'c.test', 'd.test']
+  const results = await Promise.allSettled(names.map((name) => resolver.resolve(name)))
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
+  expect(most).toBe(2)
+})
+
+it('asks nobody for an address, and takes no answer for an error', async () => {
+  const resolver = new HostResolver(() => Promise.resolve([]))
+  expect(await resolver.resolve('[::1]')).toEqual(['::1'])
+  await expect(resolver.resolve('none.test')).rejects.toMatchObject({ code: 'ENOTFOUND' })
+})
