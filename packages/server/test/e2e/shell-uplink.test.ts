@@ -33,7 +33,7 @@ class Internet {
   #holder = 0
 
   async start(): Promise<void> {
-    const addresses = [PUBLIC, PRIVATE, '10.8.8.8'].map((address) => `ip address add ${address}/32 dev lo`).join(' && ')
+    const addresses = [PUBLIC, PRIVATE, '10.8.8.8'].map((address) => `ip route add local ${address}/32 dev lo`).join(' && ')
     const script = `ip link set lo up && ${addresses} && exec "$0" -e "$1"`
     const child = this.#keep(spawn('unshare', ['--net', 'sh', '-c', script, process.execPath, ANSWER]))
     this.#holder = child.pid ?? 0
