@@ -9,7 +9,7 @@ from ergon_sandboxd.config import parse_arguments
 from ergon_sandboxd.errors import SandboxError
 from ergon_sandboxd.framing import Frame
 from ergon_sandboxd.messages import Network, RunRequest, parse_request
-from ergon_sandboxd.uplink.addresses import MAX_NETWORKS, PRIVATE, parse_network, reachable
+from ergon_sandboxd.uplink.addresses import MAX_NETWORKS, PRIVATE, Reach, parse_network, reachable
 from ergon_sandboxd.uplink.gate import gate_program
 from ergon_sandboxd.uplink.permission import permit_uplink
 from test_messages import refused, run_message
@@ -43,12 +43,12 @@ def frame(destination: str, kind: int = 0x0800) -> bytes:
     return bytes(12) + struct.pack(">H", kind) + bytes(16) + IPv4Address(destination).packed + bytes(20)
 
 
-def is_routed(destination: str, allowed: tuple[IPv4Network, ...] = ()) -> bool:
-    return any(IPv4Address(destination) in network for network in reachable(allowed))
+def is_routed(destination: str, reach: Reach = Reach()) -> bool:
+    return any(IPv4Address(destination) in network for network in reachable(reach))
 
 
 def test_routes_and_gate_agree_on_every_address() -> None:
-    program = gate_program(())
+    program = gate_program(Reach())
     for address in PUBLIC + PUBLIC_TOO:
         assert is_routed(address) and passes(program, frame(address)), address
     for address in CLOSED + CLOSED_TOO:
@@ -56,7 +56,7 @@ def test_routes_and_gate_agree_on_every_address() -> None:
 
 
 def test_the_gate_lets_nothing_out_but_ipv4_and_arp() -> None:
-    program = gate_program(())
+    program = gate_program(Reach())
     assert passes(program, frame("8.8.8.8", 0x0806)) and passes(program, frame("192.0.2.3"))
     for kind in (0x86DD, 0x8100, 0x0000, 0x88CC, 0x8864):
         assert not passes(program, frame("8.8.8.8", kind))
@@ -64,7 +64,7 @@ def test_the_gate_lets_nothing_out_but_ipv4_and_arp() -> None:
 
 
 def test_a_named_network_is_open_and_its_neighbours_are_not() -> None:
-    allowed = (IPv4Network("10.1.2.0/24"), IPv4Network("169.254.169.254/32"))
+    allowed = Reach((IPv4Network("10.1.2.0/24"), IPv4Network("169.254.169.254/32")))
     program = gate_program(allowed)
     for address in ("10.1.2.0", "10.1.2.255", "169.254.169.254"):
         assert is_routed(address, allowed) and passes(program, frame(address))
@@ -72,8 +72,17 @@ def test_a_named_network_is_open_and_its_neighbours_are_not() -> None:
         assert not is_routed(address, allowed) and not passes(program, frame(address))
 
 
+def test_the_hosts_own_public_addresses_are_closed_unless_they_are_named() -> None:
+    host = [IPv4Address(address) for address in ("127.0.0.1", "10.0.0.5", "8.8.8.8", "1.1.1.1")]
+    reach = Reach.beyond(host, (IPv4Network("1.1.1.1/32"),))
+    program = gate_program(reach)
+    assert [str(network) for network in reach.closed if network not in PRIVATE] == ["1.1.1.1/32", "8.8.8.8/32"]
+    for address, is_open in (("8.8.8.8", False), ("8.8.8.7", True), ("8.8.8.9", True), ("1.1.1.1", True), ("10.0.0.5", False)):
+        assert is_routed(address, reach) == passes(program, frame(address)) == is_open, address
+
+
 def test_reachable_networks_are_few_and_hold_no_private_one() -> None:
-    found = reachable(())
+    found = reachable(Reach())
     assert len(found) < 120 and not any(network.overlaps(private) for network in found for private in PRIVATE)
     everything = sum(network.num_addresses for network in (*found, *PRIVATE))
     assert everything == 1 << 32

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 # Between the sandbox and its uplink process. Reserved for documentation, so nobody's network is hidden behind it.
 SUBNET: Final = IPv4Network("192.0.2.0/24")
@@ -43,12 +43,25 @@ def parse_networks(value: Any) -> tuple[IPv4Network, ...]:
     return tuple(map(parse_network, value))
 
 
-def reachable(allowed: Iterable[IPv4Network]) -> list[IPv4Network]:
+class Reach(NamedTuple):
+    """What an uplink leads to: everything but the closed networks, and the allowed ones whatever they are in."""
+
+    allowed: tuple[IPv4Network, ...] = ()
+    closed: tuple[IPv4Network, ...] = PRIVATE
+
+    @staticmethod
+    def beyond(host: Iterable[IPv4Address], allowed: Iterable[IPv4Network]) -> "Reach":
+        """Close a host's own public addresses, too: behind them are its local services, as behind its loopback."""
+        own = {IPv4Network(address) for address in host if not any(address in private for private in PRIVATE)}
+        return Reach(tuple(allowed), (*PRIVATE, *sorted(own)))
+
+
+def reachable(reach: Reach) -> list[IPv4Network]:
     """Return all that an uplink leads to, as few networks as possible."""
     found = [IPv4Network("0.0.0.0/0")]
-    for private in PRIVATE:
-        found = [part for network in found for part in _without(network, private)]
-    return list(collapse_addresses([*found, *allowed]))
+    for closed in reach.closed:
+        found = [part for network in found for part in _without(network, closed)]
+    return list(collapse_addresses([*found, *reach.allowed]))
 
 
 def _without(network: IPv4Network, taken: IPv4Network) -> Iterable[IPv4Network]:

@@ -7,11 +7,10 @@ no route leads there. The filter is attached to the device's other end, which no
 import ctypes
 import fcntl
 import struct
-from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import Final
 
-from .addresses import NAME_SERVER, PRIVATE
+from .addresses import NAME_SERVER, Reach
 
 # linux/bpf_common.h: load a half-word or a word at a place of the frame, and a constant, jump if equal, return.
 _LOAD_HALF, _LOAD_WORD, _AND, _JUMP_EQUAL, _RETURN = 0x28, 0x20, 0x54, 0x15, 0x06
@@ -24,8 +23,8 @@ _TUNATTACHFILTER: Final = 0x401054D5
 _FILTER: Final = struct.Struct("@HP")
 
 
-def gate_program(allowed: Iterable[IPv4Network]) -> bytes:
-    """Return the classic BPF program that lets out ARP, and IPv4 to the name server, the allowed and every public network."""
+def gate_program(reach: Reach) -> bytes:
+    """Return the classic BPF program that lets out ARP, and IPv4 to the name server and what may be reached."""
     return b"".join(
         _INSTRUCTION.pack(*instruction)
         for instruction in (
@@ -35,8 +34,8 @@ def gate_program(allowed: Iterable[IPv4Network]) -> bytes:
             (_JUMP_EQUAL, 1, 0, _IPV4),
             (_RETURN, 0, 0, _DROP),
             *_decide(IPv4Network(NAME_SERVER), _PASS),
-            *(step for network in allowed for step in _decide(network, _PASS)),
-            *(step for network in PRIVATE for step in _decide(network, _DROP)),
+            *(step for network in reach.allowed for step in _decide(network, _PASS)),
+            *(step for network in reach.closed for step in _decide(network, _DROP)),
             (_RETURN, 0, 0, _PASS),
         )
     )

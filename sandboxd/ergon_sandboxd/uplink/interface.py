@@ -4,12 +4,11 @@ import ctypes
 import fcntl
 import socket
 import struct
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
-from .addresses import GATEWAY, NAME_SERVER, OWN_ADDRESS, reachable
+from .addresses import GATEWAY, NAME_SERVER, OWN_ADDRESS, Reach, reachable
 
 DEVICE: Final = "tap0"
 MTU: Final = 65_520
@@ -21,8 +20,25 @@ _NUMBER: Final = struct.Struct("16si20x")
 _ADDRESS: Final = struct.Struct("16s16s8x")
 # struct rtentry: pad, destination, gateway, mask, flags, pads, metric, device, mtu, window, irtt.
 _ROUTE: Final = struct.Struct("@L16s16s16sHhLPhPLLH")
+# struct ifconf, and the struct ifreq of each address.
+_LIST: Final = struct.Struct("@iP")
+_NAMED_ADDRESS: Final = struct.Struct("16sHH4s16x")
+_SIOCGIFCONF: Final = 0x8912
+# Each takes four steps of a filter that may have 4096.
+_MAX_ADDRESSES: Final = 513
 _NO_ADDRESS: Final = IPv4Address(0)
 _NEW_DEVICES_IPV6: Final = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+
+
+def addresses_here() -> list[IPv4Address]:
+    """Return every IPv4 address of the caller's network namespace; OSError when there are more than anybody has."""
+    buffer = ctypes.create_string_buffer(_MAX_ADDRESSES * _NAMED_ADDRESS.size)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        answer = fcntl.ioctl(control, _SIOCGIFCONF, _LIST.pack(len(buffer), ctypes.addressof(buffer)))
+    (size, _) = _LIST.unpack(answer)
+    if size >= len(buffer):
+        raise OSError(f"the host has more than {_MAX_ADDRESSES - 1} addresses")
+    return [IPv4Address(address) for _, _, _, address in _NAMED_ADDRESS.iter_unpack(buffer.raw[:size])]
 
 
 def forgo_ipv6() -> None:
@@ -33,7 +49,7 @@ def forgo_ipv6() -> None:
         return
 
 
-def configure(allowed: Iterable[IPv4Network]) -> None:
+def configure(reach: Reach) -> None:
     """Bring the device up in the caller's network namespace; OSError when the kernel refuses."""
     name = DEVICE.encode()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
@@ -44,7 +60,7 @@ def configure(allowed: Iterable[IPv4Network]) -> None:
         fcntl.ioctl(control, _SIOCSIFNETMASK, _ADDRESS.pack(name, _socket_address(IPv4Address("255.255.255.255"))))
         for neighbour in (GATEWAY, NAME_SERVER):
             _add_route(control, IPv4Network(neighbour), None)
-        for network in reachable(allowed):
+        for network in reachable(reach):
             _add_route(control, network, GATEWAY)
 
 

@@ -12,15 +12,15 @@ import shutil
 import signal
 import stat
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from .. import syscalls
 from ..errors import SandboxError
-from .addresses import SUBNET
+from .addresses import SUBNET, Reach
 from .gate import close_gate, gate_program
-from .interface import DEVICE, MTU, configure
+from .interface import DEVICE, MTU, addresses_here, configure
 from .namespaces import OwnedNetwork
 
 # It and, until its device is made, a child of it.
@@ -64,8 +64,8 @@ class Uplink:
     @staticmethod
     def start(namespaces: OwnedNetwork, site: UplinkSite, allowed: Iterable[IPv4Network]) -> "Uplink":
         """Start it for the caller's network namespace, which must be the one given, and open the way; SandboxError RUNTIME_FAILED."""
-        networks = tuple(allowed)
         try:
+            reach = Reach.beyond(_addresses_of(site.host_network, namespaces), allowed)
             program = locate()
             ready, ready_theirs = os.pipe2(os.O_CLOEXEC)
             exit_theirs, alive = os.pipe2(os.O_CLOEXEC)
@@ -78,8 +78,8 @@ class Uplink:
             uplink = Uplink(pid, alive, output)
             try:
                 _await_ready(ready, output)
-                _keep_gate(pid, gate_program(networks))
-                configure(networks)
+                _keep_gate(pid, gate_program(reach))
+                configure(reach)
             except BaseException:
                 uplink.end()
                 raise
@@ -103,6 +103,14 @@ class Uplink:
         """Let go of its descriptors, whereupon it leaves."""
         while self._held:
             os.close(self._held.pop())
+
+
+def _addresses_of(host_network: int, namespaces: OwnedNetwork) -> list[IPv4Address]:
+    syscalls.enter(host_network, syscalls.CLONE_NEWNET)
+    try:
+        return addresses_here()
+    finally:
+        syscalls.enter(namespaces.network, syscalls.CLONE_NEWNET)
 
 
 def _await_ready(ready: int, output: int) -> None:

@@ -153,8 +153,15 @@ function conclude(request: SandboxRequest, report: SandboxReport, outputs: Colle
     artifacts: isRuleBreach(verdict) ? [] : outputs.artifacts,
     resourceUsage: toResourceUsage(evidence, report.isolation),
     envVersion: request.environment,
-    logs: describeRefusals(report, request.limits),
+    logs: [...describeException(request.network), ...describeRefusals(report, request.limits)],
   }
+}
+
+/** What a policy allows beyond the rule leaves a record in each job that had it. */
+function describeException(network: SandboxRequest['network']): RunnerOutcome['logs'] {
+  if (network.level !== 'uplink') return []
+  const beside = network.networks.length === 0 ? '' : `, and ${network.networks.join(', ')}`
+  return [{ level: 'info', message: `network_access is all: the job could reach public addresses${beside}` }]
 }
 
 function textFile(path: string, text: string): SandboxFile {
