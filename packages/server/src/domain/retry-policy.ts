@@ -48,9 +48,7 @@ type RetriedFailure = Pick<Failure, 'category' | 'code'> & Partial<Pick<Failure,
 /** True when the category's rule, or the service's own, allows another attempt at all. */
 function isRetryable(failure: RetriedFailure, rules: RetryRules): boolean {
   const rule = RETRIED[failure.category]
-  return (
-    rule === 'always' || (rule === 'upstream' && failure.code.startsWith('UPSTREAM_')) || isListed(failure, rules)
-  )
+  return rule === 'always' || (rule === 'upstream' && failure.code.startsWith('UPSTREAM_')) || isListed(failure, rules)
 }
 
 /** Only of failures that are the other side's answer: no list of a service turns a limit or a violation into a retry. */

@@ -56,10 +56,13 @@ class Remarks implements ServiceRemarks {
 }
 
 /** A program leaves an exit code, a service that is reached over a network a status. */
-const HAS_STATUS = { http: true, serverless: true, shell: false, docker: false, sandbox: false } as const satisfies Record<
-  Service['execution_type'],
-  boolean
->
+const HAS_STATUS = {
+  http: true,
+  serverless: true,
+  shell: false,
+  docker: false,
+  sandbox: false,
+} as const satisfies Record<Service['execution_type'], boolean>
 
 function checkRetry({ execution_type: type, retry }: Service, remarks: Remarks): void {
   if (retry === undefined) return
