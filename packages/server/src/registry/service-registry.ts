@@ -2,8 +2,8 @@ import type { ExecutionType } from '@ergon/contract'
 import type { RetryRules } from '../domain/retry-policy.ts'
 import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
-import type { OperationSchemas } from './parse-registry.ts'
 import { registrationOf } from './registration-of.ts'
+import type { OperationSchemas } from './parse-registry.ts'
 
 /** What a worker needs to run one operation of a service. */
 export interface ResolvedService {
