@@ -3,19 +3,14 @@ import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { placeAt, toPlain } from '../platform/yaml/located-yaml.ts'
 import { explainIssues } from './explain-issues.ts'
+import { registrationOf } from './registration-of.ts'
 import { type CheckedService, dropNothing, type ParsedRegistry } from './parse-registry.ts'
 import { type RegistryBundle, requireNoFaults, servicesOf } from './registry-bundle.ts'
 import type { RegistryFault } from './registry-fault.ts'
 import { type RegistryExecutionType, type ServiceOf, SERVICE_SCHEMAS } from './schema/service.ts'
 import { SecretSource } from './secret-source.ts'
 import { expandService, findNeeds } from './service-needs.ts'
-import {
-  operationNotFound,
-  registrationOf,
-  type ResolvedService,
-  serviceNotFound,
-  type ServiceRegistry,
-} from './service-registry.ts'
+import { operationNotFound, type ResolvedService, serviceNotFound, type ServiceRegistry } from './service-registry.ts'
 
 /** What a runner gets of a service: every reference expanded, so never written to a log, a row or an error. */
 export interface ServiceConfig<Type extends RegistryExecutionType = RegistryExecutionType> {

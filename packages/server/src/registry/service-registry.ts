@@ -2,6 +2,7 @@ import type { ExecutionType } from '@ergon/contract'
 import type { RetryRules } from '../domain/retry-policy.ts'
 import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { registrationOf } from './registration-of.ts'
 import type { OperationSchemas } from './parse-registry.ts'
 import type { SecretSource } from './secret-source.ts'
 
@@ -84,25 +85,6 @@ export class ReplaceableServices implements ServiceRegistry {
 
   resolve(serviceName: string, operation: string): ResolvedService {
     return this.#current.resolve(serviceName, operation)
-  }
-}
-
-/** A service's word to the fleet, by what its policy says of limits. */
-export function registrationOf(
-  service: string,
-  executionType: ExecutionType,
-  policy: {
-    max_concurrent?: number
-    rate_limit_per_minute?: number
-    cost_limits?: { max_invocations_per_hour?: number }
-  },
-): ServiceRegistration {
-  return {
-    service,
-    executionType,
-    maxConcurrent: policy.max_concurrent ?? null,
-    rateLimitPerMinute: policy.rate_limit_per_minute ?? null,
-    maxInvocationsPerHour: policy.cost_limits?.max_invocations_per_hour ?? null,
   }
 }
 
