@@ -12,6 +12,13 @@ export function residentMb(pid: number): number {
   return Number(kilobytes) / 1024
 }
 
+/** Milliseconds of CPU time that a process has used in all, threads included. */
+export function cpuTimeMs(pid: number): number {
+  const ticks = read(pid, 'stat').split(') ').at(-1)?.split(' ') ?? []
+  // utime and stime, in ticks of 10 ms.
+  return 10 * (Number(ticks[11]) + Number(ticks[12]))
+}
+
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }

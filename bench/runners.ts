@@ -3,6 +3,7 @@ import { RunnerRegistry } from '../packages/server/src/runners/runner-registry.t
 import type { Runner } from '../packages/server/src/runners/runner.ts'
 import { readSandboxConfig } from '../packages/server/src/runners/sandboxed/sandbox-config.ts'
 import { type Benchmark, figureOf, measure } from './bench.ts'
+import { measureHttp } from './runners/http.ts'
 
 const SERVICES = 200
 const LOOPS = 2_000
@@ -35,8 +36,9 @@ const INPUT = JSON.stringify({
 
 /** What a job costs before its runner starts: the service found, its runner chosen, its input checked. */
 const runners: Benchmark = {
-  description: 'selection of a runner and validation of a job, from a registry of 200 services',
-  async run({ isQuick, progress }) {
+  description: 'selection of a runner, validation of a job, and jobs of an http service beside bare requests',
+  async run(context) {
+    const { isQuick, progress } = context
     progress(`a registry of ${SERVICES} services`)
     const services = createServices(bundle(), { executionTypes: ['sandbox'], checkConfig: () => {} })
     const registry = new RunnerRegistry()
@@ -65,6 +67,7 @@ const runners: Benchmark = {
         { target: { comparison: '<=', bound: 10 } },
       ),
       figureOf('validate_ms', validateMs, 'ms', { target: { comparison: '<=', bound: 0.2 } }),
+      ...(await measureHttp(context)),
     ]
   },
 }

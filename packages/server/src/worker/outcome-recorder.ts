@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Artifact, Failure } from '@ergon/contract'
 import type { Logger } from '../platform/logger.ts'
-import { completeJob } from '../queue/complete.ts'
+import { completeJobs } from '../queue/complete.ts'
 import { failJob } from '../queue/fail.ts'
 import { releaseJobs } from '../queue/release.ts'
 import type { Database } from '../platform/db/database.ts'
 import { makeVisible } from '../platform/text/sanitise-output.ts'
 import type { ResourceUsage, RunnerOutcome } from '../runners/runner.ts'
 import type { Attempt } from './attempt.ts'
+import { CompletionBatches } from './completion-batches.ts'
 
 const MAX_RETRY_DELAY_MS = 2_000
 
@@ -30,6 +31,7 @@ export interface OutcomeRecorder {
 }
 
 export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeRecorder {
+  const successes = new CompletionBatches({ write: (completions) => completeJobs(db, completions), isDataFault })
   const fail: OutcomeRecorder['fail'] = async ({ job, ...attempt }, failure, retryDelayMs, result) => {
     void attempt
     const record = { id: job.id, fence: job.fence, failure: sanitise(failure), retryDelayMs, ...result }
@@ -48,7 +50,7 @@ export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeReco
       persistently(attempt, logger, async () => {
         const { id, fence } = attempt.job
         try {
-          const accepted = await completeJob(db, { id, fence, ...result })
+          const accepted = await successes.complete({ id, fence, ...result })
           logger.info({ jobId: id, attempt: attempt.job.attempt, accepted }, 'job completed')
         } catch (error) {
           if (!isDataFault(error)) throw error
