@@ -35,7 +35,7 @@ export const SETTING_SUMMARIES = {
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   dockerHost:
-    'The container engine that docker jobs run on, Docker or Podman: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
+    'The Docker engine that docker jobs run on: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
   dockerCertPath:
     'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
   logLevel:

@@ -46,6 +46,7 @@ const CONFINED = {
 export function jobContainer(config: DockerConfig, container: JobContainer): ContainerCreateOptions {
   const { limits, user } = config
   const { owner, imageVolumes, volumes, outputHolderId } = container
+  // Owned, not open to everybody: Docker's runtime gives a tmpfs the mode of the image's folder, whatever is asked for.
   const tmpfs = `rw,nosuid,nodev,noexec,size=${limits.diskBytes},uid=${user.uid},gid=${user.gid},mode=0700`
   const mounts: MountSettings[] = [
     {

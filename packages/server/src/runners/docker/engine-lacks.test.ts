@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { findLacks } from './engine-lacks.ts'
 
 const fit = {
+  isPodman: false,
   OSType: 'linux',
   SecurityOptions: ['name=apparmor', 'name=seccomp,profile=builtin'],
   ...{ MemoryLimit: true, SwapLimit: true, PidsLimit: true, CpuCfsQuota: true },
@@ -22,6 +23,7 @@ describe('an engine', () => {
     [{ PidsLimit: false }, 'processes'],
     [{ CpuCfsQuota: false }, 'CPU'],
     [{ OSType: 'windows' }, 'windows'],
+    [{ isPodman: true }, 'Podman'],
   ])('is refused with %j', (change, word) => {
     const lacks = findLacks({ ...fit, ...change })
     expect(lacks).toHaveLength(1)

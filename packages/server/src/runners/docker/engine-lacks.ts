@@ -2,6 +2,8 @@ import { z } from 'zod'
 
 /** What `GET /info` tells of the things that isolation rests on. */
 export const engineInfoSchema = z.object({
+  /** From `GET /version`: which of the engines that speak this API it is. */
+  isPodman: z.boolean().default(false),
   ServerVersion: z.string().optional(),
   OSType: z.string().optional(),
   SecurityOptions: z.array(z.string()).nullish(),
@@ -13,9 +15,14 @@ export const engineInfoSchema = z.object({
 })
 export type EngineInfo = z.infer<typeof engineInfoSchema>
 
+export const engineVersionSchema = z.object({ Components: z.array(z.object({ Name: z.string() })).nullish() })
+
 /** What an engine cannot hold a container to, in words for its operator; empty for one that jobs may run on. */
 export function findLacks(info: EngineInfo): string[] {
   const lacks: string[] = []
+  // Tried with Podman 4.3: it takes the request for a bounded volume and makes an unbounded one on disk, gives the input
+  // folder to the job, and tells no out-of-memory kill.
+  if (info.isPodman) lacks.push('it is Podman, whose volumes have no bound: use Docker, with or without root')
   if (info.OSType !== undefined && info.OSType !== 'linux')
     lacks.push(`it runs ${info.OSType} containers, not linux ones`)
   if (!hasSeccomp(info.SecurityOptions ?? []))

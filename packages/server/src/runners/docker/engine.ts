@@ -1,6 +1,6 @@
 import Docker from 'dockerode'
 import type { EngineConfig } from './engine-config.ts'
-import { engineInfoSchema, type EngineInfo, findLacks } from './engine-lacks.ts'
+import { engineInfoSchema, type EngineInfo, engineVersionSchema, findLacks } from './engine-lacks.ts'
 
 const ANSWER_TIMEOUT_MS = 30_000
 /** How long an engine that was fit is not asked again. */
@@ -17,7 +17,7 @@ export class EngineError extends Error {
   }
 }
 
-/** A container engine that speaks Docker's API: Docker or Podman, with or without root. */
+/** A container engine that speaks Docker's API, with or without root. */
 export class Engine {
   readonly api: Docker
   readonly config: EngineConfig
@@ -44,7 +44,11 @@ export class Engine {
 
   async info(): Promise<EngineInfo> {
     try {
-      return engineInfoSchema.parse(await within(ANSWER_TIMEOUT_MS, this.api.info()))
+      const asked: Promise<unknown>[] = [this.api.info(), this.api.version()]
+      const [info, version] = await within(ANSWER_TIMEOUT_MS, Promise.all(asked))
+      const { Components: parts } = engineVersionSchema.parse(version)
+      const isPodman = (parts ?? []).some(({ Name }) => Name.startsWith('Podman'))
+      return { ...engineInfoSchema.parse(info), isPodman }
     } catch (error) {
       throw asEngineError(error, this.config)
     }

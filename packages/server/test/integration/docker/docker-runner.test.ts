@@ -168,7 +168,10 @@ describe('files', () => {
   const inOutput = (script: string) => ({ config: sh(`cd "$ERGON_OUTPUT_DIR"; ${script}`), policy })
 
   it('of the output folder become artifacts', async () => {
-    const ran = await bench.run(inOutput('echo one >a.txt; echo {} >b.json; mkdir c; echo deep >c/d.txt'))
+    const ran = await bench.run(
+      inOutput('echo one >a.txt; echo {} >b.json; mkdir c; echo deep >c/d.txt; grep " $PWD " /proc/mounts'),
+    )
+    expect(ran.stdout).toMatch(/^tmpfs \/ergon\/output tmpfs rw,nosuid,nodev,noexec,.*size=32768k,nr_inodes=4096/)
     expect(ran.end).toBe('SUCCEEDED')
     expect(ran.artifacts.map(({ name, format }) => [name, format])).toEqual([
       ['a.txt', 'txt'],
