@@ -231,8 +231,15 @@ test('the example is valid, has no high risk, and runs without a stack that was 
   expect(result.artifacts).toMatchObject([{ format: 'svg', metadata: { name: 'fit.svg' } }])
   const files = [{ name: 'a.txt', text: 'a' }]
   const checksums = { command: '/usr/bin/sha256sum', args: ['/workspace/input/a.txt'], files }
-  const input = JSON.stringify(checksums)
-  const called = await home.run('call', 'checksums.sha256', '--input', input, '--registry', EXAMPLE, '--json')
+  const called = await home.run(
+    'call',
+    'checksums.sha256',
+    '--input',
+    JSON.stringify(checksums),
+    '--registry',
+    EXAMPLE,
+    '--json',
+  )
   expect(jobResultSchema.parse(JSON.parse(called.stdout)).outputs).toEqual({
     result_json: { exit_code: 0 },
     stdout: 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  /workspace/input/a.txt\n',
