@@ -42,7 +42,19 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'api',
   ],
   cli: ['domain', 'platform', 'config', 'control', 'conformance', 'app', 'sandbox/environments'],
-  testing: ['domain', 'platform', 'config', 'registry', 'queue', 'artifacts', 'sandbox', 'runners', 'worker', 'app'],
+  testing: [
+    'domain',
+    'platform',
+    'config',
+    'registry',
+    'queue',
+    'artifacts',
+    'sandbox',
+    'runners',
+    'worker',
+    'control',
+    'app',
+  ],
 }
 
 /** The only folders that read the environment of the process. */

@@ -12,8 +12,8 @@ import type { OsUser } from '../platform/process/os-user.ts'
 import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { examineIsolation } from './doctor.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
-import { DEFAULT_LANES } from './default-lanes.ts'
 import { RegistryFeed } from './registry-feed.ts'
+import { defaultLanes } from './served-lanes.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
 import { VERSION } from './version.ts'
@@ -68,7 +68,7 @@ export class LocalStack {
             file: settings.registry,
             profile: settings.profile,
             env,
-            executionTypes: DEFAULT_LANES,
+            executionTypes: defaultLanes(settings),
             logger,
           })
   }
@@ -181,7 +181,7 @@ export class LocalStack {
       databaseUrl: url,
       slots: slots ?? 32,
       sandboxSlots: sandboxSlots ?? availableParallelism(),
-      lanes: [...DEFAULT_LANES],
+      lanes: defaultLanes(settings),
       warmUp,
       drainMs,
       logLevel: settings.logLevel,

@@ -10,10 +10,12 @@ import {
 import { z } from 'zod'
 import type { Database } from '../platform/db/database.ts'
 import { parseLossless } from '../platform/text/lossless-json.ts'
+import { toResultOutputs } from './result-outputs.ts'
 
 const rowSchema = z.object({
   id: z.string(),
   operation: z.string(),
+  execution_type: z.string(),
   status: z.enum(['pending', 'running', 'completed', 'failed', 'cancelled']),
   failure: failureSchema.nullable(),
   error_message: z.string().nullable(),
@@ -36,23 +38,16 @@ const rowSchema = z.object({
   target_object_id: z.string().nullable(),
 })
 
-const outputSchema = z.object({
-  result_json: z.unknown(),
-  stdout: z.string().nullable().optional(),
-  stderr: z.string().nullable().optional(),
-})
-
-/** The result envelope of a job at this moment, or null when there is no such job. Numbers of result_json stay as written. */
+/** The result envelope of a job at this moment, or null when there is no such job. Numbers of its outputs stay as written. */
 export async function readJob(db: Database, id: string): Promise<JobResult | null> {
   const { rows } = await db.query(
-    `select id, operation, status, failure, error_message, env_version, started_at, completed_at, resource_usage,
+    `select id, operation, execution_type, status, failure, error_message, env_version, started_at, completed_at, resource_usage,
             output_data::text as output_text, logs, project_id, document_id, document_revision_id, target_object_id
      from jobs.tb_job_run where id = $1`,
     [id],
   )
   if (rows[0] === undefined) return null
   const row = rowSchema.parse(rows[0])
-  const output = outputSchema.safeParse(row.output_text === null ? null : parseLossless(row.output_text))
   const usage = row.resource_usage
   return {
     schema_version: SCHEMA_VERSION,
@@ -71,11 +66,7 @@ export async function readJob(db: Database, id: string): Promise<JobResult | nul
       memory_mb_peak: usage?.peak_memory_mb ?? null,
       isolation: usage?.isolation ?? null,
     },
-    outputs: {
-      result_json: output.data?.result_json ?? null,
-      stdout: output.data?.stdout ?? null,
-      stderr: output.data?.stderr ?? null,
-    },
+    outputs: toResultOutputs(row.execution_type, row.output_text === null ? null : parseLossless(row.output_text)),
     artifacts: await listArtifacts(db, id),
     logs: row.logs ?? [],
     project_id: row.project_id,

@@ -6,7 +6,7 @@ import { type RegistryBundle, requireNoFaults, servicesOf } from './registry-bun
 import type { RegistryFault } from './registry-fault.ts'
 import { type RegistryExecutionType, type ServiceOf, SERVICE_SCHEMAS } from './schema/service.ts'
 import { SecretSource } from './secret-source.ts'
-import { expandService } from './service-needs.ts'
+import { expandService, findNeeds } from './service-needs.ts'
 import { operationNotFound, type ResolvedService, serviceNotFound, type ServiceRegistry } from './service-registry.ts'
 
 /** What a runner gets of a service: every reference expanded, so never written to a log, a row or an error. */
@@ -80,7 +80,7 @@ function createService(
 ): KnownService & { config: ServiceConfig } {
   const service = expand(checked, bundle, parsed)
   const script = 'script' in service.runner_config ? (bundle.scripts[service.runner_config.script ?? ''] ?? null) : null
-  const config: ServiceConfig = { service, secrets: new SecretSource(bundle), script }
+  const config: ServiceConfig = { service, secrets: secretsOf(checked, bundle), script }
   const statedRunnerConfig = canonicalJson(dropNothing(toPlain(checked.source))['runner_config'] ?? {})
   const operations = new Map<string, ResolvedService>()
   for (const [index, operation] of service.operations.entries()) {
@@ -91,6 +91,7 @@ function createService(
       operation: operation.name,
       executionType: service.execution_type,
       runnerConfig: config,
+      secrets: service.execution_type === 'sandbox' ? null : config.secrets,
       rules: {
         ...schemas,
         timeoutSeconds: operation.timeout,
@@ -100,6 +101,19 @@ function createService(
     })
   }
   return { name: service.name, operations, config }
+}
+
+/** What this service names, and nothing that another one of the registry does. */
+function secretsOf({ source }: CheckedService, { variables, secretFiles }: RegistryBundle): SecretSource {
+  const needs = findNeeds(source)
+  const named = (kind: string, values: Record<string, string>) =>
+    Object.fromEntries(
+      needs.flatMap((need) => {
+        const value = need.kind === kind ? values[need.name] : undefined
+        return value === undefined ? [] : [[need.name, value] as const]
+      }),
+    )
+  return new SecretSource({ variables: named('variable', variables), secretFiles: named('secret file', secretFiles) })
 }
 
 function expand(checked: CheckedService, bundle: RegistryBundle, parsed: ParsedRegistry): CheckedService['service'] {

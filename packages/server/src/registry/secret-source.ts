@@ -1,6 +1,3 @@
-/** Shorter values are found everywhere, so that hiding them would hide everything. */
-const MIN_REDACTED_LENGTH = 6
-
 /** The secrets a service names. Nothing that prints, logs or serialises an object shows what this holds. */
 export class SecretSource {
   readonly #variables: ReadonlyMap<string, string>
@@ -19,11 +16,8 @@ export class SecretSource {
     return typeof file === 'string' ? (this.#files.get(file) ?? null) : null
   }
 
-  /** Every value that must not appear in output, logs or errors of a service, longest first. */
+  /** Every value that must not appear in output, logs or errors of a service. */
   redacted(): string[] {
-    const values = [...this.#variables.values(), ...this.#files.values()].filter(
-      (value) => value.length >= MIN_REDACTED_LENGTH,
-    )
-    return [...new Set(values)].toSorted((a, b) => b.length - a.length)
+    return [...new Set([...this.#variables.values(), ...this.#files.values()])]
   }
 }

@@ -1,6 +1,7 @@
 import type { ExecutionType } from '@ergon/contract'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { OperationSchemas } from './parse-registry.ts'
+import type { SecretSource } from './secret-source.ts'
 
 /** What a worker needs to run one operation of a service. */
 export interface ResolvedService {
@@ -10,6 +11,8 @@ export interface ResolvedService {
   executionType: ExecutionType
   /** What the type's runner checks and obeys: a `ServiceConfig`, the same object for all jobs of one version of a registry. */
   runnerConfig: unknown
+  /** What its runner holds and nothing may show; null where jobs run in a sandbox and get no secret. */
+  secrets: SecretSource | null
   /** The operation's own rules; null for the built-in service, whose payloads carry theirs. */
   rules: OperationRules | null
 }
@@ -40,7 +43,14 @@ export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry 
     serviceNames: () => ['executor'],
     resolve(serviceName, operation) {
       if (serviceName.toLowerCase() !== 'executor') throw serviceNotFound(serviceName, ['executor'])
-      return { name: 'executor', operation, executionType: 'sandbox', runnerConfig: executorPolicy, rules: null }
+      return {
+        name: 'executor',
+        operation,
+        executionType: 'sandbox',
+        runnerConfig: executorPolicy,
+        secrets: null,
+        rules: null,
+      }
     },
   }
 }

@@ -23,6 +23,8 @@ export interface ExecutionContext {
   signal: AbortSignal
   /** Where a runner's output goes while the job runs; already bounded, not yet sanitised. */
   onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void
+  /** Hides a value from now on wherever the attempt is recorded: a secret that came from elsewhere than the registry, or a form of one. */
+  registerSecret(value: string): void
   /** Which of these dataset digests the job's tenant may read. */
   resolveDatasets(digests: readonly string[]): Promise<ReadonlySet<string>>
   /** The attempt's own spool folder; removed after the outcome is recorded. */

@@ -1,5 +1,6 @@
 import path from 'node:path'
 import type { ClaimedJob } from '../queue/types.ts'
+import { Redactor } from '../platform/text/redact.ts'
 import { OutputRecorder, type AppendOutput } from './output-recorder.ts'
 
 /** Why a worker ends an attempt that has not ended by itself. */
@@ -15,6 +16,8 @@ export type AbortReason =
 export class Attempt {
   readonly job: ClaimedJob
   readonly claimedAt = performance.now()
+  /** The secrets that whoever runs the attempt holds; nothing that is recorded shows them. */
+  readonly redactor = new Redactor()
   readonly output: OutputRecorder
   readonly spoolFolder: string
   readonly #controller = new AbortController()
@@ -22,7 +25,7 @@ export class Attempt {
 
   constructor(job: ClaimedJob, spoolRoot: string, append: AppendOutput) {
     this.job = job
-    this.output = new OutputRecorder(append)
+    this.output = new OutputRecorder(append, this.redactor)
     this.spoolFolder = path.join(spoolRoot, `${job.id}-${job.fence}`)
   }
 

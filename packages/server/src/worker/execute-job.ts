@@ -12,6 +12,7 @@ import type { ExecutionContext, RunnerOutcome } from '../runners/runner.ts'
 import type { PreparedRunner, RunnerRegistry } from '../runners/runner-registry.ts'
 import type { Attempt } from './attempt.ts'
 import type { OutcomeRecorder } from './outcome-recorder.ts'
+import { redactError, redactFailure, redactOutcome } from './redact-outcome.ts'
 import type { StorageGuard } from './storage-guard.ts'
 import { storeArtifacts } from './store-artifacts.ts'
 
@@ -58,11 +59,11 @@ async function runToOutcome(attempt: Attempt, dependencies: ExecuteJobDependenci
     const refusal = checkInput(attempt, service)
     if (refusal !== null) return { outcome: failedOutcome(refusal), artifacts: [], service }
     const prepared = selectRunner(service, dependencies)
-    const outcome = await run(attempt, service, prepared, dependencies)
+    const outcome = await redactOutcome(await run(attempt, service, prepared, dependencies), attempt.redactor)
     const artifacts = await storeArtifacts(outcome.artifacts, dependencies.store)
     return { outcome, artifacts, service }
   } catch (error) {
-    return { outcome: describeFault(error, dependencies), artifacts: [], service: null }
+    return { outcome: describeFault(attempt, error, dependencies), artifacts: [], service: null }
   }
 }
 
@@ -94,7 +95,8 @@ async function run(
   { runner, config }: PreparedRunner,
   dependencies: ExecuteJobDependencies,
 ): Promise<RunnerOutcome> {
-  const { job, output } = attempt
+  const { job, output, redactor } = attempt
+  redactor.add(service.secrets?.redacted() ?? [])
   const context: ExecutionContext = {
     tenantId: job.tenantId,
     triggeredBy: job.triggeredBy,
@@ -102,6 +104,7 @@ async function run(
     securityContextJson: job.securityContextJson,
     signal: attempt.signal,
     onOutput: (stream, bytes) => output.write(stream, bytes),
+    registerSecret: (value) => redactor.add([value]),
     resolveDatasets: (digests) => dependencies.resolveDatasets(attempt, digests),
     spoolFolder: attempt.spoolFolder,
   }
@@ -210,10 +213,14 @@ const CONFIGURATION_FAULTS: ReadonlySet<string> = new Set([
 ])
 
 /** A thrown error is a fault of ours or of the host; it is retried, and its text names no secret and no path of a job. */
-function describeFault(error: unknown, { storageGuard, logger }: ExecuteJobDependencies): RunnerOutcome {
+function describeFault(
+  { redactor }: Attempt,
+  error: unknown,
+  { storageGuard, logger }: ExecuteJobDependencies,
+): RunnerOutcome {
   const code = error instanceof ErgonError ? error.code : 'INTERNAL'
   if (code === 'STORAGE_FULL') storageGuard.reportFull()
-  logger.error({ err: error }, 'an attempt failed inside the worker')
+  logger.error({ err: redactError(error, redactor) }, 'an attempt failed inside the worker')
   const isConfiguration = CONFIGURATION_FAULTS.has(code)
   const failure: Failure = {
     category: isConfiguration ? 'VALIDATION_ERROR' : 'INTERNAL_ERROR',
@@ -223,7 +230,7 @@ function describeFault(error: unknown, { storageGuard, logger }: ExecuteJobDepen
     evidence: null,
     details: null,
   }
-  return failedOutcome(failure)
+  return failedOutcome(redactFailure(failure, redactor))
 }
 
 /** Nothing ran: a failure and no more. */

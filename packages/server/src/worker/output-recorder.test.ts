@@ -1,14 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Redactor } from '../platform/text/redact.ts'
 import { OutputRecorder } from './output-recorder.ts'
 
 type Append = [stream: string, offset: number, text: string]
 
-function recorder(answer: () => Promise<boolean> = () => Promise.resolve(true)) {
+function recorder(answer: () => Promise<boolean> = () => Promise.resolve(true), redactor = new Redactor()) {
   const appends: Append[] = []
   const output = new OutputRecorder((...append) => {
     appends.push(append)
     return answer()
-  })
+  }, redactor)
   return { output, appends }
 }
 
@@ -26,6 +27,21 @@ describe('OutputRecorder', () => {
     expect(await output.finish()).toEqual({ stdout: 'quick', stderr: '' })
     await vi.advanceTimersByTimeAsync(1_000)
     expect(appends).toEqual([])
+  })
+
+  it('hides a secret across chunks and flushes, live and in the end', async () => {
+    const redactor = new Redactor()
+    redactor.add(['hunter2-hunter2'])
+    const { output, appends } = recorder(undefined, redactor)
+    output.write('stdout', Buffer.from('é hunter2-'))
+    await vi.advanceTimersByTimeAsync(250)
+    output.write('stdout', Buffer.from('hunter2 ok'))
+    await vi.advanceTimersByTimeAsync(250)
+    expect(appends).toEqual([
+      ['stdout', 0, 'é '],
+      ['stdout', 3, '[redacted] ok'],
+    ])
+    expect(await output.finish()).toEqual({ stdout: 'é [redacted] ok', stderr: '' })
   })
 
   it('writes chunks with offsets in bytes of the sanitised text, each stream by itself', async () => {

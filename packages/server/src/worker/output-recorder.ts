@@ -1,3 +1,4 @@
+import { type Redactor, RedactingStream } from '../platform/text/redact.ts'
 import { OutputSanitiser } from '../platform/text/sanitise-output.ts'
 
 /** A job younger than this is over before anybody could watch it, so its output is written once, at the end. */
@@ -13,6 +14,7 @@ export type AppendOutput = (stream: Stream, offset: number, text: string) => Pro
 
 interface StreamState {
   sanitiser: OutputSanitiser
+  redacting: RedactingStream
   text: string
   /** Characters of `text` that are stored, and the byte offset they end at. */
   flushedCharacters: number
@@ -21,22 +23,24 @@ interface StreamState {
   unsureCharacters: number | null
 }
 
-/** Gathers a job's bounded output, sanitises it once, and stores it live while the job runs. */
+/** Gathers a job's bounded output, sanitises it once, hides secrets in it, and stores it live while the job runs. */
 export class OutputRecorder {
   readonly #append: AppendOutput
-  readonly #streams: Record<Stream, StreamState> = { stdout: newStream(), stderr: newStream() }
+  readonly #streams: Record<Stream, StreamState>
   readonly #startedAt = performance.now()
   #timer: NodeJS.Timeout | null = null
   #flushing: Promise<void> = Promise.resolve()
   #stopped = false
 
-  constructor(append: AppendOutput) {
+  constructor(append: AppendOutput, redactor: Redactor) {
     this.#append = append
+    this.#streams = { stdout: newStream(redactor), stderr: newStream(redactor) }
   }
 
   write(stream: Stream, bytes: Buffer): void {
     const state = this.#streams[stream]
-    state.text += state.sanitiser.push(bytes)
+    // What is looked for is what is stored, so hiding comes after making visible.
+    state.text += state.redacting.push(state.sanitiser.push(bytes))
     const age = performance.now() - this.#startedAt
     const isLarge = state.unsureCharacters === null && state.text.length - state.flushedCharacters >= FLUSH_CHARACTERS
     this.#flushIn(age < LIVE_AFTER_MS ? LIVE_AFTER_MS - age : isLarge ? 0 : FLUSH_INTERVAL_MS)
@@ -56,8 +60,8 @@ export class OutputRecorder {
     if (this.#timer !== null) clearTimeout(this.#timer)
     await this.#flushing
     const { stdout, stderr } = this.#streams
-    stdout.text += stdout.sanitiser.end()
-    stderr.text += stderr.sanitiser.end()
+    for (const state of [stdout, stderr])
+      state.text += state.redacting.push(state.sanitiser.end()) + state.redacting.end()
     return { stdout: stdout.text, stderr: stderr.text }
   }
 
@@ -87,6 +91,13 @@ export class OutputRecorder {
   }
 }
 
-function newStream(): StreamState {
-  return { sanitiser: new OutputSanitiser(), text: '', flushedCharacters: 0, flushedBytes: 0, unsureCharacters: null }
+function newStream(redactor: Redactor): StreamState {
+  return {
+    sanitiser: new OutputSanitiser(),
+    redacting: new RedactingStream(redactor),
+    text: '',
+    flushedCharacters: 0,
+    flushedBytes: 0,
+    unsureCharacters: null,
+  }
 }

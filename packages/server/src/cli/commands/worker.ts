@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
-import { DEFAULT_LANES } from '../../app/default-lanes.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { RegistryFeed } from '../../app/registry-feed.ts'
+import { defaultLanes, needsSandboxd, typeOfLane, whyNotServed } from '../../app/served-lanes.ts'
 import { useStack } from '../../app/stack-client.ts'
 import { VERSION } from '../../app/version.ts'
 import { workerCommand } from '../../app/worker-command.ts'
 import { homePaths } from '../../config/home-paths.ts'
+import type { Settings } from '../../config/settings.ts'
 import { loadSettings } from '../../config/load-settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { createLogger } from '../../platform/logger.ts'
@@ -30,7 +31,7 @@ export function addWorkerCommand(program: Command): void {
     .description('run one worker until SIGTERM, which drains it')
     .option(
       '--lanes <list>',
-      `execution classes to serve, with queue names behind a colon (default ${DEFAULT_LANES.join(',')})`,
+      'execution types to serve, with queue names behind a colon (default: every type whose runner can work here)',
     )
     .option('--drain <seconds>', 'how long a stopping worker waits for its jobs', parseNumber('--drain', 0, 86_400), 30)
     .option('--registry <file>', 'the service registry, instead of ERGON_REGISTRY; SIGHUP reads it again')
@@ -41,8 +42,8 @@ export function addWorkerCommand(program: Command): void {
       '\nWith DATABASE_URL the worker uses that database (give it the URL of role ergon_worker); else that of the running `ergon dev`.\n\nExample:\n  ergon worker --slots 8 --sandbox-slots 2',
     )
     .action(async (options: WorkerOptions) => {
-      const lanes = parseLanes(options.lanes)
       const { settings } = loadSettings(process.env, registryFlag(options.registry))
+      const lanes = parseLanes(options.lanes, settings)
       const paths = homePaths(settings)
       const user = workerUser()
       const registry =
@@ -52,13 +53,13 @@ export function addWorkerCommand(program: Command): void {
               file: settings.registry,
               profile: settings.profile,
               env: process.env,
-              executionTypes: lanes.map((lane) => lane.split(':', 1)[0] ?? ''),
+              executionTypes: lanes.map(typeOfLane),
               logger: createLogger('ergon', settings.logLevel),
             })
       await registry?.load()
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
-      const machine = await useStack(settings, paths, 'sandboxd')
+      const machine = needsSandboxd(lanes) ? await useStack(settings, paths, 'sandboxd') : null
       try {
         const config = {
           name: hostname(),
@@ -93,21 +94,22 @@ export function addWorkerCommand(program: Command): void {
         const { exitCode: code, signalCode: signal } = child
         if (code !== 0) throw new ErgonError('PROCESS_FAILED', `the worker ended with ${signal ?? `status ${code}`}`)
       } finally {
-        await machine.release()
+        await machine?.release()
         await database?.release()
       }
     })
 }
 
-function parseLanes(text: string | undefined): string[] {
-  const lanes = text?.split(',') ?? [...DEFAULT_LANES]
+function parseLanes(text: string | undefined, settings: Settings): string[] {
+  if (text === undefined) return defaultLanes(settings)
+  const lanes = text.split(',')
   for (const lane of lanes) {
-    if (!DEFAULT_LANES.includes(lane.split(':', 1)[0] ?? '')) {
-      throw new ErgonError(
-        'USAGE',
-        `--lanes: this build has no runner for ${JSON.stringify(lane)}; lanes: ${DEFAULT_LANES.join(', ')}, each with an optional :queue`,
-      )
-    }
+    const reason = whyNotServed(typeOfLane(lane), settings)
+    if (reason === null) continue
+    throw new ErgonError(
+      'USAGE',
+      `--lanes: ${JSON.stringify(lane)} cannot be served: ${reason}; lanes: ${defaultLanes(settings).join(', ')}, each with an optional :queue`,
+    )
   }
   return lanes
 }

@@ -2,6 +2,7 @@
 interface LosslessJson {
   parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown
   rawJSON(text: string): unknown
+  isRawJSON(value: unknown): boolean
 }
 const json = JSON as unknown as LosslessJson
 
@@ -13,4 +14,9 @@ export function parseLossless(text: string): unknown {
   return json.parse(text, (_key, value, { source }) =>
     typeof value === 'number' && source !== undefined ? json.rawJSON(source) : value,
   )
+}
+
+/** Whether a value is a number that `parseLossless` carries. */
+export function isLosslessNumber(value: unknown): boolean {
+  return json.isRawJSON(value)
 }
