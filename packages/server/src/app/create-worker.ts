@@ -3,7 +3,9 @@ import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { EXECUTOR_POLICY, type SandboxPolicy, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
+import { AuditSealer } from '../maintenance/audit-sealer.ts'
 import { MaintenanceLoop } from '../maintenance/maintenance-loop.ts'
+import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
 import { Doorbell } from '../queue/doorbell.ts'
@@ -62,7 +64,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
     new SandboxRunner({ adapters, store, resolveEnvironment: rememberEnvironments(paths.environments) }),
   )
 
-  const recorder = createOutcomeRecorder(db, logger)
+  const author = () => ({ id: worker.id, name: config.name, version: config.version })
+  const recorder = createOutcomeRecorder(db, logger, author)
   const servicesOf = serviceFactory(config, runners)
   const services = new ReplaceableServices(servicesOf(config.registry))
   const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
@@ -84,6 +87,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
     },
   )
   const maintenance = new MaintenanceLoop(db, logger)
+  const sealer = config.signingKey === null ? null : new AuditSealer(db, openSigningKey(config.signingKey), logger)
 
   /** Jobs that come before it is done get containers of their own. */
   async function warmUp(): Promise<void> {
@@ -116,11 +120,14 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await doorbell.start()
       await worker.start()
       maintenance.start()
+      sealer?.start()
+      if (sealer === null) logger.warn('there is no signing key: this worker does not seal the audit trail')
       if (config.warmUp && policyOf(config).isolation === 'warm') void warmUp()
     },
     async stop() {
       await worker.stop(config.drainMs)
       await maintenance.stop()
+      await sealer?.stop()
       await doorbell.stop()
       await db.end()
       await sweepSpool(paths.spool, { own: spoolFolder })

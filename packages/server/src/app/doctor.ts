@@ -7,8 +7,10 @@ import type { Settings } from '../config/settings.ts'
 import { createPool } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
+import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
 import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
+import { findSigningKey } from './find-signing-key.ts'
 import { DATABASE_USER, WORKER_USER } from './prepare-home.ts'
 import { type IsolationProbe, probeIsolation } from './probe-isolation.ts'
 
@@ -37,6 +39,7 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
     await examineEnvironments(settings),
     await examineDatabase(settings),
     ...(await examineRegistry(settings)),
+    await examineSigningKey(settings),
     ...examineSettings(settings, sources),
   ]
 }
@@ -160,6 +163,25 @@ async function examineRegistry({ registry: file, profile }: Settings): Promise<F
   } catch (error) {
     const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
     return [{ ...finding('service registry', false, reason ?? '', remedy), isEssential: false }]
+  }
+}
+
+/** Jobs run without it too, so it makes no host unfit; in production nobody should find out by an audit that nothing was sealed. */
+async function examineSigningKey(settings: Settings): Promise<Finding> {
+  const paths = homePaths(settings)
+  const remedy = `openssl genpkey -algorithm ed25519 -out ${paths.signingKey} && chmod 600 ${paths.signingKey}, or name another file with ${SETTING_VARIABLES.signingKeyFile}`
+  try {
+    const pem = await findSigningKey(settings, paths)
+    if (pem !== null)
+      return { ...finding('audit seals', true, `signed by ${openSigningKey(pem).keyId}`, null), isEssential: false }
+    const isMadeLater = settings.profile === 'development'
+    const detail = isMadeLater
+      ? 'no signing key yet: ergon dev makes one'
+      : 'off: there is no signing key, and nothing of the audit trail is sealed by workers of this machine'
+    return { ...finding('audit seals', isMadeLater, detail, remedy), isEssential: false }
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error)
+    return { ...finding('audit seals', false, detail, remedy), isEssential: false }
   }
 }
 

@@ -11,6 +11,7 @@ import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { examineIsolation } from './doctor.ts'
+import { ensureSigningKey } from './find-signing-key.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
 import { RegistryFeed } from './registry-feed.ts'
 import { defaultLanes } from './served-lanes.ts'
@@ -187,6 +188,7 @@ export class LocalStack {
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
       executorPolicy: settings.executorPolicy,
+      signingKey: await ensureSigningKey(settings, paths),
     }
     const user = this.#workerUser()
     // Its registry as it is at each start.

@@ -18,6 +18,8 @@ export const workerProcessConfigSchema = z.object({
   warmUp: z.boolean(),
   /** The service registry and what it names; null for the built-in services alone. */
   registry: registryBundleSchema.nullable(),
+  /** The private key that signs seals of the audit trail; without one this worker seals nothing. */
+  signingKey: z.string().nullable(),
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
   /** Whose child it must still be once it asked to die with its parent. */

@@ -41,6 +41,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     sandboxRuntime: 'crun',
     executorPolicy: null,
     registry: null,
+    signingKeyFile: null,
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

@@ -10,6 +10,7 @@ export const SETTING_VARIABLES = {
   sandboxRuntime: 'ERGON_SANDBOX_RUNTIME',
   executorPolicy: 'ERGON_EXECUTOR_POLICY',
   registry: 'ERGON_REGISTRY',
+  signingKeyFile: 'ERGON_SIGNING_KEY_FILE',
   debianMirror: 'ERGON_DEBIAN_MIRROR',
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   logLevel: 'ERGON_LOG_LEVEL',
@@ -30,6 +31,8 @@ export const SETTING_SUMMARIES = {
     'JSON: what the built-in executor service lets its jobs have, see the job contract. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
   registry:
     'The service registry, a YAML file; `--registry` of a command comes before it. Without one there is only the built-in executor service.',
+  signingKeyFile:
+    'The Ed25519 private key, PEM, mode 0600, that signs the seals of the audit trail. By default credentials/signing-key.pem of the data folder, which `ergon dev` makes in development; without one nothing is sealed.',
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   logLevel:

@@ -30,6 +30,8 @@ export const settingsSchema = z.object({
     .nullable(),
   /** The service registry file, or null for the built-in services alone. */
   registry: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** The Ed25519 key that signs audit seals, or null for the one that `ergon dev` made in the data folder, if any. */
+  signingKeyFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),

@@ -1,5 +1,6 @@
 import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { placeAt, toPlain } from '../platform/yaml/located-yaml.ts'
+import { describeAllowed } from './allowed-policy.ts'
 import { explainIssues } from './explain-issues.ts'
 import { type CheckedService, dropNothing, type ParsedRegistry } from './parse-registry.ts'
 import { type RegistryBundle, requireNoFaults, servicesOf } from './registry-bundle.ts'
@@ -81,6 +82,7 @@ function createService(
   const service = expand(checked, bundle, parsed)
   const script = 'script' in service.runner_config ? (bundle.scripts[service.runner_config.script ?? ''] ?? null) : null
   const config: ServiceConfig = { service, secrets: secretsOf(checked, bundle), script }
+  const allowed = describeAllowed(config)
   const statedRunnerConfig = canonicalJson(dropNothing(toPlain(checked.source))['runner_config'] ?? {})
   const operations = new Map<string, ResolvedService>()
   for (const [index, operation] of service.operations.entries()) {
@@ -92,6 +94,7 @@ function createService(
       executionType: service.execution_type,
       runnerConfig: config,
       secrets: service.execution_type === 'sandbox' ? null : config.secrets,
+      allowed,
       rules: {
         ...schemas,
         timeoutSeconds: operation.timeout,

@@ -1,5 +1,7 @@
 import type { ExecutionType } from '@ergon/contract'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { EXECUTOR_POLICY, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
+import { type AllowedPolicy, describeSandboxPolicy } from './allowed-policy.ts'
 import type { OperationSchemas } from './parse-registry.ts'
 import type { SecretSource } from './secret-source.ts'
 
@@ -13,6 +15,8 @@ export interface ResolvedService {
   runnerConfig: unknown
   /** What its runner holds and nothing may show; null where jobs run in a sandbox and get no secret. */
   secrets: SecretSource | null
+  /** What the audit trail says that its jobs may do. */
+  allowed: AllowedPolicy
   /** The operation's own rules; null for the built-in service, whose payloads carry theirs. */
   rules: OperationRules | null
 }
@@ -39,6 +43,8 @@ export interface ServiceRegistry {
  * types (the runner refuses the others by name). Its configuration is its sandbox policy, null for the default.
  */
 export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry {
+  const policy = sandboxPolicySchema.safeParse(executorPolicy)
+  const allowed = describeSandboxPolicy(policy.success ? policy.data : EXECUTOR_POLICY)
   return {
     serviceNames: () => ['executor'],
     resolve(serviceName, operation) {
@@ -49,6 +55,7 @@ export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry 
         executionType: 'sandbox',
         runnerConfig: executorPolicy,
         secrets: null,
+        allowed,
         rules: null,
       }
     },

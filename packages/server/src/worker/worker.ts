@@ -43,7 +43,8 @@ export class Worker {
   readonly #dependencies: WorkerDependencies
   readonly #slots: Slots
   readonly #attempts = new HeldAttempts()
-  readonly #id = randomUUID()
+  /** Its name in the database. */
+  readonly id = randomUUID()
   readonly #stopping = new AbortController()
   /** Resolves once: a listener per wait would pile up on the signal. */
   readonly #stopped = new Promise<void>((resolve) => {
@@ -59,7 +60,7 @@ export class Worker {
     this.#slots = new Slots(options.slots, new Map([['sandbox', options.sandboxSlots]]))
     this.#heartbeat = new Heartbeat({
       ...dependencies,
-      workerId: this.#id,
+      workerId: this.id,
       attempts: this.#attempts,
       idleSession: () => dependencies.doorbell.session,
       register: () => this.#register(),
@@ -82,7 +83,7 @@ export class Worker {
   /** Claims nothing more and waits up to `drainMs` for the jobs it holds; then hands the rest back, uncounted. */
   async stop(drainMs: number): Promise<void> {
     this.#stopping.abort()
-    await drainWorker(this.#dependencies.db, this.#id).catch(() => {})
+    await drainWorker(this.#dependencies.db, this.id).catch(() => {})
     await this.#loop
     const drained = this.#idle()
     const patience = AbortSignal.timeout(drainMs)
@@ -90,7 +91,7 @@ export class Worker {
     for (const attempt of this.#attempts.values()) attempt.abort('drained')
     await drained
     await this.#heartbeat.stop()
-    await deregisterWorker(this.#dependencies.db, this.#id).catch((error: unknown) => {
+    await deregisterWorker(this.#dependencies.db, this.id).catch((error: unknown) => {
       this.#dependencies.logger.warn({ err: error }, 'the worker could not sign off; its row expires by itself')
     })
   }
@@ -122,7 +123,7 @@ export class Worker {
       await sleep(RETRY_AFTER_ERROR_MS, undefined, { signal })
       return
     }
-    const jobs = await claimJobs(db, { workerId: this.#id, lanes, services: services.serviceNames() })
+    const jobs = await claimJobs(db, { workerId: this.id, lanes, services: services.serviceNames() })
     for (const job of jobs) this.#begin(job)
     if (jobs.length === 0)
       await doorbell.sleepUntilWork(
@@ -151,7 +152,7 @@ export class Worker {
   #register(): Promise<void> {
     const { name, version, lanes, slots } = this.#options
     return registerWorker(this.#dependencies.db, {
-      id: this.#id,
+      id: this.id,
       name,
       pid: process.pid,
       lanes: [...lanes],

@@ -67,6 +67,8 @@ describe('a worker', () => {
     )
     expect(allowed).toEqual([
       'abandon_jobs',
+      'add_audit_seal',
+      'append_audit',
       'append_output',
       'claim_jobs',
       'complete_jobs',
@@ -74,6 +76,7 @@ describe('a worker', () => {
       'drain_worker',
       'heartbeat',
       'lane_doorbell_key',
+      'next_audit_seal',
       'promote_jobs',
       'record_failure',
       'register_artifacts',

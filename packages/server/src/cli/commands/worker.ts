@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
+import { findSigningKey } from '../../app/find-signing-key.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { RegistryFeed } from '../../app/registry-feed.ts'
 import { defaultLanes, needsSandboxd, typeOfLane, whyNotServed } from '../../app/served-lanes.ts'
@@ -57,6 +58,7 @@ export function addWorkerCommand(program: Command): void {
               logger: createLogger('ergon', settings.logLevel),
             })
       await registry?.load()
+      const signingKey = await findSigningKey(settings, paths)
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
       const machine = needsSandboxd(lanes) ? await useStack(settings, paths, 'sandboxd') : null
@@ -76,6 +78,7 @@ export function addWorkerCommand(program: Command): void {
           sandboxRuntime: settings.sandboxRuntime,
           executorPolicy: settings.executorPolicy,
           registry: registry?.current ?? null,
+          signingKey,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user)
         const child = spawn(command, args, {
