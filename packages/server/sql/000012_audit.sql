@@ -146,15 +146,16 @@ create trigger tg_6_audit_truncated before truncate on jobs.tb_job_run
   for each statement execute function jobs.tg_audit_truncated();
 
 -- Seals ----------------------------------------------------------------------------------------------------------------
--- Length and text, so that no text can look like the field behind it.
+-- Length and text, so that no text can look like the field behind it. Neither this nor the next one fixes its search path,
+-- which would be set and reset for each entry and keep both from being inlined; their caller fixes it.
 create function jobs.audit_field(p_text text) returns text
-language sql immutable set search_path = pg_catalog, pg_temp as $$
+language sql immutable as $$
   select coalesce(octet_length(convert_to(p_text, 'UTF8')) || ':' || p_text, '-') || ',';
 $$;
 
 -- domain/audit-chain.ts computes the same.
 create function jobs.audit_entry_digest(p_row jobs.tb_audit) returns bytea
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable as $$
   select sha256(convert_to(
     concat_ws(' ', 'ergon-audit/1', p_row.cluster, p_row.xid, p_row.seq,
               to_char(p_row.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), coalesce(p_row.job_id::text, '-'))

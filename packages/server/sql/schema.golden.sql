@@ -343,7 +343,6 @@ CREATE OR REPLACE FUNCTION jobs.audit_entry_digest(p_row jobs.tb_audit)
  RETURNS bytea
  LANGUAGE sql
  STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select sha256(convert_to(
     concat_ws(' ', 'ergon-audit/1', p_row.cluster, p_row.xid, p_row.seq,
@@ -368,7 +367,6 @@ CREATE OR REPLACE FUNCTION jobs.audit_field(p_text text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select coalesce(octet_length(convert_to(p_text, 'UTF8')) || ':' || p_text, '-') || ',';
 $function$

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { z } from 'zod'
 
 const number = z.string().regex(/^-?\d{1,20}$/)
@@ -74,11 +74,11 @@ export function rowDigest(row: AuditRow): string {
 
 /** Of a seal's `entry_digests`. */
 export function entriesDigest(entryDigests: string): string {
-  return createHash('sha256').update(Buffer.from(entryDigests, 'hex')).digest('hex')
+  return hash('sha256', Buffer.from(entryDigests, 'hex'), 'hex')
 }
 
 export function digestOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+  return hash('sha256', text, 'hex')
 }
 
 /** Length and text, so that no text can look like the field behind it. */

@@ -5,7 +5,7 @@ import { queryRows } from '../platform/db/database.ts'
 import { inTransaction } from '../platform/db/transaction.ts'
 
 /** Few enough that hashing them keeps a worker's one connection for moments. */
-const MOST_ENTRIES = 2_000
+const MOST_ENTRIES = 1_000
 
 const nextSchema = z.object({
   number: z.string(),

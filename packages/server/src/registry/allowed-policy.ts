@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { Redactor } from '../platform/text/redact.ts'
 import { redactJson } from '../platform/text/redact-json.ts'
@@ -121,5 +121,5 @@ function digestOf(text: string): string {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+  return hash('sha256', text, 'hex')
 }

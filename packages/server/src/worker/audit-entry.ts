@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Failure } from '@ergon/contract'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { redactJson } from '../platform/text/redact-json.ts'
@@ -105,5 +105,5 @@ function bound(value: unknown): unknown {
 }
 
 function sha256(text: string | null): string | null {
-  return text === null ? null : createHash('sha256').update(text).digest('hex')
+  return text === null ? null : hash('sha256', text, 'hex')
 }
