@@ -70,6 +70,7 @@ export class LocalStack {
             profile: settings.profile,
             env,
             executionTypes: defaultLanes(settings),
+            acceptedRisks: settings.acceptedRisks,
             logger,
           })
   }

@@ -13,6 +13,7 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.sandboxRuntime]: settings.sandboxRuntime,
     [SETTING_VARIABLES.executorPolicy]: settings.executorPolicy ?? '',
     [SETTING_VARIABLES.registry]: settings.registry ?? '',
+    [SETTING_VARIABLES.acceptedRisks]: settings.acceptedRisks.join(','),
     [SETTING_VARIABLES.signingKeyFile]: settings.signingKeyFile ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
   }

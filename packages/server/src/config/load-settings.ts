@@ -42,6 +42,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     executorPolicy: null,
     registry: null,
     signingKeyFile: null,
+    acceptedRisks: [],
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

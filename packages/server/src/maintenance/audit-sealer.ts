@@ -35,11 +35,16 @@ export class AuditSealer {
     do {
       await sleep(INTERVAL_MS, undefined, { signal }).catch(() => {})
       try {
-        while (await this.#sealOnce());
+        await this.sealWaiting()
       } catch (error) {
         this.#logger.warn({ err: error }, 'the audit trail could not be sealed; trying again')
       }
     } while (!signal.aborted)
+  }
+
+  /** Seals all that is committed for good by now. */
+  async sealWaiting(): Promise<void> {
+    while (await this.#sealOnce());
   }
 
   /** True when more is waiting. */

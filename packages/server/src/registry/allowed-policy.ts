@@ -20,7 +20,7 @@ type Terms = Omit<AllowedPolicy, 'policyDigest'>
 const DESCRIBE: { [Type in RegistryExecutionType]: (service: ServiceOf<Type>) => Terms } = {
   http: ({ runner_config: { base_url: baseUrl }, security_policy: policy }) => ({
     terms: {
-      domains: policy.allowed_domains ?? (baseUrl === undefined ? [] : [URL.parse(baseUrl)?.hostname]),
+      domains: policy.allowed_domains ?? (baseUrl === undefined ? [] : [URL.parse(baseUrl)?.hostname ?? baseUrl]),
       max_request_size: policy.max_request_size,
       max_response_size: policy.max_response_size,
     },

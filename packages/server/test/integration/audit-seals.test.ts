@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { exportAudit, readExport } from '../../src/control/audit-export.ts'
 import { verifyAuditTrail } from '../../src/control/verify-audit-trail.ts'
+import { AuditSealer } from '../../src/maintenance/audit-sealer.ts'
 import { openVerifyingKey } from '../../src/platform/crypto/signing-key.ts'
+import { createLogger } from '../../src/platform/logger.ts'
 import { appendAudit } from '../../src/queue/append-audit.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { key, makeKey, seal, sealAll, tamper, verify } from './audit-fixture.ts'
@@ -158,6 +160,26 @@ describe('the chain of seals', () => {
   it('signs nothing for a chain that it was told not to follow', async () => {
     await appendAudit(db.as('ergon_worker'), job, '{}')
     expect(await seal(db, key, () => false)).toBeNull()
+    expect(await verify(db.admin)).toMatchObject({ seals: 3, unsealed: { count: 1 } })
+  })
+})
+
+describe('a sealing worker', () => {
+  it('seals what waits when it stops', async () => {
+    await appendAudit(db.as('ergon_worker'), job, '{}')
+    const sealer = new AuditSealer(db.as('ergon_worker'), key, createLogger('test', 'silent'))
+    sealer.start()
+    await sealer.stop()
+    expect(await verify(db.admin)).toMatchObject({ seals: 4, unsealed: { count: 0 }, fault: null })
+  })
+
+  it('signs nothing in the place of a seal of its own that was cut off', async () => {
+    const sealer = new AuditSealer(db.as('ergon_worker'), key, createLogger('test', 'silent'))
+    await appendAudit(db.as('ergon_worker'), job, '{"bad": true}')
+    await sealer.sealWaiting()
+    await tamper(db.admin, 'delete from jobs.tb_audit_seal where number = 4')
+    await tamper(db.admin, `update jobs.tb_audit set entry = '{"bad": false}' where entry = '{"bad": true}'`)
+    await sealer.sealWaiting()
     expect(await verify(db.admin)).toMatchObject({ seals: 3, unsealed: { count: 1 } })
   })
 })

@@ -55,6 +55,7 @@ export function addWorkerCommand(program: Command): void {
               profile: settings.profile,
               env: process.env,
               executionTypes: lanes.map(typeOfLane),
+              acceptedRisks: settings.acceptedRisks,
               logger: createLogger('ergon', settings.logLevel),
             })
       await registry?.load()
