@@ -9,6 +9,8 @@ role ergon_worker
 
 -- tables
 table jobs.tb_artifact owner ergon_owner
+table jobs.tb_audit owner ergon_owner
+table jobs.tb_audit_seal owner ergon_owner
 table jobs.tb_job_attempt owner ergon_owner
 table jobs.tb_job_output owner ergon_owner
 table jobs.tb_job_queue owner ergon_owner with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=2000000000)
@@ -33,6 +35,25 @@ tb_artifact.metadata jsonb not null default '{}'::jsonb
 tb_artifact.name text not null
 tb_artifact.size_bytes bigint not null
 tb_artifact.tenant_id uuid
+tb_audit.cluster bigint not null default jobs.cluster_id()
+tb_audit.entry text not null
+tb_audit.identifier text
+tb_audit.job_id uuid
+tb_audit.recorded_at timestamp with time zone not null default clock_timestamp()
+tb_audit.recorded_by text not null default SESSION_USER
+tb_audit.seq bigint not null identity
+tb_audit.xid xid8 not null default pg_current_xact_id()
+tb_audit_seal.cluster bigint not null
+tb_audit_seal.digest bytea not null
+tb_audit_seal.entry_count integer not null
+tb_audit_seal.entry_digests bytea not null
+tb_audit_seal.from_xid xid8 not null
+tb_audit_seal.key_id text not null
+tb_audit_seal.number bigint not null
+tb_audit_seal.previous_digest bytea not null
+tb_audit_seal.sealed_at timestamp with time zone not null
+tb_audit_seal.signature bytea not null
+tb_audit_seal.upto_xid xid8 not null
 tb_job_attempt.attempt integer not null
 tb_job_attempt.ended_at timestamp with time zone not null
 tb_job_attempt.env_version text
@@ -155,6 +176,12 @@ tb_artifact.ck_artifact_metadata CHECK ((pg_column_size(metadata) <= 65536))
 tb_artifact.ck_artifact_name CHECK (((octet_length(name) >= 1) AND (octet_length(name) <= 1024)))
 tb_artifact.ck_artifact_size CHECK ((size_bytes >= 0))
 tb_artifact.tb_artifact_pkey PRIMARY KEY (artifact_id)
+tb_audit.ck_audit_entry CHECK (((octet_length(entry) >= 2) AND (octet_length(entry) <= 65536)))
+tb_audit.tb_audit_pkey PRIMARY KEY (cluster, xid, seq)
+tb_audit_seal.ck_audit_seal_range CHECK (((from_xid < upto_xid) AND (entry_count > 0)))
+tb_audit_seal.ck_audit_seal_sizes CHECK (((octet_length(entry_digests) = (32 * entry_count)) AND (octet_length(previous_digest) = 32) AND (octet_length(digest) = 32) AND (octet_length(signature) = 64) AND (key_id ~ '^[0-9a-f]{64}$'::text)))
+tb_audit_seal.tb_audit_seal_cluster_upto_xid_key UNIQUE (cluster, upto_xid)
+tb_audit_seal.tb_audit_seal_pkey PRIMARY KEY (number)
 tb_job_attempt.ck_job_attempt_outcome CHECK ((outcome = ANY (ARRAY['failed'::text, 'lost'::text])))
 tb_job_attempt.tb_job_attempt_pkey PRIMARY KEY (job_id, attempt)
 tb_job_output.ck_job_output_bytes CHECK (((octet_length(bytes) >= 1) AND (octet_length(bytes) <= ((17 * 1024) * 1024))))
@@ -212,6 +239,9 @@ CREATE INDEX ix_job_run_tenant_created ON jobs.tb_job_run USING btree (tenant_id
 CREATE INDEX ix_service_limited ON jobs.tb_service USING btree (service) WHERE is_limited
 CREATE INDEX ix_worker_service_service ON jobs.tb_worker_service USING btree (service)
 CREATE UNIQUE INDEX tb_artifact_pkey ON jobs.tb_artifact USING btree (artifact_id)
+CREATE UNIQUE INDEX tb_audit_pkey ON jobs.tb_audit USING btree (cluster, xid, seq)
+CREATE UNIQUE INDEX tb_audit_seal_cluster_upto_xid_key ON jobs.tb_audit_seal USING btree (cluster, upto_xid)
+CREATE UNIQUE INDEX tb_audit_seal_pkey ON jobs.tb_audit_seal USING btree (number)
 CREATE UNIQUE INDEX tb_job_attempt_pkey ON jobs.tb_job_attempt USING btree (job_id, attempt)
 CREATE UNIQUE INDEX tb_job_output_pkey ON jobs.tb_job_output USING btree (job_id, attempt, stream, "offset")
 CREATE UNIQUE INDEX tb_job_queue_pkey ON jobs.tb_job_queue USING btree (job_id)
@@ -227,6 +257,9 @@ CREATE UNIQUE INDEX ux_artifact_dataset ON jobs.tb_artifact USING btree (tenant_
 
 -- triggers
 CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR EACH ROW EXECUTE FUNCTION jobs.tg_refuse_artifact_change()
+CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
+CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit_seal FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
+CREATE TRIGGER tg_audit_lost AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.outcome = 'lost'::text)) EXECUTE FUNCTION jobs.tg_audit_lost()
 CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
@@ -236,6 +269,9 @@ CREATE TRIGGER tg_4_check_user_transition BEFORE UPDATE ON jobs.tb_job_run FOR E
 CREATE TRIGGER tg_5_refuse_identity_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (((((((old.id IS DISTINCT FROM new.id) OR (old.service_name IS DISTINCT FROM new.service_name)) OR (old.operation IS DISTINCT FROM new.operation)) OR (lower(old.execution_type) IS DISTINCT FROM new.execution_type)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.created_at IS DISTINCT FROM new.created_at)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of id, service_name, operation, execution_type, queue, tenant_id, created_at')
 CREATE TRIGGER tg_5_refuse_input_change BEFORE UPDATE OF input_data ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = 'running'::text) AND (old.input_data IS DISTINCT FROM new.input_data))) EXECUTE FUNCTION jobs.tg_refuse_column_change('input_data')
 CREATE TRIGGER tg_5_refuse_live_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = ANY (ARRAY['pending'::text, 'running'::text])) AND (((((((old.priority IS DISTINCT FROM new.priority) OR (old.run_at IS DISTINCT FROM new.run_at)) OR (old.gate IS DISTINCT FROM new.gate)) OR (old.attempts IS DISTINCT FROM new.attempts)) OR (old.max_attempts IS DISTINCT FROM new.max_attempts)) OR (old.timeout_seconds IS DISTINCT FROM new.timeout_seconds)) OR (old.on_worker_lost IS DISTINCT FROM new.on_worker_lost)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of priority, run_at, gate, attempts, max_attempts, timeout_seconds, on_worker_lost')
+CREATE TRIGGER tg_6_audit_cancelled AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'running'::text) AND (new.status = 'cancelled'::text))) EXECUTE FUNCTION jobs.tg_audit_cancelled()
+CREATE TRIGGER tg_6_audit_deleted AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_deleted()
+CREATE TRIGGER tg_6_audit_truncated BEFORE TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_truncated()
 CREATE TRIGGER tg_apply_user_transition AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_apply_user_transition()
 CREATE TRIGGER tg_forget_all_jobs AFTER TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_all_jobs()
 CREATE TRIGGER tg_forget_deleted_jobs AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_deleted_jobs()
@@ -267,6 +303,52 @@ begin
   return abandoned_count;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.add_audit_seal(p_number bigint, p_cluster bigint, p_from_xid xid8, p_upto_xid xid8, p_sealed_at timestamp with time zone, p_key_id text, p_digest bytea, p_signature bytea)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  last jobs.tb_audit_seal;
+  digests bytea;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('ergon.audit.seal', 0));
+  select * into last from jobs.tb_audit_seal s order by s.number desc limit 1;
+  if p_number <> coalesce(last.number, 0) + 1 or p_from_xid <> jobs.audit_sealed_upto(p_cluster)
+     or (p_cluster = jobs.cluster_id() and p_upto_xid > pg_snapshot_xmin(pg_current_snapshot())) then
+    return false;
+  end if;
+  digests := jobs.audit_entry_digests(p_cluster, p_from_xid, p_upto_xid);
+  if digests is null then
+    return false;
+  end if;
+  insert into jobs.tb_audit_seal (number, cluster, from_xid, upto_xid, entry_count, entry_digests, previous_digest, sealed_at,
+                                  key_id, digest, signature)
+  values (p_number, p_cluster, p_from_xid, p_upto_xid, octet_length(digests) / 32, digests,
+          coalesce(last.digest, decode(repeat('00', 32), 'hex')), p_sealed_at, p_key_id, p_digest, p_signature);
+  return true;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.append_audit(p_job_id uuid, p_entry text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STRICT SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  appended bigint;
+begin
+  insert into jobs.tb_audit (job_id, identifier, entry)
+  values (p_job_id, (select j.identifier from jobs.tb_job_run j where j.id = p_job_id), p_entry)
+  returning seq into appended;
+  return appended;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -289,6 +371,50 @@ begin
   -- Losing the last moments of live output to a crash is no loss: the attempt is lost with it.
   perform set_config('synchronous_commit', 'off', true);
   return true;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.audit_entry_digest(p_row jobs.tb_audit)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select sha256(convert_to(
+    concat_ws(' ', 'ergon-audit/1', p_row.cluster, p_row.xid, p_row.seq,
+              to_char(p_row.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), coalesce(p_row.job_id::text, '-'))
+    || ' ' || jobs.audit_field(p_row.recorded_by) || jobs.audit_field(p_row.identifier) || jobs.audit_field(p_row.entry), 'UTF8'));
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.audit_entry_digests(p_cluster bigint, p_from xid8, p_upto xid8)
+ RETURNS bytea
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+  return (select string_agg(jobs.audit_entry_digest(a), '' order by a.xid, a.seq)
+          from jobs.tb_audit a where a.cluster = p_cluster and a.xid >= p_from and a.xid < p_upto);
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.audit_field(p_text text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select coalesce(octet_length(convert_to(p_text, 'UTF8')) || ':' || p_text, '-') || ',';
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.audit_sealed_upto(p_cluster bigint)
+ RETURNS xid8
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  return coalesce(
+    (select s.upto_xid from jobs.tb_audit_seal s where s.cluster = p_cluster order by s.upto_xid desc limit 1), '0');
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.cancel_job(job_id uuid)
@@ -496,6 +622,16 @@ AS $function$
   group by s.service;
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.cluster_id()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  return (select c.system_identifier from pg_control_system() c);
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.complete_job_successfully(job_id uuid, output jsonb)
  RETURNS void
  LANGUAGE plpgsql
@@ -576,6 +712,27 @@ begin
   end if;
   return query select unnest(accepted_ids);
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.compose_audit(p_event text, p_job jobs.tb_job_run, p_attempt integer, p_worker_id uuid, p_happened jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'format', 'ergon-audit/1',
+    'event', p_event,
+    'job', jsonb_build_object('id', p_job.id, 'attempt', p_attempt),
+    'who', jsonb_build_object('tenant_id', p_job.tenant_id, 'triggered_by', p_job.triggered_by,
+                              'correlation_id', left(p_job.correlation_id, 1024)),
+    'allowed', jsonb_build_object('service', left(p_job.service_name, 1024), 'operation', left(p_job.operation, 1024),
+                                  'execution_type', p_job.execution_type),
+    'happened', p_happened,
+    'worker', (select jsonb_build_object('id', p_worker_id, 'name', w.name)
+               from (select p_worker_id) g (id) left join jobs.tb_job_worker w on w.worker_id = g.id
+               where p_worker_id is not null)
+  ))::text;
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.correct_lanes()
  RETURNS void
@@ -1073,6 +1230,57 @@ AS $function$
       and exists (select from jobs.tb_service s where s.is_limited and s.service = e.service)
     for update skip locked));
 $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.next_audit_seal(p_most integer)
+ RETURNS TABLE(number bigint, cluster bigint, from_xid xid8, upto_xid xid8, entry_count integer, entries_digest bytea, previous_digest bytea)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  here bigint := jobs.cluster_id();
+  -- Whatever is below it has ended, and is visible to each statement from now on if it committed.
+  horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+  last jobs.tb_audit_seal;
+  candidate bigint;
+  begins xid8;
+  ends xid8;
+  found_count integer;
+  last_xid xid8;
+  digests bytea;
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('ergon.audit.seal', 0)) then
+    return;
+  end if;
+  select * into last from jobs.tb_audit_seal s order by s.number desc limit 1;
+  -- What a restored dump brought from another cluster is complete, and comes first.
+  for candidate in
+    with recursive known (cluster) as (
+      select min(a.cluster) from jobs.tb_audit a
+      union all
+      select (select min(a.cluster) from jobs.tb_audit a where a.cluster > k.cluster) from known k where k.cluster is not null
+    )
+    select k.cluster from known k where k.cluster is not null order by k.cluster = here, k.cluster
+  loop
+    begins := jobs.audit_sealed_upto(candidate);
+    select count(*), max(b.xid::text::bigint)::text::xid8 into found_count, last_xid
+    from (select a.xid from jobs.tb_audit a
+          where a.cluster = candidate and a.xid >= begins and (candidate <> here or a.xid < horizon)
+          order by a.xid, a.seq limit p_most) b;
+    if found_count = 0 then
+      continue;
+    end if;
+    -- Whole transactions. A range that has room left goes to the horizon, so that a row put below it later is seen.
+    ends := case when found_count < p_most and candidate = here then horizon else (last_xid::text::bigint + 1)::text::xid8 end;
+    digests := jobs.audit_entry_digests(candidate, begins, ends);
+    return query select coalesce(last.number, 0) + 1, candidate, begins, ends, octet_length(digests) / 32, sha256(digests),
+                        coalesce(last.digest, decode(repeat('00', 32), 'hex'));
+    return;
+  end loop;
+end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.next_permit_at(p_buckets bigint[], p_counts integer[], p_limit integer, p_width_seconds integer, p_at timestamp with time zone)
  RETURNS timestamp with time zone
@@ -1841,6 +2049,68 @@ begin
   return null;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_audit_cancelled()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform jobs.append_audit(new.id, jobs.compose_audit('cancelled', new, new.attempts,
+    (select q.worker_id from jobs.tb_job_queue q where q.job_id = new.id),
+    jsonb_build_object('outcome', 'cancelled', 'started_at', new.started_at)));
+  return null;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_audit_deleted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  insert into jobs.tb_audit (job_id, identifier, entry)
+  select o.id, o.identifier, jobs.compose_audit('deleted', o, o.attempts,
+    (select q.worker_id from jobs.tb_job_queue q where q.job_id = o.id),
+    jsonb_build_object('outcome', 'deleted', 'started_at', o.started_at))
+  from old_rows o where o.status = 'running';
+  return null;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_audit_lost()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  job jobs.tb_job_run;
+begin
+  select * into job from jobs.tb_job_run j where j.id = new.job_id;
+  perform jobs.append_audit(new.job_id, jobs.compose_audit('lost', job, new.attempt, new.worker_id, jsonb_build_object(
+    'outcome', 'lost', 'category', new.failure ->> 'category', 'code', new.failure ->> 'code',
+    'message', left(new.failure ->> 'message', 2048), 'started_at', new.started_at)));
+  return null;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_audit_truncated()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  insert into jobs.tb_audit (job_id, identifier, entry)
+  select j.id, j.identifier, jobs.compose_audit('deleted', j, j.attempts,
+    (select q.worker_id from jobs.tb_job_queue q where q.job_id = j.id),
+    jsonb_build_object('outcome', 'deleted', 'started_at', j.started_at))
+  from jobs.tb_job_run j where j.status = 'running';
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_check_user_transition()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2002,6 +2272,18 @@ begin
     errcode = 'JB008',
     message = format('ARTIFACT_IMMUTABLE: artifact %s cannot be changed', old.artifact_id),
     hint = 'An artifact is a fact about one file of one run; register a new one.';
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_refuse_audit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  raise exception using
+    errcode = 'JB020',
+    message = format('AUDIT_IMMUTABLE: %s of jobs.%s is refused', tg_op, tg_table_name),
+    hint = 'The audit trail is only appended to.';
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_refuse_column_change()
@@ -2182,6 +2464,8 @@ view jobs.v_service_reliability owner ergon_owner with (security_invoker=true) a
 
 -- grants
 EXECUTE on function jobs.abandon_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
+EXECUTE on function jobs.add_audit_seal(p_number bigint, p_cluster bigint, p_from_xid xid8, p_upto_xid xid8, p_sealed_at timestamp with time zone, p_key_id text, p_digest bytea, p_signature bytea) to ergon_worker
+EXECUTE on function jobs.append_audit(p_job_id uuid, p_entry text) to ergon_worker
 EXECUTE on function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea) to ergon_worker
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_enqueue
@@ -2201,6 +2485,7 @@ EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
 EXECUTE on function jobs.live_attempts(p_job_ids uuid[]) to ergon_worker
 EXECUTE on function jobs.mark_job_started(job_id uuid) to ergon_enqueue
+EXECUTE on function jobs.next_audit_seal(p_most integer) to ergon_worker
 EXECUTE on function jobs.promote_jobs() to ergon_worker
 EXECUTE on function jobs.record_failure(p_job_id uuid, p_fence uuid, p_failure text, p_retry_delay_ms bigint, p_dead_letter_reason text, p_output text, p_resource_usage text, p_env_version text, p_logs text, p_stdout text, p_stderr text, p_artifacts text) to ergon_worker
 EXECUTE on function jobs.register_artifacts(p_job_id uuid, p_fence uuid, p_artifacts text) to ergon_worker

@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import type { HomePaths } from '../config/home-paths.ts'
+import { exportAudit } from '../control/audit-export.ts'
+import { countUnsealedRows, readSealedRanges } from '../control/audit-trail.ts'
 import { findJobId } from '../control/find-job.ts'
 import { submitCall } from '../control/call-service.ts'
 import { explainWait } from '../control/explain-wait.ts'
@@ -28,6 +30,9 @@ export interface ControlPlane {
   retryJob: Bound<typeof retryJob>
   listArtifacts: Bound<typeof listArtifacts>
   findArtifact: Bound<typeof findArtifact>
+  exportAudit: Bound<typeof exportAudit>
+  readSealedRanges: Bound<typeof readSealedRanges>
+  countUnsealedRows: Bound<typeof countUnsealedRows>
   /** Stores a file as a dataset of the tenant and gives its digest. */
   uploadDataset(file: string, tenantId: string | null): Promise<string>
   openArtifact(digest: string): Promise<Readable>
@@ -49,6 +54,9 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
     retryJob: (id) => retryJob(db, id),
     listArtifacts: (jobId, limit) => listArtifacts(db, jobId, limit),
     findArtifact: (id) => findArtifact(db, id),
+    exportAudit: (since) => exportAudit(db, since),
+    readSealedRanges: (since) => readSealedRanges(db, since),
+    countUnsealedRows: () => countUnsealedRows(db),
     uploadDataset: (file, tenantId) => uploadDataset(db, store, file, tenantId),
     openArtifact: (digest) => store.read(digest),
     artifactPath: (digest) => store.pathOf(digest),

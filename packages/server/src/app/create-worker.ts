@@ -3,7 +3,9 @@ import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { EXECUTOR_POLICY, type SandboxPolicy, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
+import { AuditSealer } from '../maintenance/audit-sealer.ts'
 import { MaintenanceLoop } from '../maintenance/maintenance-loop.ts'
+import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
 import { Doorbell } from '../queue/doorbell.ts'
@@ -79,7 +81,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const docker = config.dockerEngine === null ? null : createDocker(config.dockerEngine, { db, paths, logger })
   if (docker !== null) runners.register('docker', docker.runner)
 
-  const recorder = createOutcomeRecorder(db, logger)
+  const author = () => ({ id: worker.id, name: config.name, version: config.version })
+  const recorder = createOutcomeRecorder(db, logger, author)
   const servicesOf = serviceFactory(config, runners)
   const services = new ReplaceableServices(servicesOf(config.registry))
   const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
@@ -101,6 +104,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
     },
   )
   const maintenance = new MaintenanceLoop(db, logger)
+  const sealer = config.signingKey === null ? null : new AuditSealer(db, openSigningKey(config.signingKey), logger)
 
   /** Jobs that come before it is done get containers of their own. */
   async function warmUp(): Promise<void> {
@@ -134,12 +138,15 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await worker.start()
       maintenance.start()
       docker?.reaper.start()
+      sealer?.start()
+      if (sealer === null) logger.warn('there is no signing key: this worker does not seal the audit trail')
       if (config.warmUp && policyOf(config).isolation === 'warm') void warmUp()
     },
     async stop() {
       await worker.stop(config.drainMs)
       await maintenance.stop()
       await docker?.reaper.stop()
+      await sealer?.stop()
       await doorbell.stop()
       await db.end()
       await sweepSpool(paths.spool, { own: spoolFolder })

@@ -8,8 +8,10 @@ import { listWaitingServices } from '../control/explain-wait.ts'
 import { createPool, type Database } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
+import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
 import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
+import { findSigningKey } from './find-signing-key.ts'
 import { DATABASE_USER, WORKER_USER } from './prepare-home.ts'
 import { examineEngine } from './examine-engine.ts'
 import { type IsolationProbe, probeIsolation } from './probe-isolation.ts'
@@ -40,6 +42,7 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
     ...(await examineDatabase(settings)),
     ...(await examineRegistry(settings)),
     await examineEngine(settings),
+    await examineSigningKey(settings),
     ...examineSettings(settings, sources),
   ]
 }
@@ -180,9 +183,29 @@ async function examineRegistry({ registry: file, profile }: Settings): Promise<F
   }
 }
 
+/** Jobs run without it too, so it makes no host unfit; in production nobody should find out by an audit that nothing was sealed. */
+async function examineSigningKey(settings: Settings): Promise<Finding> {
+  const paths = homePaths(settings)
+  const remedy = `openssl genpkey -algorithm ed25519 -out ${paths.signingKey} && chmod 600 ${paths.signingKey}, or name another file with ${SETTING_VARIABLES.signingKeyFile}`
+  try {
+    const pem = await findSigningKey(settings, paths)
+    if (pem !== null)
+      return { ...finding('audit seals', true, `signed by ${openSigningKey(pem).keyId}`, null), isEssential: false }
+    const isMadeLater = settings.profile === 'development'
+    const detail = isMadeLater
+      ? 'no signing key yet: ergon dev makes one'
+      : 'off: there is no signing key, and nothing of the audit trail is sealed by workers of this machine'
+    return { ...finding('audit seals', isMadeLater, detail, remedy), isEssential: false }
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error)
+    return { ...finding('audit seals', false, detail, remedy), isEssential: false }
+  }
+}
+
 function examineSettings(settings: Settings, sources: LoadedSettings['sources']): Finding[] {
   return (Object.keys(SETTING_VARIABLES) as (keyof Settings)[]).map((key) => {
-    const shown = key === 'databaseUrl' && settings.databaseUrl !== null ? '(set)' : (settings[key] ?? 'none')
+    const shown =
+      key === 'databaseUrl' && settings.databaseUrl !== null ? '(set)' : String(settings[key] ?? '') || 'none'
     return {
       check: `setting ${SETTING_VARIABLES[key]}`,
       ok: true,

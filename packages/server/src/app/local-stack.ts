@@ -11,6 +11,7 @@ import { SupervisedPostgres } from '../platform/postgres/supervised-postgres.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import { type ProcessCommand, SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { examineIsolation } from './doctor.ts'
+import { ensureSigningKey } from './find-signing-key.ts'
 import { DATABASE_USER, prepareHome, workerUser } from './prepare-home.ts'
 import type { RegistryBundle } from '../registry/registry-bundle.ts'
 import { RegistryFeed } from './registry-feed.ts'
@@ -73,7 +74,18 @@ export class LocalStack {
     const apart = file === null ? [] : lanesApart(settings).map((lane) => [lane])
     this.#divisions = [defaultLanes(settings), ...apart].map((lanes) => ({
       lanes,
-      feed: file === null ? null : new RegistryFeed({ file, profile, env, executionTypes: lanes, logger, requireHost }),
+      feed:
+        file === null
+          ? null
+          : new RegistryFeed({
+              file,
+              profile,
+              env,
+              executionTypes: lanes,
+              acceptedRisks: settings.acceptedRisks,
+              logger,
+              requireHost,
+            }),
       process: null,
     }))
   }
@@ -206,6 +218,7 @@ export class LocalStack {
       sandboxRuntime: settings.sandboxRuntime,
       executorPolicy: settings.executorPolicy,
       dockerEngine: access?.engine ?? null,
+      signingKey: await ensureSigningKey(settings, paths),
     }
     const user = this.#workerUser()
     // Its registry as it is at each start.

@@ -9,6 +9,8 @@ export interface RegistryFeedOptions {
   env: Readonly<Record<string, string | undefined>>
   /** Of the lanes that the worker serves; other services are asked for no secret. */
   executionTypes: readonly string[]
+  /** Rules of `ergon security-check` whose findings the operator lives with. */
+  acceptedRisks: readonly string[]
   logger: Logger
   /** Throws when this machine cannot serve a version, which is then refused as one with a fault is. */
   requireHost?: (bundle: RegistryBundle) => Promise<void>
@@ -32,8 +34,8 @@ export class RegistryFeed {
   async load(): Promise<RegistryBundle> {
     // Not imported above: the checker of schemas takes 0.2 s to load, and commands that start no worker need none.
     const { gatherRegistry } = await import('../registry/registry-bundle.ts')
-    const { bundle, parsed } = await gatherRegistry(this.#options)
-    for (const { line, path, message } of parsed.warnings)
+    const { bundle, warnings } = await gatherRegistry(this.#options)
+    for (const { line, path, message } of warnings)
       this.#options.logger.warn({ registry: bundle.file, line, path }, message)
     await this.#options.requireHost?.(bundle)
     this.#current = bundle

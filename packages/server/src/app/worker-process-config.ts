@@ -21,6 +21,8 @@ export const workerProcessConfigSchema = z.object({
   registry: registryBundleSchema.nullable(),
   /** The container engine, of a worker that serves docker jobs and nothing else. */
   dockerEngine: engineConfigSchema.nullable(),
+  /** The private key that signs seals of the audit trail; without one this worker seals nothing. */
+  signingKey: z.string().nullable(),
   drainMs: z.number().int().nonnegative(),
   logLevel: z.string(),
   /** Whose child it must still be once it asked to die with its parent. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { VERSION } from '../app/version.ts'
 import { addArtifactsCommand } from './commands/artifacts.ts'
+import { addAuditCommand } from './commands/audit.ts'
 import { addCallCommand } from './commands/call.ts'
 import { addDevCommand } from './commands/dev.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
@@ -34,6 +35,7 @@ export function createProgram(): Command {
     addSecurityCheckCommand,
     addJobsCommand,
     addArtifactsCommand,
+    addAuditCommand,
     addDevCommand,
     addWorkerCommand,
     addEnvCommand,

@@ -12,6 +12,8 @@ export interface HomePaths {
   spool: string
   environments: string
   credentials: string
+  /** The key that `ergon dev` makes where no other one is named. */
+  signingKey: string
   log: string
   /** Where the worker sees the program's own files, whatever folder they were installed in. */
   code: string
@@ -30,6 +32,7 @@ export function homePaths({ home, environments }: { home: string; environments: 
     spool: path.join(home, 'spool'),
     environments,
     credentials: path.join(home, 'credentials'),
+    signingKey: path.join(home, 'credentials', 'signing-key.pem'),
     log: path.join(home, 'log'),
     code: path.join(run, 'code'),
     node: path.join(run, 'node'),

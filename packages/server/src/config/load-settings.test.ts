@@ -8,6 +8,13 @@ describe('loadSettings', () => {
     expect(sources).toMatchObject({ home: 'command line', cache: 'environment', profile: 'default' })
   })
 
+  it('reads lists', () => {
+    expect(loadSettings({ ERGON_ACCEPTED_RISKS: 'wide-command,plain-http' }).settings.acceptedRisks).toEqual([
+      'wide-command',
+      'plain-http',
+    ])
+  })
+
   it('follows the XDG folders', () => {
     const { settings } = loadSettings({ XDG_DATA_HOME: '/data', XDG_CACHE_HOME: '/cache' })
     expect(settings).toMatchObject({ home: '/data/ergon', cache: '/cache/ergon' })
@@ -18,6 +25,7 @@ describe('loadSettings', () => {
     [{ ERGON_LOG_LEVEL: 'loud' }, 'ERGON_LOG_LEVEL'],
     [{ ERGON_SANDBOX_RUNTIME: 'docker' }, 'ERGON_SANDBOX_RUNTIME (it is "docker")'],
     [{ ERGON_PROFILE: 'production' }, 'needs DATABASE_URL'],
+    [{ ERGON_ACCEPTED_RISKS: 'wide-command plain-http' }, 'expected names of rules with commas'],
   ])('refuses %j', (env, words) => {
     expect(() => loadSettings(env)).toThrow(words)
   })

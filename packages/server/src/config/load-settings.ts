@@ -43,6 +43,8 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     registry: null,
     dockerHost: null,
     dockerCertPath: null,
+    signingKeyFile: null,
+    acceptedRisks: [],
     debianMirror: null,
     debianSecurityMirror: null,
     logLevel: profile === 'development' ? 'warn' : 'info',

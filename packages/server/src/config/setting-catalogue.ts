@@ -10,6 +10,8 @@ export const SETTING_VARIABLES = {
   sandboxRuntime: 'ERGON_SANDBOX_RUNTIME',
   executorPolicy: 'ERGON_EXECUTOR_POLICY',
   registry: 'ERGON_REGISTRY',
+  acceptedRisks: 'ERGON_ACCEPTED_RISKS',
+  signingKeyFile: 'ERGON_SIGNING_KEY_FILE',
   debianMirror: 'ERGON_DEBIAN_MIRROR',
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   dockerHost: 'ERGON_DOCKER_HOST',
@@ -20,7 +22,7 @@ export const SETTING_VARIABLES = {
 /** One sentence on each setting, for docs/settings.md. */
 export const SETTING_SUMMARIES = {
   profile:
-    'development, staging or production. The last two need DATABASE_URL and log more; isolation is the same in all.',
+    'development, staging or production. The last two need DATABASE_URL and log more; production refuses, and staging warns of, a registry with findings of high severity; isolation is the same in all.',
   home: 'Data folder: database, artifacts, credentials. By default /var/lib/ergon for root, else below XDG_DATA_HOME.',
   cache: 'Cache folder; all in it can be made again. By default /var/cache/ergon for root, else below XDG_CACHE_HOME.',
   environments: 'Where environments are; by default the folder environments in the data folder.',
@@ -32,6 +34,10 @@ export const SETTING_SUMMARIES = {
     'JSON: what the built-in executor service lets its jobs have, see the job contract. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
   registry:
     'The service registry, a YAML file; `--registry` of a command comes before it. Without one there is only the built-in executor service.',
+  acceptedRisks:
+    'Rules of `ergon security-check`, with commas between them, whose findings of high severity workers run with all the same. Without it production refuses a registry that has one, staging warns of it, development leaves it to the command.',
+  signingKeyFile:
+    'The Ed25519 private key, PEM, mode 0600, that signs the seals of the audit trail. By default credentials/signing-key.pem of the data folder, which `ergon dev` makes in development; without one nothing is sealed.',
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   dockerHost:

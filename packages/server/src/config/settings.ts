@@ -30,6 +30,13 @@ export const settingsSchema = z.object({
     .nullable(),
   /** The service registry file, or null for the built-in services alone. */
   registry: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** Rules of `ergon security-check` whose high findings production runs with all the same. */
+  acceptedRisks: z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',') : value),
+    z.array(z.string().regex(/^[a-z-]+$/, 'expected names of rules with commas between them, such as wide-command')),
+  ),
+  /** The Ed25519 key that signs audit seals, or null for the one that `ergon dev` made in the data folder, if any. */
+  signingKeyFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   /** Debian mirrors that environments are built from; null is deb.debian.org. */
   debianMirror: z.url().nullable(),
   debianSecurityMirror: z.url().nullable(),

@@ -12,6 +12,8 @@ import { gatherRegistry, requireNoFaults } from '../registry/registry-bundle.ts'
 import { faultText, RegistryError, type RegistryFault } from '../registry/registry-fault.ts'
 import { REGISTRY_EXECUTION_TYPES, type Operation, type Service } from '../registry/schema/service.ts'
 import { checkSecurity, type SecurityFinding } from '../registry/security/check-security.ts'
+import { judgeRisks } from '../registry/security/judge-risks.ts'
+import { SECURITY_RULES } from '../registry/security/rule-catalogue.ts'
 import { operationNotFound, serviceNotFound } from '../registry/service-registry.ts'
 
 export { faultText }
@@ -21,6 +23,8 @@ export interface RegistryQuestion {
   /** Null where nobody named one, which throws REGISTRY_NOT_FOUND. */
   file: string | null
   profile: RegistryProfile
+  /** Rules of the security check that the operator lives with; none unless it is said. */
+  acceptedRisks?: readonly string[]
 }
 
 /** Every risk of a registry file, the worst first. */
@@ -40,13 +44,16 @@ export interface RegistryReport {
 
 /** Every fault of a registry file; with an environment also whether everything that its services name is there. */
 export async function checkRegistry(
-  { file, profile }: RegistryQuestion,
+  { file, profile, acceptedRisks = [] }: RegistryQuestion,
   env: Readonly<Record<string, string | undefined>> | null,
 ): Promise<RegistryReport> {
-  const { parsed } = await readRegistry(requireFile(file))
+  const { parsed, mode } = await readRegistry(requireFile(file))
+  const risks = judgeRisks({ parsed, mode, profile, executionTypes: REGISTRY_EXECUTION_TYPES, acceptedRisks })
+  const isReadable = parsed.faults.length === 0
   const faults = [
     ...parsed.faults,
-    ...(env === null || parsed.faults.length > 0 ? [] : await findMissing(parsed, profile, env)),
+    ...(isReadable ? risks.faults : []),
+    ...(env === null || !isReadable ? [] : await findMissing(parsed, profile, env)),
   ]
   return {
     ok: faults.length === 0,
@@ -54,7 +61,7 @@ export async function checkRegistry(
     profile,
     services: parsed.profiles[profile].size,
     faults,
-    warnings: [...parsed.warnings, ...unservedServices(parsed, profile)],
+    warnings: [...parsed.warnings, ...risks.warnings, ...unservedServices(parsed, profile)],
   }
 }
 
@@ -64,7 +71,9 @@ async function findMissing(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<readonly RegistryFault[]> {
   try {
-    await gatherRegistry({ file: parsed.file, profile, env, executionTypes: REGISTRY_EXECUTION_TYPES })
+    // Risks are judged apart from this, also where there is no environment to look things up in.
+    const acceptedRisks = Object.keys(SECURITY_RULES)
+    await gatherRegistry({ file: parsed.file, profile, env, executionTypes: REGISTRY_EXECUTION_TYPES, acceptedRisks })
     return []
   } catch (error) {
     if (error instanceof RegistryError) return error.faults

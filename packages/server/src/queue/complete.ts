@@ -16,7 +16,9 @@ export async function completeJobs(db: Database, completions: readonly Completio
   const rows = await queryRows(
     db,
     recordedSchema,
-    'select c.id from jobs.complete_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9) c (id)',
+    `select c.id, jobs.append_audit(g.id, g.entry)
+     from jobs.complete_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9) c (id)
+     join unnest($1::uuid[], $10::text[]) g (id, entry) on g.id = c.id`,
     [
       column(({ id }) => id),
       column(({ fence }) => fence),
@@ -27,6 +29,7 @@ export async function completeJobs(db: Database, completions: readonly Completio
       column(({ stdout }) => stdout),
       column(({ stderr }) => stderr),
       column(({ artifacts }) => artifactRowsJson(artifacts)),
+      column(({ auditEntry }) => auditEntry ?? null),
     ],
   )
   return new Set(rows.map(({ id }) => id))

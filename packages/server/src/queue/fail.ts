@@ -22,7 +22,8 @@ export async function failJob(db: Database, record: FailureRecord): Promise<Fail
   const rows = await queryRows(
     db,
     outcomeSchema,
-    'select jobs.record_failure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as outcome',
+    `select r.outcome, case when r.outcome <> 'late' then jobs.append_audit($1, $13) end
+     from jobs.record_failure($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) r (outcome)`,
     [
       record.id,
       record.fence,
@@ -36,6 +37,7 @@ export async function failJob(db: Database, record: FailureRecord): Promise<Fail
       record.stdout,
       record.stderr,
       artifactRowsJson(record.artifacts),
+      record.auditEntry ?? null,
     ],
   )
   return rows[0]?.outcome ?? 'late'

@@ -43,6 +43,8 @@ export interface AttemptRecord {
   stdout: string | null
   stderr: string | null
   artifacts: readonly ArtifactRecord[]
+  /** The attempt's entry of the audit trail, written in the same statement if the outcome counts. */
+  auditEntry?: string
 }
 
 /** A stored file as it is registered: the contract's artifact without the uri, which follows from the digest. */

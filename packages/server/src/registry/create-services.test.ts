@@ -93,6 +93,13 @@ describe('a registry as a worker gets it', () => {
     expect(() => services(bundle)).not.toThrow('hunter2')
   })
 
+  it('refuses in production what the security check calls high, and nothing of it in development', async () => {
+    const text = VALID_REGISTRY.replace('https://api.stripe.com', 'http://api.stripe.com')
+    await expect(gather(text, { profile: 'production' })).rejects.toThrow('plain-http: credentials (bearer)')
+    await expect(gather(text, { profile: 'production', acceptedRisks: ['plain-http'] })).resolves.toBeDefined()
+    await expect(gather(text)).resolves.toBeDefined()
+  })
+
   it('reads secrets from files, without the line break at their end', async () => {
     const secret = write('token', 'from-a-file\n')
     const text = VALID_REGISTRY.replace('token_env_var: STRIPE_TOKEN', `token_file: ${secret}`)

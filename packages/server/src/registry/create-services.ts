@@ -2,6 +2,7 @@ import { retryRulesOf } from '../domain/retry-policy.ts'
 import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { placeAt, toPlain } from '../platform/yaml/located-yaml.ts'
+import { describeAllowed } from './allowed-policy.ts'
 import { explainIssues } from './explain-issues.ts'
 import { registrationOf } from './registration-of.ts'
 import { type CheckedService, dropNothing, type ParsedRegistry } from './parse-registry.ts'
@@ -91,6 +92,7 @@ function createService(
   const service = expand(checked, bundle, parsed)
   const script = 'script' in service.runner_config ? (bundle.scripts[service.runner_config.script ?? ''] ?? null) : null
   const config: ServiceConfig = { service, secrets: secretsOf(checked, bundle), script }
+  const allowed = describeAllowed(config)
   const statedRunnerConfig = canonicalJson(dropNothing(toPlain(checked.source))['runner_config'] ?? {})
   const operations = new Map<string, ResolvedService>()
   for (const [index, operation] of service.operations.entries()) {
@@ -102,6 +104,7 @@ function createService(
       executionType: service.execution_type,
       runnerConfig: config,
       secrets: service.execution_type === 'sandbox' ? null : config.secrets,
+      allowed,
       rules: {
         ...schemas,
         timeoutSeconds: operation.timeout,

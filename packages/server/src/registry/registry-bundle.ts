@@ -8,6 +8,7 @@ import {
 } from './parse-registry.ts'
 import { readRegistry, readScript, readSecretFile, reasonOf } from './read-registry.ts'
 import { RegistryError, type RegistryFault } from './registry-fault.ts'
+import { judgeRisks } from './security/judge-risks.ts'
 import { findNeeds, type Need } from './service-needs.ts'
 
 /**
@@ -32,15 +33,18 @@ export interface GatherOptions {
   env: Readonly<Record<string, string | undefined>>
   /** Only services of these types are asked for what they name: a worker gets no secret that it has no use for. */
   executionTypes: readonly string[]
+  /** Rules of `ergon security-check` whose findings do not count; none unless it is said. */
+  acceptedRisks?: readonly string[]
 }
 
 /** Reads the registry and everything its services name; throws a RegistryError with every fault and every missing thing. */
 export async function gatherRegistry(
   options: GatherOptions,
-): Promise<{ bundle: RegistryBundle; parsed: ParsedRegistry }> {
-  const { file, profile, env, executionTypes } = options
-  const { text, parsed } = await readRegistry(file)
+): Promise<{ bundle: RegistryBundle; warnings: readonly RegistryFault[] }> {
+  const { file, profile, env, executionTypes, acceptedRisks = [] } = options
+  const { text, mode, parsed } = await readRegistry(file)
   requireNoFaults(parsed, parsed.faults)
+  const risks = judgeRisks({ parsed, mode, profile, executionTypes, acceptedRisks })
   const variables = new Map<string, string>()
   const secretFiles = new Map<string, string>()
   const scripts = new Map<string, string>()
@@ -54,7 +58,7 @@ export async function gatherRegistry(
       missing.push(parsed.faultAt(need.at, `the ${need.kind} ${need.name} cannot be used: ${reasonOf(error)}`))
     }
   }
-  requireNoFaults(parsed, missing)
+  requireNoFaults(parsed, [...risks.faults, ...missing])
   const bundle = {
     file,
     text,
@@ -63,7 +67,7 @@ export async function gatherRegistry(
     secretFiles: Object.fromEntries(secretFiles),
     scripts: Object.fromEntries(scripts),
   }
-  return { bundle, parsed }
+  return { bundle, warnings: [...parsed.warnings, ...risks.warnings] }
 }
 
 /** The services of a bundle, once more checked where they are used; whoever gathered it has tried the schemas of their operations. */

@@ -3,6 +3,8 @@ import type { RetryRules } from '../domain/retry-policy.ts'
 import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { registrationOf } from './registration-of.ts'
+import { EXECUTOR_POLICY, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
+import { type AllowedPolicy, describeSandboxPolicy } from './allowed-policy.ts'
 import type { OperationSchemas } from './parse-registry.ts'
 import type { SecretSource } from './secret-source.ts'
 
@@ -16,6 +18,8 @@ export interface ResolvedService {
   runnerConfig: unknown
   /** What its runner holds and nothing may show; null where jobs run in a sandbox and get no secret. */
   secrets: SecretSource | null
+  /** What the audit trail says that its jobs may do. */
+  allowed: AllowedPolicy
   /** The operation's own rules; null for the built-in service, whose payloads carry theirs. */
   rules: OperationRules | null
 }
@@ -46,6 +50,8 @@ export interface ServiceRegistry {
  */
 export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry {
   const registrations = [registrationOf('executor', 'sandbox', {})]
+  const policy = sandboxPolicySchema.safeParse(executorPolicy)
+  const allowed = describeSandboxPolicy(policy.success ? policy.data : EXECUTOR_POLICY)
   return {
     serviceNames: () => ['executor'],
     registrations: () => registrations,
@@ -57,6 +63,7 @@ export function createBuiltInServices(executorPolicy: unknown): ServiceRegistry 
         executionType: 'sandbox',
         runnerConfig: executorPolicy,
         secrets: null,
+        allowed,
         rules: null,
       }
     },

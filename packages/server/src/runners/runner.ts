@@ -79,6 +79,8 @@ export interface RunnerOutcome {
   envVersion: string | null
   /** Audit records that decided nothing: refusals the program survived, truncations. */
   logs: { level: 'info' | 'warn'; message: string }[]
+  /** What this attempt was allowed beyond what its service's policy tells, for the audit trail; no text of the job's own. */
+  audit?: Readonly<Record<string, unknown>>
 }
 
 export interface ResourceRequirements {

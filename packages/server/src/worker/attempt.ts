@@ -1,5 +1,6 @@
 import path from 'node:path'
 import type { ClaimedJob } from '../queue/types.ts'
+import type { ResolvedService } from '../registry/service-registry.ts'
 import { Redactor } from '../platform/text/redact.ts'
 import { OutputRecorder, type AppendOutput } from './output-recorder.ts'
 
@@ -20,6 +21,8 @@ export class Attempt {
   readonly redactor = new Redactor()
   readonly output: OutputRecorder
   readonly spoolFolder: string
+  /** What the job's name stands for in the worker's registry, once it was looked up. */
+  resolved: ResolvedService | null = null
   readonly #controller = new AbortController()
   #abortReason: AbortReason | null = null
 

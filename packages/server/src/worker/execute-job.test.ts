@@ -81,19 +81,21 @@ async function execute(
   run: (context: ExecutionContext, attempt: Attempt) => Promise<RunnerOutcome>,
   change: Partial<ClaimedJob> = {},
   services: ServiceRegistry = createBuiltInServices(null),
+  announced: () => void = () => {},
 ) {
   const attempt = new Attempt({ ...job, ...change }, spoolRoot, () => Promise.resolve(true))
   const runners = new RunnerRegistry()
-  runners.register('sandbox', {
-    displayName: 'Sandbox',
-    validateConfig: () => null,
-    execute: (runnerJob, _config, context) => {
-      started.push(runnerJob)
-      return run(context, attempt)
-    },
-    cancel: () => false,
-    getResourceRequirements: () => ({ cpuCores: 1, memoryMb: 1, diskMb: 1 }),
-  })
+  for (const type of ['sandbox', 'http'] as const)
+    runners.register(type, {
+      displayName: 'Sandbox',
+      validateConfig: () => null,
+      execute: (runnerJob, _config, context) => {
+        started.push(runnerJob)
+        return run(context, attempt)
+      },
+      cancel: () => false,
+      getResourceRequirements: () => ({ cpuCores: 1, memoryMb: 1, diskMb: 1 }),
+    })
   await executeJob(attempt, {
     services,
     runners,
@@ -105,6 +107,8 @@ async function execute(
       fail: (_attempt, { code }, delayMs) =>
         record(`fail ${code} ${delayMs === null ? 'finally' : `again in ${delayMs}`}`),
       release: () => record('release'),
+      announce: ({ resolved }) => record(`announce ${resolved?.allowed.exceptions.join()}`).then(announced),
+      stopped: () => record('stopped'),
     },
     pauseClaims: () => void recorded.push('pause'),
     resolveDatasets: () => Promise.resolve(new Set()),
@@ -152,7 +156,7 @@ describe('executeJob', () => {
         attempt.abort(reason)
         return Promise.resolve(outcome({ kind: 'succeeded' }))
       })
-      expect(recorded).toEqual([])
+      expect(recorded).toEqual(reason === 'cancelled' ? ['stopped'] : [])
     },
   )
 
@@ -260,5 +264,43 @@ describe('executeJob of a service that a registry declares', () => {
   it('fails a job of an operation that the service does not have', async () => {
     await execute(succeed, { ...fit, operation: 'curve' }, services)
     expect([recorded, started]).toEqual([['fail OPERATION_NOT_FOUND finally'], []])
+  })
+})
+
+describe('executeJob of a service with exceptions from its isolation', () => {
+  const services = createServices(
+    {
+      file: 'r.yaml',
+      text: `services:
+  - name: Mail
+    type: notification
+    category: tests
+    operations: [{name: send, timeout: 20}]
+    runner_config: {base_url: "http://10.1.2.3"}
+    security_policy: {allowed_networks: [10.1.2.0/24]}
+`,
+      profile: 'production',
+      variables: {},
+      secretFiles: {},
+      scripts: {},
+    },
+    { executionTypes: ['http'], checkConfig: () => {} },
+  )
+  const mail = { serviceName: 'mail', operation: 'send', executionType: 'http' }
+  const succeed = () => Promise.resolve(outcome({ kind: 'succeeded' }))
+
+  it('enters them in the audit trail before it runs', async () => {
+    const seen: number[] = []
+    await execute(succeed, mail, services, () => void seen.push(started.length))
+    expect(recorded).toEqual(['announce network 10.1.2.0/24', 'complete {"stdout":""}'])
+    expect(seen).toEqual([0])
+  })
+
+  it('does not run what cannot be entered', async () => {
+    await execute(succeed, mail, services, () => {
+      throw new ErgonError('AUDIT_UNWRITABLE', 'no')
+    })
+    expect(started).toEqual([])
+    expect(recorded.at(-1)).toBe('fail AUDIT_UNWRITABLE again in 1000')
   })
 })

@@ -69,7 +69,8 @@ async function runToOutcome(attempt: Attempt, dependencies: ExecuteJobDependenci
 
 /** Step 1: what to run comes from the worker's own registry; what the row says is never obeyed. */
 function resolveService(attempt: Attempt, { services }: ExecuteJobDependencies): ResolvedService {
-  return services.resolve(attempt.job.serviceName, attempt.job.operation)
+  attempt.resolved = services.resolve(attempt.job.serviceName, attempt.job.operation)
+  return attempt.resolved
 }
 
 /** Step 2: what does not match the operation's schema runs nowhere. */
@@ -108,6 +109,8 @@ async function run(
     resolveDatasets: (digests) => dependencies.resolveDatasets(attempt, digests),
     spoolFolder: attempt.spoolFolder,
   }
+  // Who is let out of the isolation is known before it happens, or it does not happen.
+  if (service.allowed.exceptions.length > 0) await dependencies.recorder.announce(attempt)
   const outcome = await runner.execute({ ...job, ...boundsOf(attempt, service) }, config, context)
   return { ...outcome, logs: [...compareWithRow(attempt, service), ...outcome.logs] }
 }
@@ -128,8 +131,9 @@ async function recordOutcome(
 ): Promise<void> {
   const { stdout, stderr } = await attempt.output.finish()
   const reason = attempt.abortReason
-  if (reason === 'cancelled' || reason === 'lost') return
   const { recorder, random } = dependencies
+  if (reason === 'cancelled') return recorder.stopped(attempt)
+  if (reason === 'lost') return
   if (reason === 'drained' && outcome.verdict.kind !== 'succeeded') return recorder.release(attempt)
 
   const timestamp = new Date().toISOString()
@@ -143,6 +147,7 @@ async function recordOutcome(
     resourceUsage: outcome.resourceUsage,
     envVersion: outcome.envVersion,
     logs,
+    audit: outcome.audit ?? null,
   }
   const verdict = checkOutput(outcome.verdict, outputJson, service)
   switch (verdict.kind) {

@@ -21,6 +21,7 @@ class StrictDatabase implements Database {
   }
 }
 
+const author = { id: 'w', name: 'machine', version: '1' }
 const result: RecordedResult = {
   outputJson: null,
   stdout: '',
@@ -29,6 +30,7 @@ const result: RecordedResult = {
   resourceUsage: null,
   envVersion: null,
   logs: [],
+  audit: null,
 }
 
 function failure(message: string): Failure {
@@ -37,9 +39,12 @@ function failure(message: string): Failure {
 }
 
 function recordFailure(db: Database, given: Failure, outputJson: string | null): Promise<void> {
-  const job = { id: 'a', fence: 'b', attempt: 1 } as Attempt['job']
+  const job = { id: 'a', fence: 'b', attempt: 1, inputJson: null, securityContextJson: null } as Attempt['job']
   const attempt = new Attempt(job, '/nowhere', async () => true)
-  return createOutcomeRecorder(db, createLogger('test', 'silent')).fail(attempt, given, null, { ...result, outputJson })
+  return createOutcomeRecorder(db, createLogger('test', 'silent'), () => author).fail(attempt, given, null, {
+    ...result,
+    outputJson,
+  })
 }
 
 describe('createOutcomeRecorder', () => {

@@ -1,14 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Artifact, Failure } from '@ergon/contract'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
 import { completeJobs } from '../queue/complete.ts'
+import { appendAudit } from '../queue/append-audit.ts'
 import { failJob } from '../queue/fail.ts'
-import { releaseJobs } from '../queue/release.ts'
+import { releaseJob } from '../queue/release.ts'
 import type { Database } from '../platform/db/database.ts'
 import { makeVisible } from '../platform/text/sanitise-output.ts'
 import type { ResourceUsage, RunnerOutcome } from '../runners/runner.ts'
 import type { Attempt } from './attempt.ts'
 import { CompletionBatches } from './completion-batches.ts'
+import { type AuditAuthor, type AuditEnding, type AuditEvent, composeAuditEntry } from './audit-entry.ts'
 
 const MAX_RETRY_DELAY_MS = 2_000
 
@@ -21,20 +24,36 @@ export interface RecordedResult {
   resourceUsage: ResourceUsage | null
   envVersion: string | null
   logs: (RunnerOutcome['logs'][number] & { timestamp: string })[]
+  /** What the runner adds to the audit trail. */
+  audit: RunnerOutcome['audit'] | null
 }
 
-/** Writes outcomes under the attempt's fence, patiently while the database is away and the attempt may still be ours. */
+/**
+ * Writes outcomes under the attempt's fence, patiently while the database is away and the attempt may still be ours;
+ * each with its entry of the audit trail in the same statement, so that there is none without the other.
+ */
 export interface OutcomeRecorder {
   complete(attempt: Attempt, result: RecordedResult): Promise<void>
   fail(attempt: Attempt, failure: Failure, retryDelayMs: number | null, result: RecordedResult): Promise<void>
   release(attempt: Attempt): Promise<void>
+  /** Enters what an attempt is allowed before it runs; throws AUDIT_UNWRITABLE. */
+  announce(attempt: Attempt): Promise<void>
+  /** Enters that an attempt which somebody cancelled has ended; its outcome is told already, so one try is enough. */
+  stopped(attempt: Attempt): Promise<void>
 }
 
-export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeRecorder {
+export function createOutcomeRecorder(db: Database, logger: Logger, author: () => AuditAuthor): OutcomeRecorder {
   const successes = new CompletionBatches({ write: (completions) => completeJobs(db, completions), isDataFault })
-  const fail: OutcomeRecorder['fail'] = async ({ job, ...attempt }, failure, retryDelayMs, result) => {
-    void attempt
-    const record = { id: job.id, fence: job.fence, failure: sanitise(failure), retryDelayMs, ...result }
+  const entryOf = (event: AuditEvent, attempt: Attempt, ending: AuditEnding | null) =>
+    composeAuditEntry(event, attempt, author(), ending)
+  const fail = async (
+    { job }: Attempt,
+    failure: Failure,
+    retryDelayMs: number | null,
+    result: RecordedResult,
+    auditEntry: string,
+  ) => {
+    const record = { id: job.id, fence: job.fence, failure: sanitise(failure), retryDelayMs, ...result, auditEntry }
     const outcome = await failJob(db, record).catch((error: unknown) => {
       if (!isDataFault(error)) throw error
       // The verdict stands whatever the job wrote: only its unstorable result is left out.
@@ -46,21 +65,48 @@ export function createOutcomeRecorder(db: Database, logger: Logger): OutcomeReco
     )
   }
   return {
-    complete: (attempt, result) =>
-      persistently(attempt, logger, async () => {
+    async complete(attempt, result) {
+      const auditEntry = entryOf('ended', attempt, { failure: null, result })
+      await persistently(attempt, logger, async () => {
         const { id, fence } = attempt.job
         try {
-          const accepted = await successes.complete({ id, fence, ...result })
+          const accepted = await successes.complete({ id, fence, ...result, auditEntry })
           logger.info({ jobId: id, attempt: attempt.job.attempt, accepted }, 'job completed')
         } catch (error) {
           if (!isDataFault(error)) throw error
-          await fail(attempt, notStorable(error), null, { ...result, outputJson: null })
+          const failure = notStorable(error)
+          const without = { ...result, outputJson: null }
+          await fail(attempt, failure, null, without, entryOf('ended', attempt, { failure, result: without }))
         }
-      }),
-    fail: (attempt, failure, retryDelayMs, result) =>
-      persistently(attempt, logger, () => fail(attempt, failure, retryDelayMs, result)),
-    release: (attempt) =>
-      persistently(attempt, logger, () => releaseJobs(db, [{ id: attempt.job.id, fence: attempt.job.fence }])),
+      })
+    },
+    async fail(attempt, failure, retryDelayMs, result) {
+      const auditEntry = entryOf('ended', attempt, { failure, result })
+      await persistently(attempt, logger, () => fail(attempt, failure, retryDelayMs, result, auditEntry))
+    },
+    async release(attempt) {
+      const auditEntry = entryOf('released', attempt, { failure: null, result: null })
+      await persistently(attempt, logger, () => releaseJob(db, attempt.job, auditEntry))
+    },
+    async announce(attempt) {
+      try {
+        await appendAudit(db, attempt.job.id, entryOf('allowed', attempt, null))
+      } catch (error) {
+        throw new ErgonError(
+          'AUDIT_UNWRITABLE',
+          `the job has exceptions from its isolation (${attempt.resolved?.allowed.exceptions.join(', ')}) and was not run, since the audit trail could not be written`,
+          { cause: error },
+        )
+      }
+    },
+    async stopped(attempt) {
+      try {
+        const entry = entryOf('stopped', attempt, { failure: null, result: null })
+        await appendAudit(db, attempt.job.id, entry)
+      } catch (error) {
+        logger.warn({ err: error, jobId: attempt.job.id }, 'the end of a cancelled attempt is not in the audit trail')
+      }
+    },
   }
 }
 

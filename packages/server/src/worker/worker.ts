@@ -44,7 +44,8 @@ export class Worker {
   readonly #dependencies: WorkerDependencies
   readonly #slots: Slots
   readonly #attempts = new HeldAttempts()
-  readonly #id = randomUUID()
+  /** Its name in the database. */
+  readonly id = randomUUID()
   readonly #stopping = new AbortController()
   /** Resolves once: a listener per wait would pile up on the signal. */
   readonly #stopped = new Promise<void>((resolve) => {
@@ -62,7 +63,7 @@ export class Worker {
     this.#slots = new Slots(options.slots, new Map([['sandbox', options.sandboxSlots]]))
     this.#heartbeat = new Heartbeat({
       ...dependencies,
-      workerId: this.#id,
+      workerId: this.id,
       attempts: this.#attempts,
       idleSession: () => dependencies.doorbell.session,
       register: () => this.#register(),
@@ -85,7 +86,7 @@ export class Worker {
   /** Claims nothing more and waits up to `drainMs` for the jobs it holds; then hands the rest back, uncounted. */
   async stop(drainMs: number): Promise<void> {
     this.#stopping.abort()
-    await drainWorker(this.#dependencies.db, this.#id).catch(() => {})
+    await drainWorker(this.#dependencies.db, this.id).catch(() => {})
     await this.#loop
     const drained = this.#idle()
     const patience = AbortSignal.timeout(drainMs)
@@ -93,7 +94,7 @@ export class Worker {
     for (const attempt of this.#attempts.values()) attempt.abort('drained')
     await drained
     await this.#heartbeat.stop()
-    await deregisterWorker(this.#dependencies.db, this.#id).catch((error: unknown) => {
+    await deregisterWorker(this.#dependencies.db, this.id).catch((error: unknown) => {
       this.#dependencies.logger.warn({ err: error }, 'the worker could not sign off; its row expires by itself')
     })
   }
@@ -127,7 +128,7 @@ export class Worker {
       return
     }
     const wanted = lanes.filter(({ slots }) => slots > 0)
-    const jobs = await claimJobs(db, { workerId: this.#id, lanes: wanted, services: services.serviceNames() })
+    const jobs = await claimJobs(db, { workerId: this.id, lanes: wanted, services: services.serviceNames() })
     for (const job of jobs) this.#begin(job)
     if (jobs.length === 0)
       await doorbell.sleepUntilWork(
@@ -157,7 +158,7 @@ export class Worker {
   async #tellServices(): Promise<void> {
     const registrations = this.#dependencies.services.registrations()
     if (registrations === this.#told) return
-    await registerServices(this.#dependencies.db, this.#id, registrations)
+    await registerServices(this.#dependencies.db, this.id, registrations)
     this.#told = registrations
   }
 
@@ -166,7 +167,7 @@ export class Worker {
     // What the database forgot of this worker it forgot with its services.
     this.#told = null
     await registerWorker(this.#dependencies.db, {
-      id: this.#id,
+      id: this.id,
       name,
       pid: process.pid,
       lanes: [...lanes],

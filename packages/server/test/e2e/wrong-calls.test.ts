@@ -187,6 +187,7 @@ test('doctor reports a profile without its database among the findings, and all 
   expect(ended.code).toBe(3)
   expect(report.findings.filter(({ ok }) => !ok)).toMatchObject([
     { check: 'database', detail: expect.stringContaining('ERGON_PROFILE is production, which needs DATABASE_URL') },
+    { check: 'audit seals', detail: expect.stringContaining('off: there is no signing key'), isEssential: false },
   ])
   expect(report.findings.map(({ check }) => check)).toContain('sandbox')
   const list = await production.run('jobs', 'list')

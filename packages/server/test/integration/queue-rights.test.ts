@@ -67,6 +67,8 @@ describe('a worker', () => {
     )
     expect(allowed).toEqual([
       'abandon_jobs',
+      'add_audit_seal',
+      'append_audit',
       'append_output',
       'claim_jobs',
       'complete_jobs',
@@ -76,6 +78,7 @@ describe('a worker', () => {
       'heartbeat',
       'lane_doorbell_key',
       'live_attempts',
+      'next_audit_seal',
       'promote_jobs',
       'record_failure',
       'register_artifacts',

@@ -26,7 +26,11 @@ export function addValidateConfigCommand(program: Command): void {
       const { checkRegistry, faultText } = await import('../../control/registry-file.ts')
       const { settings } = loadSettings(process.env)
       const report = await checkRegistry(
-        { file: file === undefined ? settings.registry : path.resolve(file), profile: settings.profile },
+        {
+          file: file === undefined ? settings.registry : path.resolve(file),
+          profile: settings.profile,
+          acceptedRisks: settings.acceptedRisks,
+        },
         options.env ? process.env : null,
       )
       if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
+import { findSigningKey } from '../../app/find-signing-key.ts'
 import { readEngineAccess } from '../../app/engine-access.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { RegistryFeed } from '../../app/registry-feed.ts'
@@ -57,6 +58,7 @@ export function addWorkerCommand(program: Command): void {
               profile: settings.profile,
               env: process.env,
               executionTypes: lanes.map(typeOfLane),
+              acceptedRisks: settings.acceptedRisks,
               logger: createLogger('ergon', settings.logLevel),
               requireHost: async (bundle) => {
                 if (machine !== null) await requireUplinkOf(bundle, paths.sandboxdSocket)
@@ -64,6 +66,7 @@ export function addWorkerCommand(program: Command): void {
             })
       let machine: StackUse | null = null
       await registry?.load()
+      const signingKey = await findSigningKey(settings, paths)
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
       machine = needsSandboxd(lanes) ? await useStack(settings, paths, 'sandboxd') : null
@@ -86,6 +89,7 @@ export function addWorkerCommand(program: Command): void {
           executorPolicy: settings.executorPolicy,
           dockerEngine: access?.engine ?? null,
           registry: registry?.current ?? null,
+          signingKey,
         }
         const { command, args, env, stdin } = workerCommand(config, paths, user, access?.socketGroup ?? null)
         const child = spawn(command, args, {

@@ -225,6 +225,21 @@ export const ERROR_CATALOGUE = {
     summary: 'A column of a job was changed that cannot be changed in its status.',
   },
   ARTIFACT_IMMUTABLE: { exitCode: 2, httpStatus: 409, summary: 'The row of an artifact was changed.' },
+  AUDIT_IMMUTABLE: {
+    exitCode: 2,
+    httpStatus: 409,
+    summary: 'Somebody tried to change or remove rows of the audit trail.',
+  },
+  AUDIT_UNWRITABLE: {
+    exitCode: 3,
+    httpStatus: 503,
+    summary: 'A job with exceptions from its isolation was not run, because the audit trail could not be written.',
+  },
+  SIGNING_KEY_INVALID: {
+    exitCode: 2,
+    httpStatus: 500,
+    summary: 'The signing key is missing, is no Ed25519 key in PEM, or can be read by other users.',
+  },
   WORKER_UNKNOWN: { exitCode: 3, httpStatus: 409, summary: 'The worker is not registered, or was lost and removed.' },
   WORKER_DRAINING: { exitCode: 3, httpStatus: 409, summary: 'A draining worker tried to claim.' },
   LANE_NOT_REGISTERED: {

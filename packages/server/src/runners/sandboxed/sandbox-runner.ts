@@ -149,6 +149,7 @@ function conclude(
     // A job that broke the rules of leaving leaves nothing.
     artifacts: isRuleBreach(verdict) ? [] : outputs.artifacts,
     resourceUsage: toResourceUsage(report.evidence, report.isolation),
+    audit: { isolation: report.isolation, limits: request.limits },
     envVersion,
     logs: describeRefusals(report, request.limits),
   }
