@@ -135,16 +135,17 @@ describe('services of a registry', () => {
   })
 
   test('jobs of a lane that is not served, or of no service at all, are never claimed', async () => {
-    const ids = [
-      await insert({ execution_type: 'quantum' }),
-      await insert({ queue: 'slow' }),
-      await insert({ service_name: 'nobody' }),
-    ]
+    const ids = [await insert({ queue: 'slow' }), await insert({ service_name: 'nobody' })]
     await app.untilEnded(await insert({}))
     const { rows } = await app.db.query('select distinct status, attempts from jobs.tb_job_run where id = any ($1)', [
       ids,
     ])
     expect(rows).toEqual([{ status: 'pending', attempts: 0 }])
+  })
+
+  test('a job goes to the lane of its service, whatever execution type its row names', async () => {
+    const result = await app.untilEnded(await insert({ execution_type: 'quantum' }))
+    expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { result_json: { version: 'one' } } })
   })
 
   test('SIGHUP serves a new version; the job that runs ends as what it began as', async () => {
