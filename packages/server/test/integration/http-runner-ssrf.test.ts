@@ -73,6 +73,19 @@ describe('SSRF', () => {
     expect(target.seen).toEqual([])
   })
 
+  it('slow servers of one zone keep no name of another one waiting', async () => {
+    const change: Change = {
+      policy: 'allowed_domains: ["*"]',
+      config: 'connect_timeout: 1',
+      lookUp: (name) => (name.endsWith('.slow.test') ? new Promise(() => {}) : Promise.resolve(['10.0.0.1'])),
+    }
+    const service = serviceOf(change)
+    const slow = ['a', 'b', 'c'].map((name) => call({ endpoint: `http://${name}.slow.test/` }, change, service))
+    // Refused, so it was looked up.
+    expect(await call({ endpoint: 'http://fast.test/' }, change, service)).toMatchObject({ code: 'ADDRESS_DENIED' })
+    for (const each of await Promise.all(slow)) expect(each).toMatchObject({ code: 'UPSTREAM_TIMEOUT' })
+  })
+
   it('each use of a private network leaves a line in the job’s logs', async () => {
     const { messages } = await call({ path: 'json' })
     expect(messages).toEqual([
