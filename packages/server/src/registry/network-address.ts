@@ -88,6 +88,11 @@ export function matchesDomain(host: string, pattern: string): boolean {
   return wanted.startsWith('*.') ? name.endsWith(wanted.slice(1)) : name === wanted
 }
 
+/** Whether two names are one host to a resolver: case and a last dot do not count. */
+export function isSameHost(host: string, other: string): boolean {
+  return plainHost(host) === plainHost(other)
+}
+
 function plainHost(host: string): string {
   return host
     .toLowerCase()

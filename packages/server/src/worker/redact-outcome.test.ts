@@ -79,3 +79,21 @@ it('logs no property of an error but its words', () => {
   const error = Object.assign(new Error(`no ${SECRET}`, { cause: SECRET }), { headers: { authorization: SECRET } })
   expect(JSON.stringify(redactError(error, redactor))).not.toContain('hunter2')
 })
+
+it('hides the beginning of a secret where what is quoted was cut off', async () => {
+  const cut = `the server said ${SECRET.slice(0, -1)}`
+  const failure = {
+    category: 'USER_CODE_ERROR',
+    code: 'X',
+    message: cut,
+    evidence: null,
+    details: { traceback: cut, line: null, column: null },
+  } as const
+  const { verdict, logs } = await redactOutcome(
+    outcomeWith({ verdict: { kind: 'failed', failure }, logs: [{ level: 'info', message: cut }] }),
+    redactor,
+  )
+  const hidden = 'the server said [redacted]'
+  expect(verdict).toMatchObject({ failure: { message: hidden, details: { traceback: hidden } } })
+  expect(logs).toEqual([{ level: 'info', message: hidden }])
+})

@@ -10,7 +10,7 @@ import type { ProducedArtifact, RunnerOutcome } from '../runners/runner.ts'
 export async function redactOutcome(outcome: RunnerOutcome, redactor: Redactor): Promise<RunnerOutcome> {
   if (redactor.patterns.length === 0) return outcome
   const { verdict } = outcome
-  const logs = outcome.logs.map((log) => ({ ...log, message: redactor.redact(log.message) }))
+  const logs = outcome.logs.map((log) => ({ ...log, message: redactor.redactCut(log.message) }))
   const artifacts: ProducedArtifact[] = []
   for (const artifact of outcome.artifacts) {
     const name = redactor.redact(artifact.name)
@@ -33,14 +33,15 @@ export async function redactOutcome(outcome: RunnerOutcome, redactor: Redactor):
 
 type Failure = Extract<RunnerOutcome['verdict'], { kind: 'failed' }>['failure']
 
+/** Runners bound what they quote, so its last words may be a part of a secret. */
 export function redactFailure(failure: Failure, redactor: Redactor): Failure {
   const { details } = failure
   const traceback = details?.traceback ?? null
   return {
     ...failure,
-    message: redactor.redact(failure.message),
+    message: redactor.redactCut(failure.message),
     details:
-      details === null ? null : { ...details, traceback: traceback === null ? null : redactor.redact(traceback) },
+      details === null ? null : { ...details, traceback: traceback === null ? null : redactor.redactCut(traceback) },
   }
 }
 

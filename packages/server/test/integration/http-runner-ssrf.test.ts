@@ -73,6 +73,19 @@ describe('SSRF', () => {
     expect(target.seen).toEqual([])
   })
 
+  it('slow servers of one zone keep no name of another one waiting', async () => {
+    const change: Change = {
+      policy: 'allowed_domains: ["*"]',
+      config: 'connect_timeout: 1',
+      lookUp: (name) => (name.endsWith('.slow.test') ? new Promise(() => {}) : Promise.resolve(['10.0.0.1'])),
+    }
+    const service = serviceOf(change)
+    const slow = ['a', 'b', 'c'].map((name) => call({ endpoint: `http://${name}.slow.test/` }, change, service))
+    // Refused, so it was looked up.
+    expect(await call({ endpoint: 'http://fast.test/' }, change, service)).toMatchObject({ code: 'ADDRESS_DENIED' })
+    for (const each of await Promise.all(slow)) expect(each).toMatchObject({ code: 'UPSTREAM_TIMEOUT' })
+  })
+
   it('each use of a private network leaves a line in the job’s logs', async () => {
     const { messages } = await call({ path: 'json' })
     expect(messages).toEqual([
@@ -80,18 +93,54 @@ describe('SSRF', () => {
     ])
   })
 
-  it.each(['../admin', 'a/%2e%2e/b', 'a/..%2fb', 'a/%252e%252e/b', 'a\\..\\b', 'a b', 'a#b', 'a/{id}', './x'])(
-    'the path %s is refused',
-    async (escape) => {
-      const answer = await call({ path: escape }, { base: `${target.origin}/v1` })
-      expect(answer).toMatchObject({ category: 'VALIDATION_ERROR', code: 'INPUT_INVALID' })
-    },
-  )
+  it.each([
+    '../admin',
+    'a/%2e%2e/b',
+    'a/..%2fb',
+    'a/%252e%252e/b',
+    'a\\..\\b',
+    'a b',
+    'a#b',
+    'a/{id}',
+    './x',
+    '..;/admin',
+    'a/..;b=c/d',
+    'a/..%3bb/c',
+    '.;/x',
+  ])('the path %s is refused', async (escape) => {
+    const answer = await call({ path: escape }, { base: `${target.origin}/v1` })
+    expect(answer).toMatchObject({ category: 'VALIDATION_ERROR', code: 'INPUT_INVALID' })
+  })
 
   it.each([{ id: '..' }, { id: '../x' }, { id: '' }, { id: '.' }, {}, { id: 'a', more: 'b' }])(
     'the path parameters %j are refused',
     async (parameters) => {
       expect(await call({ path: 'users/{id}', path_parameters: parameters })).toMatchObject({ code: 'INPUT_INVALID' })
+    },
+  )
+
+  it('a last dot opens no other port of the same host', async () => {
+    const change = { base: `http://api.test:${target.port}`, lookUp: () => Promise.resolve(['127.0.0.1']) }
+    const answer = await call({ endpoint: 'http://api.test./json' }, change)
+    expect(answer).toMatchObject({ category: 'SANDBOX_VIOLATION', code: 'DOMAIN_DENIED' })
+  })
+
+  it.each(['http://api.test./admin', 'https://api.test/admin', 'https://API.test./admin'])(
+    '%s cannot leave the path of http://api.test/v1',
+    async (endpoint) => {
+      const change = { base: 'http://api.test/v1', lookUp: () => Promise.resolve(['127.0.0.1']) }
+      expect(await call({ endpoint }, change)).toMatchObject({ code: 'INPUT_INVALID' })
+    },
+  )
+
+  it.each(['X_API_Key', 'x-api_key', 'Transfer_Encoding', 'Content_Length'])(
+    'the header %s is refused, since gateways take it for the same with "-"',
+    async (name) => {
+      const change = {
+        config: 'auth_type: api_key\n      auth_config: {api_key_env_var: KEY}',
+        variables: { KEY: 'k-e-y-0' },
+      }
+      expect(await call({ path: 'echo', headers: { [name]: 'x' } }, change)).toMatchObject({ code: 'INPUT_INVALID' })
     },
   )
 

@@ -1,22 +1,23 @@
+import { formsOf, MIN_LENGTH } from './secret-forms.ts'
+
 const MARKER = '[redacted]'
-/** Shorter values are found everywhere, so that hiding them would hide everything. */
-const MIN_LENGTH = 6
-/** A line of a key file that is as long as this is a secret by itself. */
-const MIN_LINE_LENGTH = 16
 
 /**
- * Hides registered values in text: as they are, percent-encoded, in base64, escaped as JSON does, and line by line.
+ * Hides registered values in text: as they are, as servers, pages and gateways write them that repeat what they were
+ * sent (`secret-forms.ts`), and line by line.
  * It finds what leaked by accident. Whoever wants to smuggle a secret out can encode it in ways that nothing here knows.
  */
 export class Redactor {
   /** Longest first. */
   #patterns: readonly string[] = []
+  #shortest = Infinity
 
   /** Registers values; those of fewer than six characters are ignored. */
   add(values: Iterable<string>): void {
     const patterns = new Set(this.#patterns)
     for (const value of values) if (value.length >= MIN_LENGTH) for (const form of formsOf(value)) patterns.add(form)
     this.#patterns = [...patterns].toSorted((a, b) => b.length - a.length)
+    this.#shortest = this.#patterns.at(-1)?.length ?? Infinity
   }
 
   get patterns(): readonly string[] {
@@ -24,9 +25,16 @@ export class Redactor {
   }
 
   redact(text: string): string {
-    if (!this.#patterns.some((pattern) => text.includes(pattern))) return text
+    if (text.length < this.#shortest || !this.#patterns.some((pattern) => text.includes(pattern))) return text
     const stream = new RedactingStream(this)
     return stream.push(text) + stream.end()
+  }
+
+  /** The same for text that may have been cut to a length: the beginning of a value at its very end is hidden too. */
+  redactCut(text: string): string {
+    const redacted = this.redact(text)
+    const begun = longestBeginning(redacted, this.#patterns)
+    return begun < MIN_LENGTH ? redacted : redacted.slice(0, -begun) + MARKER
   }
 }
 
@@ -113,23 +121,11 @@ function findValues(text: string, patterns: readonly string[]): Span[] {
 function longestBeginning(text: string, patterns: readonly string[]): number {
   let longest = 0
   for (const pattern of patterns) {
-    for (let length = Math.min(pattern.length - 1, text.length); length > longest; length--) {
-      if (text.endsWith(pattern.slice(0, length))) longest = length
-    }
+    // Only where the first sign stands can the value begin, and the first place found is the longest end.
+    const first = pattern.charAt(0)
+    const from = Math.max(0, text.length - pattern.length + 1)
+    for (let at = text.indexOf(first, from); at >= 0 && text.length - at > longest; at = text.indexOf(first, at + 1))
+      if (pattern.startsWith(text.slice(at))) longest = text.length - at
   }
   return longest
-}
-
-function formsOf(value: string): string[] {
-  const forms = [value, JSON.stringify(value).slice(1, -1), ...base64Of(value)]
-  if (value.isWellFormed()) forms.push(encodeURIComponent(value))
-  if (value.includes('\n')) forms.push(...value.split(/\r?\n/).filter((line) => line.trim().length >= MIN_LINE_LENGTH))
-  return forms
-}
-
-/** Without the last character where that depends on what follows the value. */
-function base64Of(value: string): string[] {
-  const bytes = Buffer.from(value)
-  const whole = Math.floor((bytes.length * 8) / 6)
-  return [bytes.toString('base64').slice(0, whole), bytes.toString('base64url').slice(0, whole)]
 }

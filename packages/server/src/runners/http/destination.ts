@@ -1,5 +1,11 @@
 import type { BlockList } from 'node:net'
-import { isPrivateAddress, isWithin, literalAddress, matchesDomain } from '../../registry/network-address.ts'
+import {
+  isPrivateAddress,
+  isSameHost,
+  isWithin,
+  literalAddress,
+  matchesDomain,
+} from '../../registry/network-address.ts'
 
 /** Where a service's requests may go. */
 export interface DestinationPolicy {
@@ -30,7 +36,7 @@ export function requireAllowedUrl(url: URL, { base, domains, networks }: Destina
   if (!domains.some((pattern) => matchesDomain(hostname, pattern)))
     throw new DestinationDenied('DOMAIN_DENIED', `${hostname} is not among the service's allowed_domains`)
   // Other ports of an allowed host are other services: a database beside the API, say.
-  const port = hostname === base.hostname ? base.port : ''
+  const port = isSameHost(hostname, base.hostname) ? base.port : ''
   if (url.port !== port)
     throw new DestinationDenied(
       'DOMAIN_DENIED',

@@ -60,11 +60,13 @@ export class GuardedConnector {
 
   async #resolve(hostname: string): Promise<readonly string[]> {
     const timeout = Promise.withResolvers<never>()
+    const givenUp = new AbortController()
     const timer = setTimeout(() => timeout.reject(this.#timeout(hostname)), this.#options.connectTimeoutMs)
     try {
-      return await Promise.race([this.#options.resolver.resolve(hostname), timeout.promise])
+      return await Promise.race([this.#options.resolver.resolve(hostname, givenUp.signal), timeout.promise])
     } finally {
       clearTimeout(timer)
+      givenUp.abort()
     }
   }
 

@@ -34,9 +34,14 @@ export function isHeaderValue(value: string): boolean {
   return /^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value)
 }
 
+/** The name by which servers find a header: gateways such as CGI and WSGI take "_" and "-" for one sign. */
+function keyOf(name: string): string {
+  return name.toLowerCase().replaceAll('_', '-')
+}
+
 /** Why a header cannot be set by anybody but this runner, or null. */
 export function whyNotOurs(name: string): string | null {
-  return MANAGED.has(name.toLowerCase()) ? 'is a header that is never taken from a configuration or a job' : null
+  return MANAGED.has(keyOf(name)) ? 'is a header that is never taken from a configuration or a job' : null
 }
 
 /**
@@ -48,20 +53,22 @@ export function readJobHeaders(
   own: Readonly<Record<string, string>>,
 ): { ok: true; headers: Record<string, string> } | { ok: false; problem: string } {
   const read = new Map<string, string>()
+  const taken = new Set(Object.keys(own).map(keyOf)).add('authorization')
+  const seen = new Set<string>()
   let bytes = 0
   for (const [name, given] of Object.entries(headers)) {
-    const key = name.toLowerCase()
+    const key = keyOf(name)
     const shown = JSON.stringify(name.slice(0, 100))
     const value = String(given)
     bytes += name.length + value.length
     if (!NAME.test(name)) return refused(`${shown} is not the name of an HTTP header`)
     const reason = whyNotOurs(name)
     if (reason !== null) return refused(`${shown} ${reason}`)
-    if (Object.hasOwn(own, key) || key === 'authorization')
-      return refused(`${shown} is the service's own; a job cannot set it`)
-    if (read.has(key)) return refused(`${shown} stands there twice; case does not count`)
+    if (taken.has(key)) return refused(`${shown} is the service's own; a job cannot set it`)
+    if (seen.has(key)) return refused(`${shown} stands there twice; case does not count, nor "_" for "-"`)
     if (!isHeaderValue(value)) return refused(`the value of ${shown} holds a character that no HTTP header can`)
-    read.set(key, value)
+    seen.add(key)
+    read.set(name.toLowerCase(), value)
   }
   if (bytes > MAX_BYTES || read.size > MAX_HEADERS)
     return refused(`they are more than ${MAX_HEADERS} or longer than ${MAX_BYTES} bytes together`)

@@ -1,6 +1,7 @@
 import type { Failure } from '@ergon/contract'
 import { z } from 'zod'
 import { parseNumbersAsText } from '../../platform/text/lossless-json.ts'
+import { isSameHost } from '../../registry/network-address.ts'
 import { readJobHeaders } from './header-rules.ts'
 import type { HttpConfig } from './http-config.ts'
 import type { HttpRequest } from './redirect.ts'
@@ -85,7 +86,8 @@ function composeUrl(input: HttpInput, base: URL): URL {
   )
   const path = fillPath(target, parameters)
   const url = /^([a-z][a-z0-9+.-]*:|\/\/)/i.test(path) ? readAbsolute(path, base) : joinPath(base, path)
-  if (url.origin === base.origin) requireBelow(url, base)
+  // The same host by another scheme, or with a last dot, is the same host.
+  if (isSameHost(url.hostname, base.hostname)) requireBelow(url, base)
   addQuery(url, queries, input.query, base)
   if (url.href.length > MAX_URL) throw new InputProblem(`the URL is longer than ${MAX_URL} characters`)
   return url

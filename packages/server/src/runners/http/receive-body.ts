@@ -38,10 +38,16 @@ const DECODERS: Readonly<Record<string, () => Transform>> = {
 /** Reads a body to its end and no further than its limit; throws ResponseTooLarge, and the body is gone whatever happens. */
 export async function receiveBody(body: Readable, options: ReceiveOptions): Promise<ReceivedBody> {
   const { maxBytes, contentLength, spool } = options
+  const encoded = new ByteLimit(maxBytes)
   try {
     // What a server announces is enough to refuse it, never to trust it.
     if (contentLength !== null && contentLength > maxBytes) throw new ResponseTooLarge(maxBytes, contentLength)
-    return await receive(decode(body, options), maxBytes, spool)
+    return await receive(decode(body, encoded, options), maxBytes, spool)
+  } catch (error) {
+    // Answers without a body (204, 304) say how it would have been encoded, and an empty one is no broken one.
+    if (error instanceof Error && 'code' in error && error.code === 'Z_BUF_ERROR' && encoded.size === 0)
+      return { kind: 'memory', bytes: Buffer.alloc(0) }
+    throw error
   } finally {
     body.destroy()
   }
@@ -71,25 +77,28 @@ async function receive(chunks: Readable, maxBytes: number, spool: Spool): Promis
 }
 
 /** An encoding that is not known, or two of them, stays as it is: bytes. */
-function decode(body: Readable, { contentEncoding, maxBytes }: ReceiveOptions): Readable {
+function decode(body: Readable, encoded: ByteLimit, { contentEncoding }: ReceiveOptions): Readable {
   const create = DECODERS[contentEncoding?.trim().toLowerCase() ?? '']
   if (create === undefined) return body
   const decoder = create()
   // Errors of any of them end all, and come out where the decoded bytes do.
-  pipeline(body, limitBytes(maxBytes), decoder, () => {})
+  pipeline(body, encoded, decoder, () => {})
   return decoder
 }
 
 /** Encoded bytes count too: an endless stream may decode to nothing. */
-function limitBytes(maxBytes: number): Transform {
-  let size = 0
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      if (size > maxBytes) done(new ResponseTooLarge(maxBytes, size))
-      else done(null, chunk)
-    },
-  })
+class ByteLimit extends Transform {
+  size = 0
+
+  constructor(maxBytes: number) {
+    super({
+      transform: (chunk: Buffer, _encoding, done) => {
+        this.size += chunk.length
+        if (this.size > maxBytes) done(new ResponseTooLarge(maxBytes, this.size))
+        else done(null, chunk)
+      },
+    })
+  }
 }
 
 /** Puts a small body into the spool after all: one that is no text. */

@@ -35,7 +35,8 @@ function requirePlain(path: string): void {
 
 function hasDotSegment(path: string): boolean {
   for (let text = path, round = 0; ; round++) {
-    if (text.split(/[/\\]/).some((part) => part === '.' || part === '..')) return true
+    // Servers that know parameters of a part (";a=b") drop them before they resolve "..".
+    if (text.split(/[/\\]/).some((part) => /^\.\.?(;|$)/.test(part))) return true
     const decoded = decodeLeniently(text)
     if (decoded === text) return false
     // What is still encoded after so many rounds is meant to deceive.
@@ -46,5 +47,5 @@ function hasDotSegment(path: string): boolean {
 
 /** Only the signs that matter to a path: broken encodings of others stay as they are. */
 function decodeLeniently(text: string): string {
-  return text.replace(/%(2e|2f|5c|25)/gi, (code) => decodeURIComponent(code))
+  return text.replace(/%(2e|2f|3b|5c|25)/gi, (code) => decodeURIComponent(code))
 }
