@@ -148,10 +148,16 @@ as $$
   select step.lane from step;
 $$;
 
--- Makes the soonest jobs behind a service's gate ready, on each lane as many as could start now beside those that are
+-- An application may name thousands of queues: only what somebody serves is worth an event's time, the rest is the sweep's.
+create function jobs.served_lanes() returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(distinct l.lane), '{}') from jobs.tb_job_worker w cross join lateral unnest(w.lanes) l (lane);
+$$;
+
+-- Makes the soonest jobs behind a service's gate ready, on each of these lanes as many as could start now beside those that are
 -- ready there, but no more than a claim or two will take: what is ready must go back when the limit is used up.
 -- Returns how many.
-create function jobs.open_gate(p_service text) returns integer
+create function jobs.open_gate(p_service text, p_lanes text[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -167,7 +173,9 @@ declare
   opened integer;
   opened_count integer := 0;
 begin
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
+    continue when not exists (
+      select from jobs.tb_job_queue q where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane);
     if limits is null then
       select * into limits from jobs.tb_service s where s.service = p_service;
       permits := case when limits.is_limited then least(jobs.count_permits(limits, clock_timestamp()), 100) end;
@@ -227,7 +235,7 @@ $$;
 create function jobs.tg_open_gate() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  perform jobs.open_gate(old.service);
+  perform jobs.open_gate(old.service, jobs.served_lanes());
   return null;
 end $$;
 create trigger tg_open_gate_behind_ended after delete on jobs.tb_job_queue
@@ -372,6 +380,7 @@ as $$
 declare
   limited record;
   started_count integer;
+  served_lanes text[] := jobs.served_lanes();
 begin
   for limited in select * from unnest(p_services, p_permits) g (service, permits) loop
     started_count := 0;
@@ -386,7 +395,7 @@ begin
     if started_count = limited.permits then
       perform jobs.close_gate(limited.service, p_lanes);
     else
-      perform jobs.open_gate(limited.service);
+      perform jobs.open_gate(limited.service, served_lanes);
     end if;
   end loop;
 end $$;
@@ -468,10 +477,9 @@ as $$
 declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
-  limited_services text[];
+  claimable_services text[] := p_services;
   ready_services text[];
   limits record;
-  claimable_services text[] := p_services;
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -479,17 +487,13 @@ begin
   if free_slots <= 0 then
     return;
   end if;
-  select array_agg(s.service),
-         array_agg(s.service) filter (
-           where exists (select from jobs.tb_job_queue q
-                         where q.state = 'ready' and q.lane = any (p_lanes) and q.service = s.service))
-  into limited_services, ready_services
-  from jobs.tb_service s where s.is_limited and s.service = any (p_services);
-  if limited_services is not null then
-    -- What became ready since this look is not locked, and comes with the next claim.
+  if exists (select from jobs.tb_service s where s.is_limited) then
+    -- Before the limits are looked at, so that none is missed; what becomes ready after this look comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
-      where g.service <> all (limited_services) or g.service = any (ready_services));
+      where g.service in (select r.service from jobs.ready_services(p_lanes) r));
+    select array_agg(s.service) into ready_services
+    from jobs.tb_service s where s.is_limited and s.service = any (claimable_services);
   end if;
   if ready_services is null then
     claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence);
@@ -593,7 +597,7 @@ begin
     set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = p_live.job_id;
     if p_live.gate is not null then
-      perform jobs.open_gate(p_live.service);
+      perform jobs.open_gate(p_live.service, jobs.served_lanes());
     end if;
   else
     delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
@@ -638,7 +642,7 @@ end $$;
 -- Of the jobs that this transaction has just put behind a gate those that can start now, unless others wait there
 -- already: the next claim, ended attempt or sweep takes them in turn. Touches no row of anybody else, which an
 -- application's long transaction would keep from starting.
-create function jobs.open_gate_for_own(p_service text, p_first_seq bigint) returns void
+create function jobs.open_gate_for_own(p_service text, p_lanes text[], p_first_seq bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -657,7 +661,7 @@ begin
   if permits = 0 then
     return;
   end if;
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
     continue when exists (
       select from jobs.tb_job_queue q
       where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane and q.seq < p_first_seq);
@@ -673,7 +677,9 @@ begin
       where g.state = 'gated' and g.gate = service_gate and g.lane = gated_lane and g.seq >= p_first_seq
       order by g.priority, g.seq limit room
       for update skip locked));
-    perform jobs.ring_lane(gated_lane);
+    if found then
+      perform jobs.ring_lane(gated_lane);
+    end if;
   end loop;
 end $$;
 
@@ -691,6 +697,7 @@ declare
   woken_lanes text[];
   woken_lane text;
   limited_services text[];
+  limited_lanes text[];
   limited_service text;
   first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
@@ -725,14 +732,15 @@ begin
   )
   select array_agg(distinct q.lane) filter (where q.state = 'ready'),
          array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         array_agg(distinct q.lane) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
          min(q.seq)
-  into woken_lanes, limited_services, first_seq
+  into woken_lanes, limited_services, limited_lanes, first_seq
   from queued q;
   foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
   end loop;
   foreach limited_service in array coalesce(limited_services, '{}') loop
-    perform jobs.open_gate_for_own(limited_service, first_seq);
+    perform jobs.open_gate_for_own(limited_service, limited_lanes, first_seq);
   end loop;
 end $$;
 
@@ -830,7 +838,7 @@ begin
     )
     select step.gate from step
   loop
-    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1));
+    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1), array(select jobs.gated_lanes(swept_gate)));
   end loop;
 end $$;
 

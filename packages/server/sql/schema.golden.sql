@@ -331,10 +331,9 @@ AS $function$
 declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
-  limited_services text[];
+  claimable_services text[] := p_services;
   ready_services text[];
   limits record;
-  claimable_services text[] := p_services;
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -342,17 +341,13 @@ begin
   if free_slots <= 0 then
     return;
   end if;
-  select array_agg(s.service),
-         array_agg(s.service) filter (
-           where exists (select from jobs.tb_job_queue q
-                         where q.state = 'ready' and q.lane = any (p_lanes) and q.service = s.service))
-  into limited_services, ready_services
-  from jobs.tb_service s where s.is_limited and s.service = any (p_services);
-  if limited_services is not null then
-    -- What became ready since this look is not locked, and comes with the next claim.
+  if exists (select from jobs.tb_service s where s.is_limited) then
+    -- Before the limits are looked at, so that none is missed; what becomes ready after this look comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
-      where g.service <> all (limited_services) or g.service = any (ready_services));
+      where g.service in (select r.service from jobs.ready_services(p_lanes) r));
+    select array_agg(s.service) into ready_services
+    from jobs.tb_service s where s.is_limited and s.service = any (claimable_services);
   end if;
   if ready_services is null then
     claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence);
@@ -801,7 +796,7 @@ begin
     set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = p_live.job_id;
     if p_live.gate is not null then
-      perform jobs.open_gate(p_live.service);
+      perform jobs.open_gate(p_live.service, jobs.served_lanes());
     end if;
   else
     delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
@@ -1112,7 +1107,7 @@ AS $function$
   end;
 $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.open_gate(p_service text)
+CREATE OR REPLACE FUNCTION jobs.open_gate(p_service text, p_lanes text[])
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1129,7 +1124,9 @@ declare
   opened integer;
   opened_count integer := 0;
 begin
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
+    continue when not exists (
+      select from jobs.tb_job_queue q where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane);
     if limits is null then
       select * into limits from jobs.tb_service s where s.service = p_service;
       permits := case when limits.is_limited then least(jobs.count_permits(limits, clock_timestamp()), 100) end;
@@ -1161,7 +1158,7 @@ begin
   return opened_count;
 end $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.open_gate_for_own(p_service text, p_first_seq bigint)
+CREATE OR REPLACE FUNCTION jobs.open_gate_for_own(p_service text, p_lanes text[], p_first_seq bigint)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1181,7 +1178,7 @@ begin
   if permits = 0 then
     return;
   end if;
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
     continue when exists (
       select from jobs.tb_job_queue q
       where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane and q.seq < p_first_seq);
@@ -1197,7 +1194,9 @@ begin
       where g.state = 'gated' and g.gate = service_gate and g.lane = gated_lane and g.seq >= p_first_seq
       order by g.priority, g.seq limit room
       for update skip locked));
-    perform jobs.ring_lane(gated_lane);
+    if found then
+      perform jobs.ring_lane(gated_lane);
+    end if;
   end loop;
 end $function$
 -- owner ergon_owner
@@ -1249,6 +1248,7 @@ declare
   woken_lanes text[];
   woken_lane text;
   limited_services text[];
+  limited_lanes text[];
   limited_service text;
   first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
@@ -1283,14 +1283,15 @@ begin
   )
   select array_agg(distinct q.lane) filter (where q.state = 'ready'),
          array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         array_agg(distinct q.lane) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
          min(q.seq)
-  into woken_lanes, limited_services, first_seq
+  into woken_lanes, limited_services, limited_lanes, first_seq
   from queued q;
   foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
   end loop;
   foreach limited_service in array coalesce(limited_services, '{}') loop
-    perform jobs.open_gate_for_own(limited_service, first_seq);
+    perform jobs.open_gate_for_own(limited_service, limited_lanes, first_seq);
   end loop;
 end $function$
 -- owner ergon_owner
@@ -1647,6 +1648,15 @@ AS $function$
   select floor(extract(epoch from p_at))::bigint;
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.served_lanes()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select coalesce(array_agg(distinct l.lane), '{}') from jobs.tb_job_worker w cross join lateral unnest(w.lanes) l (lane);
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.settle_limits(p_services text[], p_permits integer[], p_lanes text[], p_fence uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -1658,6 +1668,7 @@ AS $function$
 declare
   limited record;
   started_count integer;
+  served_lanes text[] := jobs.served_lanes();
 begin
   for limited in select * from unnest(p_services, p_permits) g (service, permits) loop
     started_count := 0;
@@ -1672,7 +1683,7 @@ begin
     if started_count = limited.permits then
       perform jobs.close_gate(limited.service, p_lanes);
     else
-      perform jobs.open_gate(limited.service);
+      perform jobs.open_gate(limited.service, served_lanes);
     end if;
   end loop;
 end $function$
@@ -1746,7 +1757,7 @@ begin
     )
     select step.gate from step
   loop
-    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1));
+    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1), array(select jobs.gated_lanes(swept_gate)));
   end loop;
 end $function$
 -- owner ergon_owner
@@ -1983,7 +1994,7 @@ CREATE OR REPLACE FUNCTION jobs.tg_open_gate()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  perform jobs.open_gate(old.service);
+  perform jobs.open_gate(old.service, jobs.served_lanes());
   return null;
 end $function$
 -- owner ergon_owner

@@ -149,3 +149,37 @@ it('a clock that is set back closes no rate for longer than its window', async (
   await sweep()
   expect(await worker.claimOne()).toMatchObject({ id: ids[1] })
 })
+
+describe('many of something', () => {
+  it('services with limits and no jobs cost a claim nothing', async () => {
+    const names = Array.from({ length: 2_000 }, (_, index) => `service-${index}`)
+    const worker = await startWorker(asWorker())
+    await registerServices(
+      asWorker(),
+      worker.id,
+      names.map((service) => registrationOf({ service, maxConcurrent: 5 })),
+    )
+    const client = await db.admin.connect()
+    try {
+      const claim = `select id from jobs.claim_jobs('${worker.id}', '{http}', '{10}', '{${names.join(',')}}')`
+      // The first call of a session also reads the catalogue and plans.
+      await client.query(claim)
+      const { rows } = await client.query(`explain (analyze, buffers, format json) ${claim}`)
+      const plan = rows[0]['QUERY PLAN'][0].Plan
+      expect(plan['Shared Hit Blocks'] + plan['Shared Read Blocks']).toBeLessThan(500)
+    } finally {
+      client.release()
+    }
+  })
+
+  it('queues that nobody serves are opened by the sweep alone, not by each job that ends', async () => {
+    const worker = await startLimitedWorker(asWorker(), { maxConcurrent: 1 })
+    await insertJob(db.admin)
+    const running = await worker.claimOne()
+    const [served, unserved] = [await insertJob(db.admin), await insertJob(db.admin, { queue: 'nobody' })]
+    await completeJob(asWorker(), { ...emptyRecord, id: running.id, fence: running.fence })
+    expect([await stateOf(served), await stateOf(unserved)]).toEqual(['ready', 'gated'])
+    await sweep()
+    expect(await stateOf(unserved)).toBe('ready')
+  })
+})
