@@ -107,7 +107,9 @@ it('a registry that drops one service and changes another locks no claim dead', 
       registrationOf({ service: 'alpha', maxConcurrent: 2 }),
     ]).then(() => 'told')
     while ((await scalar(db.admin, 'select count(*)::int from pg_locks where not granted')) === 0);
-    await client.query(`set local lock_timeout = '500ms'; select from jobs.tb_service where service = 'zeta' for update`)
+    await client.query(
+      `set local lock_timeout = '500ms'; select from jobs.tb_service where service = 'zeta' for update`,
+    )
     await client.query('commit')
     expect(await reloaded).toBe('told')
   } finally {
