@@ -56,7 +56,8 @@ create index ix_job_queue_gate on jobs.tb_job_queue (gate, state, lane, priority
 -- Counting -----------------------------------------------------------------------------------------------------------
 -- Starts in the newest 61 buckets. Any 60 bucket widths on end touch 61 buckets at most, so who keeps this sum within a
 -- limit keeps every such window within it. A start is counted in the bucket of a moment after it, and asked for in that
--- of a moment before the next, so this holds for started_at too; a clock that is set back makes it stricter.
+-- of a moment before the next, so this holds for started_at too; a clock that is set back makes it stricter, until the
+-- sweep has taken what lies ahead of it for just now.
 create function jobs.count_recent(p_buckets bigint[], p_counts integer[], p_bucket bigint) returns bigint
 language sql immutable set search_path = pg_catalog, pg_temp as $$
   select coalesce(sum(b.started), 0) from unnest(p_buckets, p_counts) b (bucket, started) where b.bucket >= p_bucket - 60;
@@ -147,10 +148,16 @@ as $$
   select step.lane from step;
 $$;
 
--- Makes the soonest jobs behind a service's gate ready, on each lane as many as could start now beside those that are
+-- An application may name thousands of queues: only what somebody serves is worth an event's time, the rest is the sweep's.
+create function jobs.served_lanes() returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(distinct l.lane), '{}') from jobs.tb_job_worker w cross join lateral unnest(w.lanes) l (lane);
+$$;
+
+-- Makes the soonest jobs behind a service's gate ready, on each of these lanes as many as could start now beside those that are
 -- ready there, but no more than a claim or two will take: what is ready must go back when the limit is used up.
 -- Returns how many.
-create function jobs.open_gate(p_service text) returns integer
+create function jobs.open_gate(p_service text, p_lanes text[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -166,7 +173,9 @@ declare
   opened integer;
   opened_count integer := 0;
 begin
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
+    continue when not exists (
+      select from jobs.tb_job_queue q where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane);
     if limits is null then
       select * into limits from jobs.tb_service s where s.service = p_service;
       permits := case when limits.is_limited then least(jobs.count_permits(limits, clock_timestamp()), 100) end;
@@ -221,15 +230,29 @@ $$;
 
 -- However a limited job ends (recorded, cancelled, deleted, lost), the next one may come; what is tried again or handed
 -- back keeps its live row, and its functions do the same. The condition costs the others little; a trigger on updates
--- would cost every claim.
+-- would cost every claim. Not where an application's own statement ended it, that is inside a trigger: its transaction may
+-- be long, would keep the jobs it lets out from starting, and fails on them if it reads one snapshot. There the sweep does it.
 create function jobs.tg_open_gate() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  perform jobs.open_gate(old.service);
+  perform jobs.open_gate(old.service, jobs.served_lanes());
   return null;
 end $$;
 create trigger tg_open_gate_behind_ended after delete on jobs.tb_job_queue
-  for each row when (old.state = 'executing' and old.gate is not null) execute function jobs.tg_open_gate();
+  for each row when (old.state = 'executing' and old.gate is not null and pg_trigger_depth() = 0)
+  execute function jobs.tg_open_gate();
+
+-- An application's gate would be opened as that of the service it names, and its jobs let out in place of the service's own.
+create function jobs.tg_refuse_reserved_gate() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using
+    errcode = 'JB011',
+    message = format('GATE_RESERVED: the gate "%s" of job "%s" begins with "limit:"', left(new.gate, 200), left(new.identifier, 100)),
+    hint = 'Gates of that name are those of the services'' limits; choose another name.';
+end $$;
+create trigger tg_3_refuse_reserved_gate before insert or update of gate on jobs.tb_job_run
+  for each row when (starts_with(new.gate, 'limit:')) execute function jobs.tg_refuse_reserved_gate();
 
 -- Registration -------------------------------------------------------------------------------------------------------
 -- Of several workers the strictest word holds for each limit, and the newest for the type: a roll-out tightens at once,
@@ -239,47 +262,50 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   -- Whoever comes second must see what the first has written.
   perform pg_advisory_xact_lock(hashtextextended('ergon.services', 0));
+  with stated as (
+    select w.service,
+           (array_agg(w.execution_type order by w.stated_at desc, w.worker_id))[1] as execution_type,
+           min(w.max_concurrent) as max_concurrent,
+           min(w.rate_limit_per_minute) as rate_limit_per_minute,
+           min(w.max_invocations_per_hour) as max_invocations_per_hour
+    from jobs.tb_worker_service w
+    where w.service = any (p_services) and exists (select from jobs.tb_job_worker l where l.worker_id = w.worker_id)
+    group by w.service
+  )
   insert into jobs.tb_service as s (service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour)
-  select w.service,
-         (array_agg(w.execution_type order by w.stated_at desc, w.worker_id))[1],
-         min(w.max_concurrent), min(w.rate_limit_per_minute), min(w.max_invocations_per_hour)
-  from jobs.tb_worker_service w
-  where w.service = any (p_services) and exists (select from jobs.tb_job_worker l where l.worker_id = w.worker_id)
-  group by w.service
-  order by w.service
+  select t.service, t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour
+  from stated t
+  -- What stays as it is is not locked: a worker that starts, stops or is lost waits for no claim, and no claim for it.
+  where not exists (
+    select from jobs.tb_service k
+    where k.service = t.service
+      and (k.execution_type, k.max_concurrent, k.rate_limit_per_minute, k.max_invocations_per_hour)
+        is not distinct from (t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour))
+  order by t.service
   on conflict (service) do update
     set execution_type = excluded.execution_type,
         max_concurrent = excluded.max_concurrent,
         rate_limit_per_minute = excluded.rate_limit_per_minute,
-        max_invocations_per_hour = excluded.max_invocations_per_hour
-    where (s.execution_type, s.max_concurrent, s.rate_limit_per_minute, s.max_invocations_per_hour)
-      is distinct from
-      (excluded.execution_type, excluded.max_concurrent, excluded.rate_limit_per_minute, excluded.max_invocations_per_hour);
+        max_invocations_per_hour = excluded.max_invocations_per_hour;
 end $$;
 
 -- No foreign key: each would cost a query of its own, and an emptied table of workers must not be in anybody's way.
 create function jobs.tg_forget_worker_services() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  delete from jobs.tb_worker_service s using old_rows o where s.worker_id = o.worker_id;
-  return null;
-end $$;
-create trigger tg_forget_worker_services after delete on jobs.tb_job_worker
-  referencing old table as old_rows for each statement execute function jobs.tg_forget_worker_services();
-
-create function jobs.tg_settle_forgotten_services() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   forgotten text[];
 begin
-  select array_agg(distinct o.service) into forgotten from old_rows o;
+  with gone as (
+    delete from jobs.tb_worker_service s using old_rows o where s.worker_id = o.worker_id returning s.service
+  )
+  select array_agg(distinct g.service) into forgotten from gone g;
   if forgotten is not null then
     perform jobs.settle_services(forgotten);
   end if;
   return null;
 end $$;
-create trigger tg_settle_forgotten_services after delete on jobs.tb_worker_service
-  referencing old table as old_rows for each statement execute function jobs.tg_settle_forgotten_services();
+create trigger tg_forget_worker_services after delete on jobs.tb_job_worker
+  referencing old table as old_rows for each statement execute function jobs.tg_forget_worker_services();
 
 -- All services that a worker knows, with their limits; replaces what it said before. A worker says it before its first
 -- claim, and before its first claim under another version of its registry.
@@ -288,6 +314,7 @@ create function jobs.register_services(p_worker_id uuid, p_services text[], p_ex
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
   known_services text[] := array(select lower(g.service) from unnest(p_services) g (service));
+  forgotten_services text[];
 begin
   perform from jobs.tb_job_worker w where w.worker_id = p_worker_id for key share;
   if not found then
@@ -303,8 +330,14 @@ begin
         rate_limit_per_minute = excluded.rate_limit_per_minute,
         max_invocations_per_hour = excluded.max_invocations_per_hour,
         stated_at = excluded.stated_at;
-  delete from jobs.tb_worker_service t where t.worker_id = p_worker_id and t.service <> all (known_services);
-  perform jobs.settle_services(known_services);
+  with gone as (
+    delete from jobs.tb_worker_service t
+    where t.worker_id = p_worker_id and not exists (select from unnest(known_services) k (service) where k.service = t.service)
+    returning t.service
+  )
+  select array_agg(g.service) into forgotten_services from gone g;
+  -- In one go: two would lock rows of tb_service out of their order, and a claim that holds one of them dead.
+  perform jobs.settle_services(known_services || forgotten_services);
   perform jobs.mark_limited_running();
 end $$;
 
@@ -347,6 +380,7 @@ as $$
 declare
   limited record;
   started_count integer;
+  served_lanes text[] := jobs.served_lanes();
 begin
   for limited in select * from unnest(p_services, p_permits) g (service, permits) loop
     started_count := 0;
@@ -361,7 +395,7 @@ begin
     if started_count = limited.permits then
       perform jobs.close_gate(limited.service, p_lanes);
     else
-      perform jobs.open_gate(limited.service);
+      perform jobs.open_gate(limited.service, served_lanes);
     end if;
   end loop;
 end $$;
@@ -443,10 +477,9 @@ as $$
 declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
-  limited_services text[];
+  claimable_services text[] := p_services;
   ready_services text[];
   limits record;
-  claimable_services text[] := p_services;
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -454,17 +487,13 @@ begin
   if free_slots <= 0 then
     return;
   end if;
-  select array_agg(s.service),
-         array_agg(s.service) filter (
-           where exists (select from jobs.tb_job_queue q
-                         where q.state = 'ready' and q.lane = any (p_lanes) and q.service = s.service))
-  into limited_services, ready_services
-  from jobs.tb_service s where s.is_limited and s.service = any (p_services);
-  if limited_services is not null then
-    -- What became ready since this look is not locked, and comes with the next claim.
+  if exists (select from jobs.tb_service s where s.is_limited) then
+    -- Before the limits are looked at, so that none is missed; what becomes ready after this look comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
-      where g.service <> all (limited_services) or g.service = any (ready_services));
+      where g.service in (select r.service from jobs.ready_services(p_lanes) r));
+    select array_agg(s.service) into ready_services
+    from jobs.tb_service s where s.is_limited and s.service = any (claimable_services);
   end if;
   if ready_services is null then
     claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence);
@@ -568,7 +597,7 @@ begin
     set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = p_live.job_id;
     if p_live.gate is not null then
-      perform jobs.open_gate(p_live.service);
+      perform jobs.open_gate(p_live.service, jobs.served_lanes());
     end if;
   else
     delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
@@ -613,7 +642,7 @@ end $$;
 -- Of the jobs that this transaction has just put behind a gate those that can start now, unless others wait there
 -- already: the next claim, ended attempt or sweep takes them in turn. Touches no row of anybody else, which an
 -- application's long transaction would keep from starting.
-create function jobs.open_gate_for_own(p_service text, p_first_seq bigint) returns void
+create function jobs.open_gate_for_own(p_service text, p_lanes text[], p_first_seq bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -632,7 +661,7 @@ begin
   if permits = 0 then
     return;
   end if;
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
     continue when exists (
       select from jobs.tb_job_queue q
       where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane and q.seq < p_first_seq);
@@ -648,7 +677,9 @@ begin
       where g.state = 'gated' and g.gate = service_gate and g.lane = gated_lane and g.seq >= p_first_seq
       order by g.priority, g.seq limit room
       for update skip locked));
-    perform jobs.ring_lane(gated_lane);
+    if found then
+      perform jobs.ring_lane(gated_lane);
+    end if;
   end loop;
 end $$;
 
@@ -666,6 +697,7 @@ declare
   woken_lanes text[];
   woken_lane text;
   limited_services text[];
+  limited_lanes text[];
   limited_service text;
   first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
@@ -700,14 +732,15 @@ begin
   )
   select array_agg(distinct q.lane) filter (where q.state = 'ready'),
          array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         array_agg(distinct q.lane) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
          min(q.seq)
-  into woken_lanes, limited_services, first_seq
+  into woken_lanes, limited_services, limited_lanes, first_seq
   from queued q;
   foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
   end loop;
   foreach limited_service in array coalesce(limited_services, '{}') loop
-    perform jobs.open_gate_for_own(limited_service, first_seq);
+    perform jobs.open_gate_for_own(limited_service, limited_lanes, first_seq);
   end loop;
 end $$;
 
@@ -752,6 +785,25 @@ begin
   end loop;
 end $$;
 
+-- Starts that were counted while the clock was ahead would be remembered until it is there again, a year perhaps. All that
+-- is known of them is that they are past: taken for just now, they are forgotten after their window.
+create function jobs.forget_future_starts() returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+  with ahead as materialized (
+    select s.service, jobs.second_of(clock_timestamp()) as second
+    from jobs.tb_service s
+    where s.is_limited
+      and jobs.second_of(clock_timestamp()) < greatest((select max(b) from unnest(s.second_buckets) b),
+                                                      (select max(b) * 60 from unnest(s.minute_buckets) b))
+    for update skip locked
+  )
+  update jobs.tb_service s
+  set second_buckets = array(select least(u.b, a.second) from unnest(s.second_buckets) with ordinality u (b, place) order by u.place),
+      minute_buckets = array(select least(u.b, a.second / 60) from unnest(s.minute_buckets) with ordinality u (b, place) order by u.place)
+  from ahead a
+  where s.service = a.service;
+$$;
+
 -- What no event did: opens gates as time passes and as limits change, and finds what raced with a registration.
 create function jobs.sweep_gates() returns void
 language plpgsql
@@ -769,6 +821,7 @@ begin
   end if;
   if exists (select from jobs.tb_service s where s.is_limited) then
     perform jobs.mark_limited_running();
+    perform jobs.forget_future_starts();
   end if;
   perform jobs.correct_lanes();
   for swept_gate in
@@ -785,7 +838,7 @@ begin
     )
     select step.gate from step
   loop
-    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1));
+    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1), array(select jobs.gated_lanes(swept_gate)));
   end loop;
 end $$;
 

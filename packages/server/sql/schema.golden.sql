@@ -260,11 +260,12 @@ CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR E
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit_seal FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_audit_lost AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.outcome = 'lost'::text)) EXECUTE FUNCTION jobs.tg_audit_lost()
-CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_open_gate()
+CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL) AND (pg_trigger_depth() = 0))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
 CREATE TRIGGER tg_3_refuse_oversize_json BEFORE INSERT OR UPDATE OF input_data, runner_config, security_context ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length((new.input_data)::text) > 1048576) OR (octet_length((new.runner_config)::text) > 1048576) OR (octet_length((new.security_context)::text) > 1048576))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
 CREATE TRIGGER tg_3_refuse_oversize_text BEFORE INSERT OR UPDATE OF identifier, idempotency_key, service_name, operation, correlation_id, entity_type, entity_pk, concurrency_key, execution_key, gate, traceparent, schema_version, project_id, document_id, document_revision_id, target_object_id ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length(new.identifier) > 1024) OR (octet_length(new.idempotency_key) > 1024) OR (octet_length(new.service_name) > 200) OR (octet_length(new.operation) > 200) OR (octet_length(new.correlation_id) > 1024) OR (octet_length(new.entity_type) > 200) OR (octet_length(new.entity_pk) > 1024) OR (octet_length(new.concurrency_key) > 512) OR (octet_length(new.execution_key) > 200) OR (octet_length(new.gate) > 200) OR (octet_length(new.traceparent) > 200) OR (octet_length(new.schema_version) > 200) OR (octet_length(new.project_id) > 200) OR (octet_length(new.document_id) > 200) OR (octet_length(new.document_revision_id) > 200) OR (octet_length(new.target_object_id) > 200))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
+CREATE TRIGGER tg_3_refuse_reserved_gate BEFORE INSERT OR UPDATE OF gate ON jobs.tb_job_run FOR EACH ROW WHEN (starts_with(new.gate, 'limit:'::text)) EXECUTE FUNCTION jobs.tg_refuse_reserved_gate()
 CREATE TRIGGER tg_4_check_user_transition BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_check_user_transition()
 CREATE TRIGGER tg_5_refuse_identity_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (((((((old.id IS DISTINCT FROM new.id) OR (old.service_name IS DISTINCT FROM new.service_name)) OR (old.operation IS DISTINCT FROM new.operation)) OR (lower(old.execution_type) IS DISTINCT FROM new.execution_type)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.created_at IS DISTINCT FROM new.created_at)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of id, service_name, operation, execution_type, queue, tenant_id, created_at')
 CREATE TRIGGER tg_5_refuse_input_change BEFORE UPDATE OF input_data ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = 'running'::text) AND (old.input_data IS DISTINCT FROM new.input_data))) EXECUTE FUNCTION jobs.tg_refuse_column_change('input_data')
@@ -277,7 +278,6 @@ CREATE TRIGGER tg_forget_all_jobs AFTER TRUNCATE ON jobs.tb_job_run FOR EACH STA
 CREATE TRIGGER tg_forget_deleted_jobs AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_deleted_jobs()
 CREATE TRIGGER tg_queue_inserted_jobs AFTER INSERT ON jobs.tb_job_run REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_queue_inserted_jobs()
 CREATE TRIGGER tg_forget_worker_services AFTER DELETE ON jobs.tb_job_worker REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_worker_services()
-CREATE TRIGGER tg_settle_forgotten_services AFTER DELETE ON jobs.tb_worker_service REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_settle_forgotten_services()
 
 -- functions
 -- owner ergon_owner
@@ -457,10 +457,9 @@ AS $function$
 declare
   free_slots integer := jobs.count_free_slots(p_worker_id, p_lanes);
   claim_fence uuid := gen_random_uuid();
-  limited_services text[];
+  claimable_services text[] := p_services;
   ready_services text[];
   limits record;
-  claimable_services text[] := p_services;
   claimed record;
   available_ids uuid[];
   started_count integer;
@@ -468,17 +467,13 @@ begin
   if free_slots <= 0 then
     return;
   end if;
-  select array_agg(s.service),
-         array_agg(s.service) filter (
-           where exists (select from jobs.tb_job_queue q
-                         where q.state = 'ready' and q.lane = any (p_lanes) and q.service = s.service))
-  into limited_services, ready_services
-  from jobs.tb_service s where s.is_limited and s.service = any (p_services);
-  if limited_services is not null then
-    -- What became ready since this look is not locked, and comes with the next claim.
+  if exists (select from jobs.tb_service s where s.is_limited) then
+    -- Before the limits are looked at, so that none is missed; what becomes ready after this look comes with the next claim.
     claimable_services := array(
       select g.service from unnest(p_services) g (service)
-      where g.service <> all (limited_services) or g.service = any (ready_services));
+      where g.service in (select r.service from jobs.ready_services(p_lanes) r));
+    select array_agg(s.service) into ready_services
+    from jobs.tb_service s where s.is_limited and s.service = any (claimable_services);
   end if;
   if ready_services is null then
     claimed := jobs.take_ready_jobs(p_worker_id, p_lanes, p_slots, claimable_services, free_slots, claim_fence);
@@ -958,7 +953,7 @@ begin
     set state = 'scheduled', run_at = next_run_at, worker_id = null, fence = null, deadline = null, gate = null
     where q.job_id = p_live.job_id;
     if p_live.gate is not null then
-      perform jobs.open_gate(p_live.service);
+      perform jobs.open_gate(p_live.service, jobs.served_lanes());
     end if;
   else
     delete from jobs.tb_job_queue q where q.job_id = p_live.job_id;
@@ -1085,6 +1080,26 @@ begin
     perform jobs.count_late(array[fail_job.job_id], 'fail_job');
   end if;
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.forget_future_starts()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with ahead as materialized (
+    select s.service, jobs.second_of(clock_timestamp()) as second
+    from jobs.tb_service s
+    where s.is_limited
+      and jobs.second_of(clock_timestamp()) < greatest((select max(b) from unnest(s.second_buckets) b),
+                                                      (select max(b) * 60 from unnest(s.minute_buckets) b))
+    for update skip locked
+  )
+  update jobs.tb_service s
+  set second_buckets = array(select least(u.b, a.second) from unnest(s.second_buckets) with ordinality u (b, place) order by u.place),
+      minute_buckets = array(select least(u.b, a.second / 60) from unnest(s.minute_buckets) with ordinality u (b, place) order by u.place)
+  from ahead a
+  where s.service = a.service;
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.gated_lanes(p_gate text)
  RETURNS SETOF text
@@ -1300,7 +1315,7 @@ AS $function$
   end;
 $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.open_gate(p_service text)
+CREATE OR REPLACE FUNCTION jobs.open_gate(p_service text, p_lanes text[])
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1317,7 +1332,9 @@ declare
   opened integer;
   opened_count integer := 0;
 begin
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
+    continue when not exists (
+      select from jobs.tb_job_queue q where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane);
     if limits is null then
       select * into limits from jobs.tb_service s where s.service = p_service;
       permits := case when limits.is_limited then least(jobs.count_permits(limits, clock_timestamp()), 100) end;
@@ -1349,7 +1366,7 @@ begin
   return opened_count;
 end $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.open_gate_for_own(p_service text, p_first_seq bigint)
+CREATE OR REPLACE FUNCTION jobs.open_gate_for_own(p_service text, p_lanes text[], p_first_seq bigint)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1369,7 +1386,7 @@ begin
   if permits = 0 then
     return;
   end if;
-  for gated_lane in select g.lane from jobs.gated_lanes(service_gate) g (lane) loop
+  foreach gated_lane in array p_lanes loop
     continue when exists (
       select from jobs.tb_job_queue q
       where q.state = 'gated' and q.gate = service_gate and q.lane = gated_lane and q.seq < p_first_seq);
@@ -1385,7 +1402,9 @@ begin
       where g.state = 'gated' and g.gate = service_gate and g.lane = gated_lane and g.seq >= p_first_seq
       order by g.priority, g.seq limit room
       for update skip locked));
-    perform jobs.ring_lane(gated_lane);
+    if found then
+      perform jobs.ring_lane(gated_lane);
+    end if;
   end loop;
 end $function$
 -- owner ergon_owner
@@ -1437,6 +1456,7 @@ declare
   woken_lanes text[];
   woken_lane text;
   limited_services text[];
+  limited_lanes text[];
   limited_service text;
   first_seq bigint;
   free_ids uuid[] := jobs.clear_stale_live_rows(p_job_ids);
@@ -1471,14 +1491,15 @@ begin
   )
   select array_agg(distinct q.lane) filter (where q.state = 'ready'),
          array_agg(distinct q.service) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
+         array_agg(distinct q.lane) filter (where q.state = 'gated' and q.gate = jobs.limit_gate(q.service)),
          min(q.seq)
-  into woken_lanes, limited_services, first_seq
+  into woken_lanes, limited_services, limited_lanes, first_seq
   from queued q;
   foreach woken_lane in array coalesce(woken_lanes, '{}') loop
     perform jobs.ring_lane(woken_lane);
   end loop;
   foreach limited_service in array coalesce(limited_services, '{}') loop
-    perform jobs.open_gate_for_own(limited_service, first_seq);
+    perform jobs.open_gate_for_own(limited_service, limited_lanes, first_seq);
   end loop;
 end $function$
 -- owner ergon_owner
@@ -1597,6 +1618,7 @@ CREATE OR REPLACE FUNCTION jobs.register_services(p_worker_id uuid, p_services t
 AS $function$
 declare
   known_services text[] := array(select lower(g.service) from unnest(p_services) g (service));
+  forgotten_services text[];
 begin
   perform from jobs.tb_job_worker w where w.worker_id = p_worker_id for key share;
   if not found then
@@ -1612,8 +1634,14 @@ begin
         rate_limit_per_minute = excluded.rate_limit_per_minute,
         max_invocations_per_hour = excluded.max_invocations_per_hour,
         stated_at = excluded.stated_at;
-  delete from jobs.tb_worker_service t where t.worker_id = p_worker_id and t.service <> all (known_services);
-  perform jobs.settle_services(known_services);
+  with gone as (
+    delete from jobs.tb_worker_service t
+    where t.worker_id = p_worker_id and not exists (select from unnest(known_services) k (service) where k.service = t.service)
+    returning t.service
+  )
+  select array_agg(g.service) into forgotten_services from gone g;
+  -- In one go: two would lock rows of tb_service out of their order, and a claim that holds one of them dead.
+  perform jobs.settle_services(known_services || forgotten_services);
   perform jobs.mark_limited_running();
 end $function$
 -- owner ergon_owner
@@ -1828,6 +1856,15 @@ AS $function$
   select floor(extract(epoch from p_at))::bigint;
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.served_lanes()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select coalesce(array_agg(distinct l.lane), '{}') from jobs.tb_job_worker w cross join lateral unnest(w.lanes) l (lane);
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.settle_limits(p_services text[], p_permits integer[], p_lanes text[], p_fence uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -1839,6 +1876,7 @@ AS $function$
 declare
   limited record;
   started_count integer;
+  served_lanes text[] := jobs.served_lanes();
 begin
   for limited in select * from unnest(p_services, p_permits) g (service, permits) loop
     started_count := 0;
@@ -1853,7 +1891,7 @@ begin
     if started_count = limited.permits then
       perform jobs.close_gate(limited.service, p_lanes);
     else
-      perform jobs.open_gate(limited.service);
+      perform jobs.open_gate(limited.service, served_lanes);
     end if;
   end loop;
 end $function$
@@ -1866,22 +1904,31 @@ AS $function$
 begin
   -- Whoever comes second must see what the first has written.
   perform pg_advisory_xact_lock(hashtextextended('ergon.services', 0));
+  with stated as (
+    select w.service,
+           (array_agg(w.execution_type order by w.stated_at desc, w.worker_id))[1] as execution_type,
+           min(w.max_concurrent) as max_concurrent,
+           min(w.rate_limit_per_minute) as rate_limit_per_minute,
+           min(w.max_invocations_per_hour) as max_invocations_per_hour
+    from jobs.tb_worker_service w
+    where w.service = any (p_services) and exists (select from jobs.tb_job_worker l where l.worker_id = w.worker_id)
+    group by w.service
+  )
   insert into jobs.tb_service as s (service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour)
-  select w.service,
-         (array_agg(w.execution_type order by w.stated_at desc, w.worker_id))[1],
-         min(w.max_concurrent), min(w.rate_limit_per_minute), min(w.max_invocations_per_hour)
-  from jobs.tb_worker_service w
-  where w.service = any (p_services) and exists (select from jobs.tb_job_worker l where l.worker_id = w.worker_id)
-  group by w.service
-  order by w.service
+  select t.service, t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour
+  from stated t
+  -- What stays as it is is not locked: a worker that starts, stops or is lost waits for no claim, and no claim for it.
+  where not exists (
+    select from jobs.tb_service k
+    where k.service = t.service
+      and (k.execution_type, k.max_concurrent, k.rate_limit_per_minute, k.max_invocations_per_hour)
+        is not distinct from (t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour))
+  order by t.service
   on conflict (service) do update
     set execution_type = excluded.execution_type,
         max_concurrent = excluded.max_concurrent,
         rate_limit_per_minute = excluded.rate_limit_per_minute,
-        max_invocations_per_hour = excluded.max_invocations_per_hour
-    where (s.execution_type, s.max_concurrent, s.rate_limit_per_minute, s.max_invocations_per_hour)
-      is distinct from
-      (excluded.execution_type, excluded.max_concurrent, excluded.rate_limit_per_minute, excluded.max_invocations_per_hour);
+        max_invocations_per_hour = excluded.max_invocations_per_hour;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.sweep_gates()
@@ -1901,6 +1948,7 @@ begin
   end if;
   if exists (select from jobs.tb_service s where s.is_limited) then
     perform jobs.mark_limited_running();
+    perform jobs.forget_future_starts();
   end if;
   perform jobs.correct_lanes();
   for swept_gate in
@@ -1917,7 +1965,7 @@ begin
     )
     select step.gate from step
   loop
-    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1));
+    perform jobs.open_gate(substr(swept_gate, length('limit:') + 1), array(select jobs.gated_lanes(swept_gate)));
   end loop;
 end $function$
 -- owner ergon_owner
@@ -2187,8 +2235,16 @@ CREATE OR REPLACE FUNCTION jobs.tg_forget_worker_services()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+declare
+  forgotten text[];
 begin
-  delete from jobs.tb_worker_service s using old_rows o where s.worker_id = o.worker_id;
+  with gone as (
+    delete from jobs.tb_worker_service s using old_rows o where s.worker_id = o.worker_id returning s.service
+  )
+  select array_agg(distinct g.service) into forgotten from gone g;
+  if forgotten is not null then
+    perform jobs.settle_services(forgotten);
+  end if;
   return null;
 end $function$
 -- owner ergon_owner
@@ -2208,7 +2264,7 @@ CREATE OR REPLACE FUNCTION jobs.tg_open_gate()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  perform jobs.open_gate(old.service);
+  perform jobs.open_gate(old.service, jobs.served_lanes());
   return null;
 end $function$
 -- owner ergon_owner
@@ -2343,20 +2399,16 @@ begin
   return new;
 end $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.tg_settle_forgotten_services()
+CREATE OR REPLACE FUNCTION jobs.tg_refuse_reserved_gate()
  RETURNS trigger
  LANGUAGE plpgsql
- SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-declare
-  forgotten text[];
 begin
-  select array_agg(distinct o.service) into forgotten from old_rows o;
-  if forgotten is not null then
-    perform jobs.settle_services(forgotten);
-  end if;
-  return null;
+  raise exception using
+    errcode = 'JB011',
+    message = format('GATE_RESERVED: the gate "%s" of job "%s" begins with "limit:"', left(new.gate, 200), left(new.identifier, 100)),
+    hint = 'Gates of that name are those of the services'' limits; choose another name.';
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.uuid_or_null(p_text text)

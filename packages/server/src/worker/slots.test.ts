@@ -15,6 +15,11 @@ it('gives no lane more than its class or the whole has free', () => {
   expect(slots.free(['sandbox', 'http'])).toEqual([])
 })
 
+it('gives a lane that is named twice no more than once', () => {
+  const slots = new Slots(8, new Map([['sandbox', 2]]))
+  expect(slots.free(['sandbox', 'sandbox'])).toEqual([{ lane: 'sandbox', slots: 2 }])
+})
+
 it('lets no lane without jobs hold what another could use', () => {
   const slots = new Slots(32, new Map([['sandbox', 2]]))
   expect(slots.free(['http', 'shell', 'sandbox'])).toEqual([

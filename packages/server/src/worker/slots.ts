@@ -26,7 +26,7 @@ export class Slots {
    */
   free(lanes: readonly string[]): { lane: string; slots: number }[] {
     const left = new Map(lanes.map((lane) => [classOf(lane), this.#leftOf(classOf(lane))]))
-    const open = lanes.filter((lane) => (left.get(classOf(lane)) ?? 0) > 0)
+    const open = [...new Set(lanes)].filter((lane) => (left.get(classOf(lane)) ?? 0) > 0)
     const start = open.length === 0 ? 0 : this.#turn++ % open.length
     const given = new Map<string, number>()
     let total = this.#total - this.#usedTotal

@@ -124,6 +124,13 @@ describe('max_concurrent', () => {
     fails: (job) => fail(job, null),
     'fails and is tried again later': (job) => fail(job, 60_000),
     'is cancelled by the function': ({ id }) => cancelJob(asApi(), id),
+    'loses its worker': async () => {
+      await db.admin.query(`update jobs.tb_job_worker set heartbeat_at = heartbeat_at - interval '1 h'`)
+      await rescueJobs(asWorker())
+    },
+  }
+  /** Each in a transaction that may be long: it touches no job that waits. */
+  const endsByApplication: typeof ends = {
     'is cancelled by an application': ({ id }) =>
       db.as('ergon_enqueue').query(`update jobs.tb_job_run set status = 'cancelled' where id = $1`, [id]),
     'is deleted': ({ id }) => db.as('ergon_enqueue').query('delete from jobs.tb_job_run where id = $1', [id]),
@@ -131,12 +138,8 @@ describe('max_concurrent', () => {
       await db.as('ergon_enqueue').query('delete from jobs.tb_job_run where id = $1', [id])
       await insertJob(db.as('ergon_enqueue'), { id, run_at: new Date(Date.now() + 60_000) })
     },
-    'loses its worker': async () => {
-      await db.admin.query(`update jobs.tb_job_worker set heartbeat_at = heartbeat_at - interval '1 h'`)
-      await rescueJobs(asWorker())
-    },
   }
-  it.each(Object.entries(ends))('lets the next one come when one %s, without waiting for the sweep', async (_, end) => {
+  const expectNextAfter = async (end: (job: ClaimedJob) => Promise<unknown>): Promise<void> => {
     const worker = await limitedWorker({ maxConcurrent: 1 })
     const ids = [await insertJob(db.admin), await insertJob(db.admin), await insertJob(db.admin)]
     const job = await worker.claimOne()
@@ -144,7 +147,16 @@ describe('max_concurrent', () => {
     await end(job)
     expect(await countState('ready')).toBe(1)
     expect((await (await startWorker(asWorker())).claimOne()).id).toBe(ids[1])
-  })
+  }
+  it.each(Object.entries(ends))('lets the next one come when one %s, without waiting for the sweep', (_, end) =>
+    expectNextAfter(end),
+  )
+  it.each(Object.entries(endsByApplication))('lets the next one come with the sweep when one %s', (_, end) =>
+    expectNextAfter(async (job) => {
+      await end(job)
+      await sweep()
+    }),
+  )
 
   it('gives a job that is handed back its place, and counts no attempt', async () => {
     const worker = await limitedWorker({ maxConcurrent: 1 })
