@@ -20,8 +20,8 @@ from live_sandboxd import LiveSandboxd
 from sandbox_client import Client, Outcome, Refused, run
 
 PUBLIC, OTHER_PUBLIC, PRIVATE, METADATA, HOST = "93.184.216.34", "8.8.8.8", "10.9.9.9", "169.254.169.254", "127.0.0.1"
-# A public address of the host's own.
-OWN = "93.184.216.99"
+# A public address of the host's own, and a private one.
+OWN, OWN_PRIVATE = "93.184.216.99", "10.9.7.7"
 GATEWAY, NEIGHBOUR, GROUP = "192.0.2.2", "192.0.2.50", "239.255.255.250"
 RUNTIMES = pytest.mark.parametrize("runtime", ["crun", "runc"])
 PRELUDE = """
@@ -53,7 +53,7 @@ class Host:
             # Of others, although they end here: an address that the host has itself is closed.
             addresses = [PUBLIC, OTHER_PUBLIC, PRIVATE, METADATA, NEIGHBOUR, "10.8.8.8"]
             routes = [f"ip route add local {address}/32 dev lo" for address in addresses]
-            commands = ["ip link set lo up multicast on", f"ip address add {OWN}/32 dev lo", *routes, f"ip route add {GROUP}/32 dev lo"]
+            commands = ["ip link set lo up multicast on", f"ip address add {OWN}/32 dev lo", f"ip address add {OWN_PRIVATE}/32 dev lo", *routes, f"ip route add {GROUP}/32 dev lo"]
             for command in commands:
                 subprocess.run(command.split(), check=True)
             self._sockets = [self._listen(), self._datagrams(8080), self._datagrams(53)]
@@ -240,6 +240,20 @@ def test_a_network_that_is_allowed_and_asked_for_is_reached(gateway: Path, host:
     assert attempts(gateway, environment, source)[0] == {"asked": "ENETUNREACH", "other": "ENETUNREACH"}
     with pytest.raises(Refused, match="UPLINK_NOT_ALLOWED: the private network 10.0.0.0/8 is in none"):
         attempts(gateway, environment, source, ("10.0.0.0/8",))
+
+
+def test_a_network_that_the_host_is_in_does_not_lead_to_it(gateway: Path, host: Host, environment: str) -> None:
+    source = f"""
+device = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"tap0")
+attempt("host", lambda: ask("{OWN_PRIVATE}"))
+attempt("round the routes", lambda: datagram("{OWN_PRIVATE}", device))
+attempt("neighbour", lambda: ask("{PRIVATE}"))
+"""
+    found, _ = attempts(gateway, environment, source, ("10.9.0.0/16",))
+    assert found == {"host": "ENETUNREACH", "round the routes": "timed out", "neighbour": PRIVATE}
+    assert host.seen == [PRIVATE]
+    # Who names it alone means it.
+    assert attempts(gateway, environment, f'attempt("host", lambda: ask("{OWN_PRIVATE}"))', (f"{OWN_PRIVATE}/32",))[0] == {"host": OWN_PRIVATE}
 
 
 def test_without_the_flag_there_is_none(sandboxd: Path, environment: str) -> None:

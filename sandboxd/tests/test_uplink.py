@@ -72,12 +72,15 @@ def test_a_named_network_is_open_and_its_neighbours_are_not() -> None:
         assert not is_routed(address, allowed) and not passes(program, frame(address))
 
 
-def test_the_hosts_own_public_addresses_are_closed_unless_they_are_named() -> None:
-    host = [IPv4Address(address) for address in ("127.0.0.1", "10.0.0.5", "8.8.8.8", "1.1.1.1")]
-    reach = Reach.beyond(host, (IPv4Network("1.1.1.1/32"),))
+def test_the_hosts_own_addresses_are_closed_unless_one_is_named_alone() -> None:
+    host = [IPv4Address(address) for address in ("127.0.0.1", "10.0.0.5", "10.0.0.6", "192.168.0.9", "8.8.8.8", "1.1.1.1")]
+    reach = Reach.beyond(host, map(IPv4Network, ("1.1.1.1/32", "10.0.0.0/24", "10.0.0.6/32")))
     program = gate_program(reach)
-    assert [str(network) for network in reach.closed if network not in PRIVATE] == ["1.1.1.1/32", "8.8.8.8/32"]
+    # Loopback and the private one that no network has are closed anyway.
+    assert [str(address) for address in reach.own] == ["8.8.8.8/32", "10.0.0.5/32"]
     for address, is_open in (("8.8.8.8", False), ("8.8.8.7", True), ("8.8.8.9", True), ("1.1.1.1", True), ("10.0.0.5", False)):
+        assert is_routed(address, reach) == passes(program, frame(address)) == is_open, address
+    for address, is_open in (("10.0.0.4", True), ("10.0.0.6", True), ("10.0.1.1", False), ("192.168.0.9", False), ("127.0.0.1", False)):
         assert is_routed(address, reach) == passes(program, frame(address)) == is_open, address
 
 

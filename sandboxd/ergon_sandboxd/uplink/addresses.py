@@ -44,24 +44,35 @@ def parse_networks(value: Any) -> tuple[IPv4Network, ...]:
 
 
 class Reach(NamedTuple):
-    """What an uplink leads to: everything but the closed networks, and the allowed ones whatever they are in."""
+    """What an uplink leads to: everything but the closed networks, the allowed ones whatever they are in, and never to the host's own addresses."""
 
     allowed: tuple[IPv4Network, ...] = ()
     closed: tuple[IPv4Network, ...] = PRIVATE
+    own: tuple[IPv4Network, ...] = ()
 
     @staticmethod
     def beyond(host: Iterable[IPv4Address], allowed: Iterable[IPv4Network]) -> "Reach":
-        """Close a host's own public addresses, too: behind them are its local services, as behind its loopback."""
-        own = {IPv4Network(address) for address in host if not any(address in private for private in PRIVATE)}
-        return Reach(tuple(allowed), (*PRIVATE, *sorted(own)))
+        """Close a host's own addresses, too: behind them are its local services, as behind its loopback. Only who names one alone means it."""
+        networks = tuple(allowed)
+        addresses = {IPv4Network(address) for address in host}.difference(networks)
+        own = [address for address in addresses if not _any(address, PRIVATE) or _any(address, networks)]
+        return Reach(networks, PRIVATE, tuple(sorted(own)))
 
 
 def reachable(reach: Reach) -> list[IPv4Network]:
     """Return all that an uplink leads to, as few networks as possible."""
-    found = [IPv4Network("0.0.0.0/0")]
-    for closed in reach.closed:
-        found = [part for network in found for part in _without(network, closed)]
-    return list(collapse_addresses([*found, *reach.allowed]))
+    found = _but([IPv4Network("0.0.0.0/0")], reach.closed)
+    return list(collapse_addresses(_but([*found, *reach.allowed], reach.own)))
+
+
+def _any(address: IPv4Network, networks: Iterable[IPv4Network]) -> bool:
+    return any(address.subnet_of(network) for network in networks)
+
+
+def _but(networks: list[IPv4Network], taken: Iterable[IPv4Network]) -> list[IPv4Network]:
+    for each in taken:
+        networks = [part for network in networks for part in _without(network, each)]
+    return networks
 
 
 def _without(network: IPv4Network, taken: IPv4Network) -> Iterable[IPv4Network]:

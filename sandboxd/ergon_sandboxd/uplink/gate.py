@@ -34,6 +34,7 @@ def gate_program(reach: Reach) -> bytes:
             (_JUMP_EQUAL, 1, 0, _IPV4),
             (_RETURN, 0, 0, _DROP),
             *_decide(IPv4Network(NAME_SERVER), _PASS),
+            *(step for address in reach.own for step in _decide(address, _DROP)),
             *(step for network in reach.allowed for step in _decide(network, _PASS)),
             *(step for network in reach.closed for step in _decide(network, _DROP)),
             (_RETURN, 0, 0, _PASS),

@@ -11,15 +11,15 @@ import type { WorkerProcessConfig } from './worker-process-config.ts'
  */
 const DROP_PRIVILEGES = `
 set -eu
-uid=$1 gid=$2 groups=$7
+uid=$1 gid=$2
 bind() {
   mount --bind "$1" "$2"
   mount -o remount,bind,ro,nosuid,nodev "$2"
 }
 bind "$3" "$4"
 bind "$5" "$6"
-shift 7
-exec setpriv --reuid "$uid" --regid "$gid" $groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
+shift 6
+exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
 `
 
 /**
@@ -27,7 +27,14 @@ exec setpriv --reuid "$uid" --regid "$gid" $groups --no-new-privs --inh-caps=-al
  * space grow to 96 MiB and its old one to twice what lives before it looks, so that the worker's size would follow what
  * jobs write. These bound what lies about and not what may live: a job's largest output needs no less room than before.
  */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=20']
+const NODE_FLAGS = [
+  ...['--max-semi-space-size=1', '--heap-growing-percent=20'],
+  // Else SIGUSR1, which any process of the same user may send, opens a debugger that runs whatever it is told.
+  '--disable-sigusr1',
+]
+
+/** Nobody's: for a worker that holds an engine's client certificate and so no socket's group. */
+const NO_GROUP = 65_534
 
 /** The command that runs a worker process; started by root it runs as the worker's user without capabilities. */
 export function workerCommand(
@@ -52,13 +59,15 @@ export function workerCommand(
   if (process.getuid?.() !== 0)
     return { command: process.execPath, args: [...NODE_FLAGS, entry], env, stdin, isTold: true }
   const entryInside = path.join(paths.code, path.relative(location.root, entry))
-  const parameters = [String(user.uid), String(user.gid), location.root, paths.code, process.execPath, paths.node]
-  const groups = socketGroup === null ? '--clear-groups' : `--groups=${socketGroup}`
+  // A worker with an engine is as good as root, and the others have its uid: only what differs in its group keeps the kernel from
+  // letting them trace it and write to its memory.
+  const gid = config.dockerEngine === null ? user.gid : (socketGroup ?? NO_GROUP)
+  const parameters = [String(user.uid), String(gid), location.root, paths.code, process.execPath, paths.node]
   return {
     command: 'unshare',
     args: [
       ...['--mount', '--propagation', 'private', '--', 'sh', '-c', DROP_PRIVILEGES, 'worker'],
-      ...[...parameters, groups, paths.node, ...NODE_FLAGS, entryInside],
+      ...[...parameters, paths.node, ...NODE_FLAGS, entryInside],
     ],
     env,
     stdin,

@@ -17,7 +17,7 @@ async function collect(
   const bytes = (await buffer(archive)).subarray(0, cutTo)
   const taken: Record<string, string> = {}
   const collected = await collectOutput(Readable.from([bytes]), {
-    ...{ artifactCount, artifactBytes, signal: AbortSignal.timeout(5_000) },
+    ...{ artifactCount, artifactBytes, folderBytes: 2_000, signal: AbortSignal.timeout(5_000) },
     open: (name) => {
       taken[name] = ''
       return Promise.resolve({
@@ -81,6 +81,23 @@ describe('an output folder', () => {
     expect(Object.keys(large.taken)).toEqual(['a.txt'])
   })
 
+  it('ends before it reads through holes of what it does not take', async () => {
+    const packed = pack()
+    packed.entry({ name: './sub/a.txt' }, 'x'.repeat(3_000))
+    packed.finalize()
+    const archive = new Readable({ read: () => {} })
+    // The file itself never comes: whoever waits for it waits until the signal.
+    archive.push((await buffer(packed)).subarray(0, 512))
+    const collected = collectOutput(archive, {
+      ...{ artifactCount: 10, artifactBytes: 1_000, folderBytes: 2_000, signal: AbortSignal.timeout(5_000) },
+      open: () => Promise.reject(new Error('never')),
+    })
+    expect(await collected).toEqual({
+      violations: [],
+      limits: [{ counter: 'artifact_bytes', limit: 1_000, observed: 3_000 }],
+    })
+  })
+
   it('tells at most a hundred violations', async () => {
     const links = Array.from({ length: 300 }, (_, n) => ({ name: `${n}.txt`, type: 'symlink' as const, linkname: '/' }))
     expect((await collect(links)).violations).toHaveLength(100)
@@ -93,6 +110,7 @@ describe('an output folder', () => {
     const none = collectOutput(Readable.from([Buffer.alloc(2_048, 'x')]), {
       artifactCount: 1,
       artifactBytes: 1,
+      folderBytes: 1,
       signal: AbortSignal.timeout(5_000),
       open: () => Promise.reject(new Error('never')),
     })

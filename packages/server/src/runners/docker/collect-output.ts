@@ -11,6 +11,8 @@ const MAX_ENTRIES = 10_000
 export interface CollectOptions {
   artifactCount: number
   artifactBytes: number
+  /** What the folder has room for: a file below a folder of it that claims more is full of holes, and is read for ever. */
+  folderBytes: number
   open(name: string): Promise<ByteSink>
   signal: AbortSignal
 }
@@ -60,6 +62,7 @@ class Collection {
   #entries = 0
   #files = 0
   #bytes = 0
+  #skippedBytes = 0
 
   constructor(options: CollectOptions) {
     this.#options = options
@@ -75,7 +78,7 @@ class Collection {
       return false
     }
     const place = placeOf(header.name)
-    if (place === null || header.type === 'directory') return true
+    if (place === null || header.type === 'directory') return this.#skip(header)
     const code = problemOf(header, place)
     if (code !== null) {
       violations.push({ path: `output/${printableName(place)}`, code })
@@ -90,6 +93,14 @@ class Collection {
     }
     await receive(entry, await open(place))
     return true
+  }
+
+  #skip({ size }: Header): boolean {
+    const { artifactBytes, folderBytes } = this.#options
+    this.#skippedBytes += size
+    if (this.#skippedBytes <= folderBytes) return true
+    this.collected.limits.push({ counter: 'artifact_bytes', limit: artifactBytes, observed: this.#skippedBytes })
+    return false
   }
 }
 

@@ -106,6 +106,11 @@ export function jobContainer(config: DockerConfig, container: JobContainer): Con
   }
 }
 
+/** What the output folder has room for. */
+export function outputFolderBytes({ artifactBytes, diskBytes }: DockerConfig['limits']): number {
+  return Math.max(artifactBytes, diskBytes)
+}
+
 /**
  * The container that keeps a job's output folder, a tmpfs volume, mounted until its files are collected: an engine
  * unmounts a volume, and so forgets a tmpfs, with the last container that runs.
@@ -115,8 +120,7 @@ export function outputHolder(
   owner: ContainerOwner,
   image: { id: string; program: string },
 ): ContainerCreateOptions {
-  const size = Math.max(limits.artifactBytes, limits.diskBytes)
-  const options = `size=${size},nr_inodes=${MAX_OUTPUT_FILES},uid=${user.uid},gid=${user.gid},mode=0700,nosuid,nodev,noexec`
+  const options = `size=${outputFolderBytes(limits)},nr_inodes=${MAX_OUTPUT_FILES},uid=${user.uid},gid=${user.gid},mode=0700,nosuid,nodev,noexec`
   const output: MountSettings = {
     Type: 'volume',
     Source: '',

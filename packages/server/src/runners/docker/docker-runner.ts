@@ -8,7 +8,7 @@ import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs 
 import { SandboxOutputs } from '../sandboxed/collect-outputs.ts'
 import { collectOutput, type Collected } from './collect-output.ts'
 import { type ContainerEnd, toEvidence, toLimits } from './container-evidence.ts'
-import { jobContainer, OUTPUT_FOLDER } from './container-spec.ts'
+import { jobContainer, OUTPUT_FOLDER, outputFolderBytes } from './container-spec.ts'
 import { type DockerConfig, readDockerConfig } from './docker-config.ts'
 import { DockerFailure, failureOf } from './docker-failure.ts'
 import { type Engine, statusOf } from './engine.ts'
@@ -203,7 +203,8 @@ async function collect(holder: Container, { limits }: DockerConfig, outputs: San
   const archive = await holder.getArchive({ path: `${OUTPUT_FOLDER}/.`, abortSignal: signal })
   // Not wrapped: whoever gives up reading has to end the engine's answer itself, or the engine waits for a reader.
   if (!(archive instanceof Readable)) throw new Error('the engine gave an archive that is no stream')
-  return collectOutput(archive, { ...limits, signal, open: (name) => outputs.openArtifact(name) })
+  const folderBytes = outputFolderBytes(limits)
+  return collectOutput(archive, { ...limits, folderBytes, signal, open: (name) => outputs.openArtifact(name) })
 }
 
 /** The contract's {exit_code, stdout}, and what else there is: files only where the service may leave some. */

@@ -195,6 +195,7 @@ describe('files', () => {
       ['content of another kind', "printf '\\000' >a.txt", 'SANDBOX_VIOLATION/ARTIFACT_CONTENT_MISMATCH'],
       ['too large', 'yes | head -c 1100000 >a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
       ['a sparse file of a terabyte', 'truncate -s 1000000000000 a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
+      ['one in a folder', 'mkdir d; truncate -s 1000000000000 d/a.txt', 'RESOURCE_LIMIT/ARTIFACT_BYTES'],
     ]
     const ran = await Promise.all(cases.map(([, script]) => bench.run(inOutput(script))))
     expect(ran.map(({ end }, index) => [cases[index]?.[0], end])).toEqual(cases.map(([name, , end]) => [name, end]))
