@@ -113,7 +113,9 @@ export function describeRunnerConformance(subject: ConformanceSubject, start: St
     const run = async (job: ConformanceJob) => untilEnded(await insert(job))
 
     async function findWorker(): Promise<number> {
-      const { rows } = await stack.db.query('select pid from jobs.tb_job_worker')
+      const { rows } = await stack.db.query('select pid from jobs.tb_job_worker where $1 = any (lanes)', [
+        subject.executionType,
+      ])
       return Number(Object(rows[0]).pid)
     }
 

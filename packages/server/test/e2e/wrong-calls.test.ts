@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { afterAll, expect, test } from 'vitest'
@@ -24,6 +25,8 @@ const registry = home.file(
   - {name: bank, type: payment, category: finance, operations: [{name: pay}], runner_config: {base_url: "https://example.org"}}
 `,
 )
+
+const EXAMPLE = path.join(import.meta.dirname, '../../../../examples/registry/registry.yaml')
 
 /** Each wrong call: its arguments, the code, and words the message must have: what, the value seen, or the remedy. */
 const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
@@ -66,6 +69,11 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
     ['services', 'schema', 'math.cube', '--registry', registry],
     'OPERATION_NOT_FOUND',
     ["Operation 'cube' of service 'math'", '[square]'],
+  ],
+  [
+    ['call', 'word-table.count', '--input', '{"text": "a"}', '--registry', EXAMPLE],
+    'RUNNER_NOT_REGISTERED',
+    ['docker services are not served here', 'ERGON_DOCKER_HOST'],
   ],
   [['call', 'math', '--registry', registry], 'USAGE', ['SERVICE.OPERATION']],
   [['call', 'math.square', '--input', '{', '--registry', registry], 'INPUT_INVALID', ['--input is not JSON']],

@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
+import { whyNotServed } from '../../app/served-lanes.ts'
 import { loadSettings } from '../../config/load-settings.ts'
+import type { Settings } from '../../config/settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { requireInput } from '../../control/call-service.ts'
 import { followJob } from '../follow-job.ts'
@@ -32,6 +34,7 @@ export function addCallCommand(program: Command): void {
       const registry = await openRegistry({ file: settings.registry, profile: settings.profile })
       const operation = registry.operation(reference)
       requireRunner(operation.service)
+      requireServed(operation.service.execution_type, settings)
       requireJson(options.input)
       requireInput(operation, options.input)
       const result = await withDatabase(
@@ -41,6 +44,12 @@ export function addCallCommand(program: Command): void {
       )
       process.exitCode = result.status === 'SUCCEEDED' ? 0 : 1
     })
+}
+
+/** A stack of this machine has nobody for what this machine cannot serve; behind a database of one's own there may be. */
+function requireServed(type: string, settings: Settings): void {
+  const reason = settings.databaseUrl === null ? whyNotServed(type, settings) : null
+  if (reason !== null) throw new ErgonError('RUNNER_NOT_REGISTERED', `${type} services are not served here: ${reason}`)
 }
 
 function requireJson(text: string): void {

@@ -11,7 +11,7 @@ import { type ContainerEnd, toEvidence, toLimits } from './container-evidence.ts
 import { jobContainer, OUTPUT_FOLDER, outputFolderBytes } from './container-spec.ts'
 import { type DockerConfig, readDockerConfig } from './docker-config.ts'
 import { DockerFailure, failureOf } from './docker-failure.ts'
-import { type Engine, statusOf } from './engine.ts'
+import { type Engine, statusOf, CALL_TIMEOUT_MS, within } from './engine.ts'
 import { isLocalEngine } from './engine-config.ts'
 import { resolveVolumes } from './host-paths.ts'
 import type { ContainerOwner } from './labels.ts'
@@ -99,17 +99,16 @@ export class DockerRunner implements Runner<DockerConfig> {
     try {
       const holder = config.formats === null ? null : await this.#holders.create(config, owner, image.architecture)
       if (holder !== null) made.push(holder)
-      const holding = holder?.start() ?? Promise.resolve()
+      const holding = holder === null ? Promise.resolve() : within(CALL_TIMEOUT_MS, holder.start())
       holding.catch(() => {})
-      const container = await engine.api.createContainer(
-        jobContainer(config, {
-          owner,
-          imageId: image.id,
-          imageVolumes: image.volumes,
-          volumes: await volumes(),
-          outputHolderId: holder?.id ?? null,
-        }),
-      )
+      const wanted = jobContainer(config, {
+        owner,
+        imageId: image.id,
+        imageVolumes: image.volumes,
+        volumes: await volumes(),
+        outputHolderId: holder?.id ?? null,
+      })
+      const container = await within(CALL_TIMEOUT_MS, engine.api.createContainer(wanted))
       made.push(container)
       await holding
       const end = await runContainer(engine.api, container, {

@@ -55,6 +55,9 @@ export class Engine {
   }
 }
 
+/** For a call that makes, prepares or asks of one container: what comes later is the reaper's to remove. */
+export const CALL_TIMEOUT_MS = 30_000
+
 /** An engine that takes a connection and says nothing must not hold a job for ever. */
 export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>()

@@ -7,7 +7,7 @@ import { archiveOf } from './archive.ts'
 import { outputHolder } from './container-spec.ts'
 import type { DockerConfig } from './docker-config.ts'
 import { DockerFailure } from './docker-failure.ts'
-import { type Engine, statusOf } from './engine.ts'
+import { CALL_TIMEOUT_MS, type Engine, statusOf, within } from './engine.ts'
 import { holdProgram } from './hold-program.ts'
 import type { ContainerOwner } from './labels.ts'
 
@@ -34,7 +34,8 @@ export class OutputHolders {
       throw error
     }
     try {
-      return await this.#engine.api.createContainer(outputHolder(config, owner, { id, program: PROGRAM }))
+      const wanted = outputHolder(config, owner, { id, program: PROGRAM })
+      return await within(CALL_TIMEOUT_MS, this.#engine.api.createContainer(wanted))
     } catch (error) {
       // Somebody has removed the image: the next attempt brings it again.
       if (statusOf(error) === 404) this.#imageId = null

@@ -6,6 +6,7 @@ import type { Container } from 'dockerode'
 import { archiveOf } from './archive.ts'
 import { BoundedOutput } from './bounded-output.ts'
 import type { ContainerEnd, KillReason } from './container-evidence.ts'
+import { CALL_TIMEOUT_MS, within } from './engine.ts'
 import { INPUT_FILE, INPUT_FOLDER } from './container-spec.ts'
 import type { ContainerLimits } from './docker-config.ts'
 import { type Usage, UsageSampler } from './usage-sampler.ts'
@@ -46,9 +47,10 @@ export async function runContainer(
     },
   })
   const input = await archiveOf({ name: INPUT_FILE, mode: 0o444, content: inputJson })
-  await container.putArchive(input, { path: INPUT_FOLDER, abortSignal: signal })
+  await within(CALL_TIMEOUT_MS, container.putArchive(input, { path: INPUT_FOLDER, abortSignal: signal }))
   // Not under the signal: a program that is cancelled may still say something.
-  const stream = await container.attach({ stream: true, hijack: true, stdin: true, stdout: true, stderr: true })
+  const streams = { stream: true, hijack: true, stdin: true, stdout: true, stderr: true } as const
+  const stream = await within(CALL_TIMEOUT_MS, container.attach(streams))
   // A program that ends without reading its input breaks the pipe.
   stream.on('error', () => {})
   const streamEnded = once(stream, 'close').catch(() => {})
@@ -127,7 +129,7 @@ async function wasOutOfMemory(
   killedBy: KillReason | null,
 ): Promise<boolean> {
   for (let round = 0; ; round++) {
-    const { State: state } = await container.inspect()
+    const { State: state } = await within(CALL_TIMEOUT_MS, container.inspect())
     if (state.OOMKilled || exitCode !== SIGKILL_EXIT || killedBy !== null || round === 3) return state.OOMKilled
     await sleep(50)
   }
