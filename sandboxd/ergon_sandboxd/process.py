@@ -38,6 +38,9 @@ class SandboxProcess(Protocol):
     def reap(self) -> None:
         """Notice ends."""
 
+    def is_ending(self) -> bool:
+        """Whether what carries the job has begun to end: the kernel then kills the job, whose wait status looks like its own doing."""
+
     def failure(self) -> str:
         """Why it did not start, as far as is known."""
 

@@ -211,6 +211,10 @@ class RuntimeProcess:
         """What the runtime itself, and an uplink process, take of the leaf's memory."""
         return RUNTIME_MEMORY_BYTES[self.kind] + (UPLINK_MEMORY_BYTES if self.has_uplink else 0)
 
+    def is_ending(self) -> bool:
+        """Never so: init, which would tell the wait status, is what ends."""
+        return False
+
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -67,6 +68,7 @@ class Supervisor:
         self._next_sample = self._began + SAMPLE_SECONDS
         self._client_reads = True
         self._ended = False
+        self._is_lost = False
 
     def run(self) -> Evidence:
         """Watch until the leaf is empty; SandboxError RUNTIME_FAILED when the job's init never ran."""
@@ -78,6 +80,7 @@ class Supervisor:
         # What is reported after this is what our own signal did.
         told = len(self._status) if self._killed_by is not None else None
         self._counters.pids_refused = self._leaf.pids_refused()
+        self._is_lost = self._killed_by is None and self._process.is_ending()
         if not kill_until_empty(self._leaf, KILL_SECONDS, between=self._reap):
             raise SandboxError("INTERNAL", "processes of the sandbox survived SIGKILL")
         self._drain()
@@ -254,7 +257,8 @@ class Supervisor:
         for line in bytes(self._status).decode("ascii", errors="replace").splitlines():
             word, _, number = line.partition(" ")
             if word == "exit" and number.isdigit():
-                return int(number)
+                # SIGKILL is what the kernel sends when init has ended.
+                return None if self._is_lost and os.WTERMSIG(int(number)) == signal.SIGKILL else int(number)
         return None
 
     def _evidence(self, ended_at: float) -> Evidence:

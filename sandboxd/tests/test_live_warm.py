@@ -263,6 +263,21 @@ def test_a_template_whose_container_dies_takes_its_jobs_along_and_says_so(own: L
     assert ok(run(own.socket, environment, "print(2)")).isolation == "warm"
 
 
+def test_a_job_whose_init_dies_has_no_exit_of_its_own(sandboxd: Path, daemon: LiveSandboxd, environment: str) -> None:
+    for _ in range(5):
+        with Client(sandboxd) as client:
+            client.begin(environment, "import time\nprint('on', flush=True)\ntime.sleep(60)")
+            wait_for_line(client)
+            os.kill(next(pid for pid in daemon.processes() if innermost_pid(pid) == "1"), signal.SIGKILL)
+            outcome = client.finish()
+        assert outcome.exit == ("unknown", None) and outcome.killed_by is None
+
+
+def innermost_pid(pid: int) -> str:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:"))
+    return line.split()[-1]
+
+
 def test_a_keeper_that_dies_is_replaced(own: LiveSandboxd, environment: str) -> None:
     own.start("--max-sandboxes", "4")
     ok(run(own.socket, environment, "print(1)"))

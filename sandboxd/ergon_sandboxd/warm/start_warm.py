@@ -4,6 +4,7 @@ import json
 import os
 import select
 import socket
+from pathlib import Path
 from typing import Final
 
 from .. import syscalls
@@ -19,8 +20,9 @@ from ..workspace import Workspace
 from .ready_child import ReadyChild
 from .take import Offer
 
-# How long the kernel may take to end a container after the first of its processes.
-_FOUNDATION_SECONDS: Final = 10.0
+# proc(5): the flags, counted behind the command's name; include/linux/sched.h.
+_STAT_FLAGS: Final = 6
+_PF_EXITING: Final = 0x4
 
 
 class WarmProcess:
@@ -47,11 +49,15 @@ class WarmProcess:
     def is_over(self) -> bool:
         return self.exit_code is not None
 
+    def is_ending(self) -> bool:
+        # The launcher tells how the job ended, which an init's own end comes before: no look at its pidfd is soon enough.
+        return _is_exiting(self.pidfd)
+
     def failure(self) -> str:
         return "the ready child ended before its job began"
 
     def check_foundation(self) -> None:
-        if _is_readable(self._child.template, _FOUNDATION_SECONDS):
+        if _is_exiting(self._child.template):
             raise SandboxError("TEMPLATE_LOST", "the warm template that the job lived in was killed")
 
     def close(self) -> None:
@@ -88,12 +94,14 @@ class WarmStart:
         syscalls.enter(self._child.network, syscalls.CLONE_NEWNET)
 
     def start(self, workspace: Workspace) -> WarmProcess:
+        process = WarmProcess(self._child)
         try:
             with socket.socket(fileno=os.dup(self._child.job)) as job:
                 job.send(self._order())
         except OSError as error:
+            process.check_foundation()
             raise SandboxError("RUNTIME_FAILED", f"the ready child is gone: {error}") from error
-        return WarmProcess(self._child)
+        return process
 
     def _order(self) -> bytes:
         request, entry = self._request, self._request.entry
@@ -111,6 +119,15 @@ class WarmStart:
         self.denials.close()
         self._child.close()
         self._bundle.remove()
+
+
+def _is_exiting(pidfd: int) -> bool:
+    pid = next(line.split()[1] for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines() if line.startswith("Pid:"))
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return bool(int(fields[_STAT_FLAGS]) & _PF_EXITING)
 
 
 def _is_readable(fd: int, seconds: float) -> bool:

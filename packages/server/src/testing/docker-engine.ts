@@ -45,7 +45,7 @@ export class TestEngine {
       ...['--config-file', path.join(folder, 'daemon.json'), '--data-root', path.join(folder, 'data')],
       ...['--exec-root', path.join(folder, 'exec'), '--pidfile', path.join(folder, 'dockerd.pid')],
       ...['-H', `unix://${this.socket}`, '--group', 'root', '--bridge=none', '--iptables=false', '--ip6tables=false'],
-      ...['--ip-forward=false', '--ip-masq=false', '--userland-proxy=false', '--storage-driver=overlay2'],
+      ...['--ip-forward=false', '--ip-masq=false', '--userland-proxy=false'],
       ...['--cgroup-parent', cgroup, '--exec-opt', 'native.cgroupdriver=cgroupfs', '--shutdown-timeout', '1'],
       ...(options.arguments ?? []),
     ])

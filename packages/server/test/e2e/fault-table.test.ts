@@ -59,7 +59,7 @@ const VICTIMS: readonly Victim[] = [
 
 /** What warm jobs stand on: the parts of a container of a job's own are above. A taken child is there from `run` on. */
 const LIVING_CHILD = {
-  'while inputs are sent': 'SANDBOX_RUNTIME_FAILED',
+  'while inputs are sent': 'SANDBOX_TEMPLATE_LOST',
   running: 'SANDBOX_TEMPLATE_LOST',
   'while output streams': 'SANDBOX_TEMPLATE_LOST',
 }
@@ -92,7 +92,11 @@ const WARM_VICTIMS: readonly Victim[] = [
   {
     name: "the init of the job's child",
     find: (_, { handler }) => findTakenInit(handler),
-    steps: { ...LIVING_CHILD, running: 'SANDBOX_LOST', 'while output streams': 'SANDBOX_LOST' },
+    steps: {
+      'while inputs are sent': 'SANDBOX_RUNTIME_FAILED',
+      running: 'SANDBOX_LOST',
+      'while output streams': 'SANDBOX_LOST',
+    },
   },
 ]
 
