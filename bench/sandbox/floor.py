@@ -35,7 +35,7 @@ from ergon_sandboxd.job_environment import fixed_variables, numeric_threads  # n
 from ergon_sandboxd.launch import spawn_in_groups  # noqa: E402
 from ergon_sandboxd.messages import RunRequest, parse_request  # noqa: E402
 from ergon_sandboxd.namespaces import run_inside  # noqa: E402
-from ergon_sandboxd.network import enter_empty_network  # noqa: E402
+from ergon_sandboxd.network import enter_loopback_network  # noqa: E402
 from ergon_sandboxd.oci_spec import build_spec  # noqa: E402
 from ergon_sandboxd.runtime import RUNTIME_PIDS, find_runtime, max_open_files  # noqa: E402
 from ergon_sandboxd.seccomp import job_profile  # noqa: E402
@@ -64,9 +64,9 @@ class Floor:
         install_shim(self.state / "shim")
         self.bundle = Bundle(self.state / "bundle", self.state / "shim")
         self.bundle.create()
-        workspace = Workspace(request.limits, FIRST_UID + JOB_UID)
+        workspace = Workspace.make(request.limits, FIRST_UID + JOB_UID)
         self.denials = DenialCounter.listen(self.bundle.paths.listener)
-        enter_empty_network()
+        enter_loopback_network()
         self.bundle.attach_rootfs(self.rootfs)
         self.bundle.attach_volumes(workspace)
         self.bundle.write_spec(build_spec(request, self.bundle.paths, FIRST_UID, max_open_files(), compile_profile(job_profile())))
