@@ -174,6 +174,9 @@ class Sandbox:
             self._workspace.close()
         if start is not None and not remove_leaf(start.leaf, STOP_PATIENCE_SECONDS):
             raise OSError("the sandbox's cgroup cannot be removed")
+        # A process leaves its cgroup a moment before its parent can collect it.
+        if not _reap_all(STOP_PATIENCE_SECONDS):
+            raise OSError("a process of the sandbox has left its cgroup and does not end")
         # Before `done`: a client that starts its next sandbox at once must find the place free.
         if self._place is not None:
             os.close(self._place)
@@ -185,9 +188,20 @@ def _wants_warm(request: RunRequest) -> bool:
     return request.isolation == "warm" and isinstance(request.entry, PythonEntry) and is_usual
 
 
-def _reap_any() -> None:
+def _reap_any() -> bool:
+    """Collect the children that have ended; True when none is left."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
-        pass
+        return True
+    return False
+
+
+def _reap_all(timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while not _reap_any():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.0003)
+    return True

@@ -28,7 +28,8 @@ def find_environment() -> Path:
     return found[0]
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Its children, those that wait to be collected too."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -94,8 +95,8 @@ class LiveSandboxd:
     def handlers(self) -> set[int]:
         """The handlers that wait or serve: children of the accept loop, which is this process's only child."""
         assert self.process is not None
-        (loop,) = _children(self.process.pid)
-        return set(_children(loop))
+        (loop,) = children(self.process.pid)
+        return set(children(loop))
 
     def wait_until_clean(self, seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds * SLOWNESS

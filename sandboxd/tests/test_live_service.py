@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from live_sandboxd import LiveSandboxd
+from live_sandboxd import LiveSandboxd, children
 from platforms import SLOWNESS
 from sandbox_client import DEFAULT_LIMITS, Client, Refused, run
 from test_messages import run_message
@@ -142,14 +142,16 @@ def test_a_dead_handler_takes_its_sandbox_along(sandboxd: Path, daemon: LiveSand
         daemon.wait_until_clean(5)
 
 
-def test_a_handler_comes_back_to_where_it_was(own: LiveSandboxd, environment: str) -> None:
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_handler_comes_back_to_where_it_was(own: LiveSandboxd, environment: str, runtime: str) -> None:
     own.start()
     namespaces: set[tuple[str, ...]] = set()
     seen: set[int] = set()
     for _ in range(6):
-        assert run(own.socket, environment, "print('fine')").stdout == b"fine\n"
+        assert run(own.socket, environment, "print('fine')", runtime=runtime).stdout == b"fine\n"
         seen |= own.handlers()
         for pid in own.handlers():
+            assert children(pid) == [], "a process of a sandbox is still there"
             namespaces.add(tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("mnt", "net", "pid")))
             assert len(os.listdir(f"/proc/{pid}/fd")) < 20, "descriptors of a sandbox stay open"
     # A connection that takes one of two makes a third, a next one before that is back a fourth; then the same ones serve all.

@@ -76,7 +76,7 @@ class Hierarchy(Protocol):
         """Remove the folder itself when it is empty."""
 
 
-def kill_until_empty(leaf: Leaf, timeout_seconds: float, between: Callable[[], None] = lambda: None) -> bool:
+def kill_until_empty(leaf: Leaf, timeout_seconds: float, between: Callable[[], object] = lambda: None) -> bool:
     """Kill until no process is left; False when some survive the timeout (uninterruptible in the kernel).
 
     `between` runs after each round: the caller reaps its own children there, or they would stay listed.
