@@ -22,18 +22,15 @@ _DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signa
 
 
 def spawn_in_groups(arguments: list[str], join_files: list[str], descriptors: Sequence[int], log: Path, path: str) -> int:
-    """Return the pid of a new session that has `descriptors` from 1 on, output and error first; OSError when it cannot start."""
+    """Return the pid of a new session that has `descriptors`, standard ones first; OSError when it cannot start."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    # With /dev/null for stdin the host's own device would be given to the container's uid: see README.
-    no_input, nobody = os.pipe2(os.O_CLOEXEC)
     try:
-        output, error, *others = descriptors
-        sources = [no_input, output, file, *others, error]
+        gate, output, error, *others = descriptors
+        sources = [gate, output, file, *others, error]
         command = [_SHELL, "-c", _JOIN_AND_BECOME, "sh", *join_files, "--", *arguments]
         return os.posix_spawn(_SHELL, command, {"PATH": path}, file_actions=_moves(sources), setsid=True, setsigdef=_DEFAULT_SIGNALS)
     finally:
-        for fd in (file, no_input, nobody):
-            os.close(fd)
+        os.close(file)
 
 
 def _moves(sources: Sequence[int]) -> list[tuple[int, ...]]:

@@ -16,8 +16,11 @@ class SandboxProcess(Protocol):
     exit_code: int | None
 
     @property
-    def detaches(self) -> bool:
-        """Whether it hands the sandbox to us and ends, having needed processes that the job must not get."""
+    def has_started(self) -> bool:
+        """Whether nothing needs more processes any more than the job may have."""
+
+    def let_job_begin(self) -> None:
+        """Let init, which has started, start the job."""
 
     @property
     def companions(self) -> int:

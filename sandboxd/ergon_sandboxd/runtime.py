@@ -170,6 +170,7 @@ class RuntimeProcess:
     stderr: int
     status: int
     report: int
+    gate: int | None
     bundle: Path
     exit_code: int | None = None
     isolation: Isolation = "fresh"
@@ -211,6 +212,17 @@ class RuntimeProcess:
         """What the runtime itself, and an uplink process, take of the leaf's memory."""
         return RUNTIME_MEMORY_BYTES[self.kind] + (UPLINK_MEMORY_BYTES if self.has_uplink else 0)
 
+    @property
+    def has_started(self) -> bool:
+        """True when it has no more to do for the start, and needs none of the processes that it needed for that."""
+        return not self.detaches or self.exit_code == 0
+
+    def let_job_begin(self) -> None:
+        """Open the gate that init waits at."""
+        if self.gate is not None:
+            os.close(self.gate)
+            self.gate = None
+
     def is_ending(self) -> bool:
         """Never so: init, which would tell the wait status, is what ends."""
         return False
@@ -228,6 +240,7 @@ class RuntimeProcess:
 
     def close(self) -> None:
         """Close every descriptor."""
+        self.let_job_begin()
         for fd in (self.pidfd, self.stdout, self.stderr, self.status, self.report):
             os.close(fd)
 
@@ -281,21 +294,27 @@ def launch(executable: str, arguments: list[str], leaf: Leaf, pipes: Pipes, bund
     """Start a command as a member of the leaf, which takes over the writing ends; SandboxError RUNTIME_FAILED when it cannot."""
     kind = os.path.basename(arguments[0])
     log = log_file(bundle)
+    # Stdin, which ends when the gate is opened. With /dev/null the host's own device would be given to the container's uid.
+    waiting, gate = os.pipe2(os.O_CLOEXEC)
+    descriptors = [waiting, *pipes.writing]
     try:
         if _needs_preparation(kind):
             pid = os.fork()
             if pid == 0:
-                _become_runtime(arguments, leaf.join_files, pipes.writing, log, root_uid)
+                _become_runtime(arguments, leaf.join_files, descriptors, log, root_uid)
         else:
-            pid = spawn_in_groups([executable, *arguments[1:]], leaf.join_files, pipes.writing, log, _SEARCH_PATH)
+            pid = spawn_in_groups([executable, *arguments[1:]], leaf.join_files, descriptors, log, _SEARCH_PATH)
     except OSError as error:
+        os.close(gate)
         raise SandboxError("RUNTIME_FAILED", f"fork: {os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(waiting)
     pipes.close_writing()
     stdout, stderr, status, report = pipes.reading
-    return RuntimeProcess(kind, pid, os.pidfd_open(pid), stdout, stderr, status, report, bundle)
+    return RuntimeProcess(kind, pid, os.pidfd_open(pid), stdout, stderr, status, report, gate, bundle)
 
 
-def _become_runtime(arguments: list[str], join_files: list[str], writing: list[int], log: Path, root_uid: int) -> None:
+def _become_runtime(arguments: list[str], join_files: list[str], descriptors: list[int], log: Path, root_uid: int) -> None:
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         for file in join_files:
@@ -305,11 +324,8 @@ def _become_runtime(arguments: list[str], join_files: list[str], writing: list[i
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        # crun gives its stdio to the container's uid: with /dev/null for stdin that would be the host's own device.
-        no_input, _ = os.pipe()
         # Two steps: a source may sit on a number that is about to be overwritten.
-        sources = [no_input, *writing]
-        moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(sources)]
+        moved = [os.dup2(fd, 64 + index, inheritable=False) for index, fd in enumerate(descriptors)]
         for fd, target in zip(moved, (0, 1, 2, STATUS_FD, REPORT_FD), strict=False):
             os.dup2(fd, target)
         os.execve(arguments[0], arguments, {"PATH": _SEARCH_PATH})

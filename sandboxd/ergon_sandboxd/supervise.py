@@ -131,12 +131,20 @@ class Supervisor:
     def _on_runtime_exit(self, fd: int, events: int) -> None:
         self._process.reap()
         self._ended = self._ended or self._process.is_over
-        if self._process.detaches:
-            self._take_back_pids()
+        self._begin()
 
-    def _take_back_pids(self) -> None:
-        # What the runtime needed only to start is not for the job.
+    def _begin(self) -> None:
+        """Let the job begin, with its own limits, once init runs and the runtime has done its part."""
+        if self._started_at is not None or b"started\n" not in self._status or not self._process.has_started:
+            return
+        self._started_at = time.monotonic()
+        # What the runtime needed to start, processes and some 50 ms of CPU time, is not the job's, and a small share must not
+        # slow it down.
+        self._leaf.limit_cpu(self._limits.cpu_percent)
         self._leaf.set_limits(LeafLimits(self._limits.memory_bytes + self._process.companion_bytes, self._limits.pids + self._process.companions))
+        self._runtime_cpu_ms = self._leaf.cpu_ms()
+        self._queue({"type": "started", "isolation": self._process.isolation})
+        self._process.let_job_begin()
 
     def _on_denial(self, fd: int, events: int) -> None:
         self._denials.advance(events)
@@ -180,14 +188,7 @@ class Supervisor:
 
     def _on_status(self, data: bytes) -> None:
         self._status += data
-        if self._started_at is None and b"started\n" in self._status:
-            self._started_at = time.monotonic()
-            # What the runtime needed to start (some 50 ms) is not the job's, and a small share must not slow it down.
-            self._leaf.limit_cpu(self._limits.cpu_percent)
-            self._runtime_cpu_ms = self._leaf.cpu_ms()
-            if not self._process.detaches:
-                self._take_back_pids()
-            self._queue({"type": "started", "isolation": self._process.isolation})
+        self._begin()
         if b"exit " in self._status and self._status.endswith(b"\n"):
             # PID 1 is ending: whatever it orphaned dies with it, and nobody waits for a pipe it left open.
             self._ended = True

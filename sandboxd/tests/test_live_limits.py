@@ -9,10 +9,8 @@ from sandbox_client import DEFAULT_LIMITS, Client, run
 
 pytestmark = pytest.mark.usefixtures("each_start")
 
-# What the runtime needed to start is taken back when it has told so, which the job does not wait for.
 _COUNT = """
 import os, time
-time.sleep(0.5)
 alive = 1
 try:
     while True:

@@ -29,7 +29,8 @@ class WarmProcess:
     """A child that was let go."""
 
     isolation: Isolation = "warm"
-    detaches = False
+    # Its limits were set before it was told to begin.
+    has_started = True
     # Init.
     companions = 1
     companion_bytes = 0
@@ -48,6 +49,9 @@ class WarmProcess:
     @property
     def is_over(self) -> bool:
         return self.exit_code is not None
+
+    def let_job_begin(self) -> None:
+        """Nothing: its order has let it begin."""
 
     def is_ending(self) -> bool:
         # The launcher tells how the job ended, which an init's own end comes before: no look at its pidfd is soon enough.

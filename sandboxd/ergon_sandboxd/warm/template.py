@@ -59,7 +59,10 @@ class Template:
         ours, theirs = speaking_pair()
         os.close(pipes.writing.pop())
         pipes.writing.append(theirs.detach())
-        return Template(launch(executable, command, leaf, pipes, bundle, place.first_host_uid), ours, leaf, place)
+        process = launch(executable, command, leaf, pipes, bundle, place.first_host_uid)
+        # Its init is the launcher, which begins by itself.
+        process.let_job_begin()
+        return Template(process, ours, leaf, place)
 
     def wait_until_warm(self) -> None:
         """Until its imports are done."""

@@ -4,7 +4,7 @@ import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { EXECUTOR_POLICY, type SandboxPolicy, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
 import { AuditSealer } from '../maintenance/audit-sealer.ts'
-import { MaintenanceLoop } from '../maintenance/maintenance-loop.ts'
+import { createMaintenanceLoop } from '../maintenance/maintenance-loop.ts'
 import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
@@ -103,7 +103,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
         }),
     },
   )
-  const maintenance = new MaintenanceLoop(db, logger)
+  const maintenance = createMaintenanceLoop(db, logger)
   const sealer = config.signingKey === null ? null : new AuditSealer(db, openSigningKey(config.signingKey), logger)
 
   /** Jobs that come before it is done get containers of their own. */

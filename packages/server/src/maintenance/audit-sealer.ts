@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { DatabasePool } from '../platform/db/database.ts'
 import type { Logger } from '../platform/logger.ts'
+import { IntervalLoop } from '../platform/process/interval-loop.ts'
 import { type Sealer, sealAudit } from '../queue/seal-audit.ts'
 
 const INTERVAL_MS = 3_000
@@ -10,8 +10,7 @@ export class AuditSealer {
   readonly #db: DatabasePool
   readonly #key: Sealer
   readonly #logger: Logger
-  readonly #stopping = new AbortController()
-  #loop: Promise<void> | null = null
+  readonly #loop: IntervalLoop
   /** The newest seal of our own. Whoever cuts seals off the end cannot have us sign others in their place. */
   #own: { number: bigint; digest: string } | null = null
 
@@ -19,27 +18,20 @@ export class AuditSealer {
     this.#db = db
     this.#key = key
     this.#logger = logger
+    const onError = (error: unknown) => logger.warn({ err: error }, 'the audit trail could not be sealed; trying again')
+    this.#loop = new IntervalLoop({ intervalMs: INTERVAL_MS, turn: () => this.sealWaiting(), onError })
   }
 
   start(): void {
-    this.#loop ??= this.#run(this.#stopping.signal)
+    this.#loop.start()
   }
 
   /** What is recorded by now is sealed as far as it can be. */
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#loop
-  }
-
-  async #run(signal: AbortSignal): Promise<void> {
-    do {
-      await sleep(INTERVAL_MS, undefined, { signal }).catch(() => {})
-      try {
-        await this.sealWaiting()
-      } catch (error) {
-        this.#logger.warn({ err: error }, 'the audit trail could not be sealed; trying again')
-      }
-    } while (!signal.aborted)
+    await this.#loop.stop()
+    await this.sealWaiting().catch((error: unknown) => {
+      this.#logger.warn({ err: error }, 'the last entries of the audit trail are not sealed yet; any worker can do it')
+    })
   }
 
   /** Seals all that is committed for good by now. */

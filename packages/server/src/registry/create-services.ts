@@ -21,6 +21,18 @@ export interface ServiceConfig<Type extends RegistryExecutionType = RegistryExec
   script: string | null
 }
 
+/** Whether what a runner was given is a service of its type. */
+export function isServiceOf<Type extends RegistryExecutionType>(
+  type: Type,
+  config: unknown,
+): config is ServiceConfig<Type> {
+  if (typeof config !== 'object' || config === null || !('service' in config)) return false
+  const { service } = config
+  return (
+    typeof service === 'object' && service !== null && 'execution_type' in service && service.execution_type === type
+  )
+}
+
 interface KnownService {
   name: string
   operations: ReadonlyMap<string, ResolvedService>

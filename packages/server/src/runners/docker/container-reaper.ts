@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../../platform/logger.ts'
+import { IntervalLoop } from '../../platform/process/interval-loop.ts'
 import type { Engine } from './engine.ts'
 import { within } from './engine.ts'
 import { LABELS } from './labels.ts'
@@ -26,20 +26,24 @@ export interface ContainerReaperDependencies {
 /** Removes what workers left that fell: containers of attempts that the database counts as lost. Any number of workers may run it. */
 export class ContainerReaper {
   readonly #dependencies: ContainerReaperDependencies
-  readonly #stopping = new AbortController()
-  #loop: Promise<void> | null = null
+  readonly #loop: IntervalLoop
 
   constructor(dependencies: ContainerReaperDependencies) {
     this.#dependencies = dependencies
+    this.#loop = new IntervalLoop({
+      intervalMs: INTERVAL_MS,
+      turn: () => this.sweep(),
+      onError: (error) =>
+        dependencies.logger.warn({ err: error }, 'the container engine could not be swept; trying again'),
+    })
   }
 
   start(): void {
-    this.#loop ??= this.#run(this.#stopping.signal)
+    this.#loop.start()
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#loop
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /** One look at the engine; gives how many containers it removed. */
@@ -62,15 +66,6 @@ export class ContainerReaper {
       )
     }
     return lost.length
-  }
-
-  async #run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.sweep().catch((error: unknown) => {
-        this.#dependencies.logger.warn({ err: error }, 'the container engine could not be swept; trying again')
-      })
-      await sleep(INTERVAL_MS, undefined, { signal }).catch(() => {})
-    }
   }
 }
 

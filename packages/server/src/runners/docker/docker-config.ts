@@ -1,7 +1,7 @@
 import { type ArtifactFormat, DEFAULT_JOB_LIMITS } from '@ergon/contract'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { checkService } from '../../registry/check-service.ts'
-import type { ServiceConfig } from '../../registry/create-services.ts'
+import { isServiceOf, type ServiceConfig } from '../../registry/create-services.ts'
 import type { ServiceOf } from '../../registry/schema/service.ts'
 import { splitCommand } from './split-command.ts'
 
@@ -47,7 +47,7 @@ const MIB = 1024 * 1024
 
 /** Reads a service's configuration once its references are expanded; throws CONFIG_INVALID. */
 export function readDockerConfig(config: unknown): DockerConfig {
-  if (!isDockerService(config)) throw new ErgonError('CONFIG_INVALID', 'this is no service of type docker')
+  if (!isServiceOf('docker', config)) throw new ErgonError('CONFIG_INVALID', 'this is no service of type docker')
   const { service } = config
   // A second time: what a reference expanded to was no more than text when the registry was read.
   const [fault] = checkService(service).faults
@@ -76,17 +76,6 @@ export function readDockerConfig(config: unknown): DockerConfig {
     limits: readLimits(service),
     formats: leavesFiles(policy) ? (policy.formats ?? DEFAULT_FORMATS) : null,
   }
-}
-
-function isDockerService(config: unknown): config is ServiceConfig<'docker'> {
-  if (typeof config !== 'object' || config === null || !('service' in config)) return false
-  const { service } = config
-  return (
-    typeof service === 'object' &&
-    service !== null &&
-    'execution_type' in service &&
-    service.execution_type === 'docker'
-  )
 }
 
 function readCommand(service: ServiceOf<'docker'>): string[] | null {

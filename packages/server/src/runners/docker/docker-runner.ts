@@ -5,6 +5,7 @@ import { decideOutcome } from '../../domain/decide-outcome.ts'
 import { toResourceUsage } from '../../domain/resource-usage.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { RunningAttempts } from '../running-attempts.ts'
 import { SandboxOutputs } from '../sandboxed/collect-outputs.ts'
 import { collectOutput, type Collected } from './collect-output.ts'
 import { type ContainerEnd, toEvidence, toLimits } from './container-evidence.ts'
@@ -37,7 +38,7 @@ export class DockerRunner implements Runner<DockerConfig> {
   readonly #dependencies: DockerRunnerDependencies
   readonly #images: ImageResolver
   readonly #holders: OutputHolders
-  readonly #running = new Map<string, AbortController>()
+  readonly #running = new RunningAttempts()
 
   constructor(dependencies: DockerRunnerDependencies) {
     this.#dependencies = dependencies
@@ -49,26 +50,21 @@ export class DockerRunner implements Runner<DockerConfig> {
     return readDockerConfig(config)
   }
 
-  async execute(job: RunnerJob, config: DockerConfig, context: ExecutionContext): Promise<RunnerOutcome> {
-    const controller = new AbortController()
-    this.#running.set(job.id, controller)
-    const signal = AbortSignal.any([context.signal, controller.signal])
-    try {
-      return await this.#attempt(job, config, { ...context, signal })
-    } catch (error) {
-      if (signal.aborted) return { ...failed(null), verdict: { kind: 'cancelled' } }
-      const failure = failureOf(error)
-      if (failure === null) throw error
-      return failed(failure)
-    } finally {
-      this.#running.delete(job.id)
-    }
+  execute(job: RunnerJob, config: DockerConfig, context: ExecutionContext): Promise<RunnerOutcome> {
+    return this.#running.hold(job.id, context, async (held) => {
+      try {
+        return await this.#attempt(job, config, held)
+      } catch (error) {
+        if (held.signal.aborted) return { ...failed(null), verdict: { kind: 'cancelled' } }
+        const failure = failureOf(error)
+        if (failure === null) throw error
+        return failed(failure)
+      }
+    })
   }
 
   cancel(jobId: string): boolean {
-    const controller = this.#running.get(jobId)
-    controller?.abort()
-    return controller !== undefined
+    return this.#running.cancel(jobId)
   }
 
   getResourceRequirements({ limits }: DockerConfig) {

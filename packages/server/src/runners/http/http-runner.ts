@@ -3,7 +3,7 @@ import { Spool } from '../../artifacts/spool.ts'
 import type { Verdict } from '../../domain/decide-outcome.ts'
 import { decideByStatus, upstreamFailure, wallTimeFailure } from '../../domain/upstream-verdict.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
-import type { ServiceConfig } from '../../registry/create-services.ts'
+import { isServiceOf } from '../../registry/create-services.ts'
 import type { ExecutionContext, ResourceUsage, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
 import { Deadline } from './deadline.ts'
 import { describe, Exchange, type ExchangeResult } from './exchange.ts'
@@ -26,7 +26,8 @@ export class HttpRunner implements Runner<HttpClient> {
 
   /** Throws CONFIG_INVALID; the client opens no connection before its first job. */
   validateConfig(config: unknown): HttpClient {
-    if (!isHttpService(config)) throw new ErgonError('CONFIG_INVALID', 'an http job needs a service of a registry')
+    if (!isServiceOf('http', config))
+      throw new ErgonError('CONFIG_INVALID', 'an http job needs a service of a registry')
     return new HttpClient(readHttpConfig(config), this.#resolver)
   }
 
@@ -59,14 +60,6 @@ export class HttpRunner implements Runner<HttpClient> {
   getResourceRequirements() {
     return { cpuCores: 0.1, memoryMb: 128, diskMb: 0 }
   }
-}
-
-function isHttpService(config: unknown): config is ServiceConfig<'http'> {
-  if (typeof config !== 'object' || config === null || !('service' in config)) return false
-  const { service } = config
-  return (
-    typeof service === 'object' && service !== null && 'execution_type' in service && service.execution_type === 'http'
-  )
 }
 
 function conclude(result: ExchangeResult, exchange: Exchange, deadline: Deadline, request: string): RunnerOutcome {

@@ -10,7 +10,7 @@ import {
 } from '../../domain/sandbox-policy.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
-import type { ServiceConfig } from '../../registry/create-services.ts'
+import { isServiceOf, type ServiceConfig } from '../../registry/create-services.ts'
 import type { RunnerJob } from '../runner.ts'
 import { type PayloadReading, validationFailure } from './read-payload.ts'
 
@@ -35,21 +35,10 @@ const MS = 1_000
 /** Reads a service's configuration: null or a policy for the built-in service, else what the registry made. */
 export function readSandboxConfig(config: unknown): SandboxConfig {
   if (config === null || config === undefined) return { kind: 'payload', policy: EXECUTOR_POLICY }
-  if (isServiceConfig(config)) return readProgram(config)
+  if (isServiceOf('sandbox', config)) return readProgram(config)
   const parsed = sandboxPolicySchema.safeParse(config)
   if (parsed.success) return { kind: 'payload', policy: parsed.data }
   throw new ErgonError('CONFIG_INVALID', `the sandbox policy is wrong: ${describePolicyProblems(parsed.error)}`)
-}
-
-function isServiceConfig(config: unknown): config is ServiceConfig<'sandbox'> {
-  if (typeof config !== 'object' || config === null || !('service' in config)) return false
-  const { service } = config
-  return (
-    typeof service === 'object' &&
-    service !== null &&
-    'execution_type' in service &&
-    service.execution_type === 'sandbox'
-  )
 }
 
 function readProgram({ service, script }: ServiceConfig<'sandbox'>): SandboxProgram {

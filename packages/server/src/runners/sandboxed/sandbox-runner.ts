@@ -6,6 +6,7 @@ import { toResourceUsage } from '../../domain/resource-usage.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { SandboxError, type SandboxReport } from '../../sandbox/sandbox.ts'
 import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { RunningAttempts } from '../running-attempts.ts'
 import { concludeWithoutEvidence, describeRefusals, isRuleBreach, refused } from './conclude.ts'
 import { readPayload, validationFailure } from './read-payload.ts'
 import { readSandboxConfig, readServiceInput, type SandboxConfig } from './sandbox-config.ts'
@@ -24,7 +25,7 @@ export class SandboxRunner implements Runner<SandboxConfig> {
   readonly displayName = 'Sandbox'
   readonly #adapters: ReadonlyMap<string, RuntimeAdapter>
   readonly #dependencies: Dependencies
-  readonly #running = new Map<string, AbortController>()
+  readonly #running = new RunningAttempts()
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies
@@ -36,23 +37,12 @@ export class SandboxRunner implements Runner<SandboxConfig> {
     return readSandboxConfig(config)
   }
 
-  async execute(job: RunnerJob, config: SandboxConfig, context: ExecutionContext): Promise<RunnerOutcome> {
-    const controller = new AbortController()
-    this.#running.set(job.id, controller)
-    try {
-      return await this.#attempt(job, config, {
-        ...context,
-        signal: AbortSignal.any([context.signal, controller.signal]),
-      })
-    } finally {
-      this.#running.delete(job.id)
-    }
+  execute(job: RunnerJob, config: SandboxConfig, context: ExecutionContext): Promise<RunnerOutcome> {
+    return this.#running.hold(job.id, context, (held) => this.#attempt(job, config, held))
   }
 
   cancel(jobId: string): boolean {
-    const controller = this.#running.get(jobId)
-    controller?.abort()
-    return controller !== undefined
+    return this.#running.cancel(jobId)
   }
 
   getResourceRequirements() {

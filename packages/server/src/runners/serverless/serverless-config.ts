@@ -1,6 +1,6 @@
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { checkServerless } from '../../registry/check-serverless.ts'
-import type { ServiceConfig } from '../../registry/create-services.ts'
+import { isServiceOf, type ServiceConfig } from '../../registry/create-services.ts'
 import type { FunctionClient, FunctionProvider } from './provider.ts'
 import { PROVIDERS } from './providers.ts'
 
@@ -19,7 +19,8 @@ export interface ServerlessConfig {
 
 /** Checks a service as it is once its references are expanded, with the secrets it names; throws CONFIG_INVALID. */
 export function readServerlessConfig(config: unknown): ServerlessConfig {
-  if (!isServerlessConfig(config)) throw new ErgonError('CONFIG_INVALID', 'this is no service of type serverless')
+  if (!isServiceOf('serverless', config))
+    throw new ErgonError('CONFIG_INVALID', 'this is no service of type serverless')
   const { service } = config
   const { runner_config: runner, security_policy: policy } = service
   const fail = (path: PropertyKey[], message: string): never => {
@@ -55,15 +56,4 @@ function prepare(provider: FunctionProvider, config: ServiceConfig<'serverless'>
     if (!(error instanceof ErgonError)) throw error
     throw new ErgonError(error.code, `service '${config.service.name}', runner_config.auth_config: ${error.message}`)
   }
-}
-
-function isServerlessConfig(config: unknown): config is ServiceConfig<'serverless'> {
-  if (typeof config !== 'object' || config === null || !('service' in config)) return false
-  const { service } = config
-  return (
-    typeof service === 'object' &&
-    service !== null &&
-    'execution_type' in service &&
-    service.execution_type === 'serverless'
-  )
 }

@@ -3,6 +3,7 @@ import type { Verdict } from '../../domain/decide-outcome.ts'
 import { wallTimeFailure } from '../../domain/upstream-verdict.ts'
 import { makeVisible } from '../../platform/text/sanitise-output.ts'
 import type { ExecutionContext, ResourceUsage, Runner, RunnerJob, RunnerOutcome } from '../runner.ts'
+import { RunningAttempts } from '../running-attempts.ts'
 import { ResponseTooLargeError } from './bounded-body.ts'
 import { estimateCost } from './cost-estimate.ts'
 import { readInvocation } from './invocation.ts'
@@ -15,18 +16,28 @@ const ACCEPTED = 202
 /** Calls functions of AWS and Google. What a function does after its caller is gone is the provider's to end. */
 export class ServerlessRunner implements Runner<ServerlessConfig> {
   readonly displayName = 'Serverless Function'
-  readonly #running = new Map<string, AbortController>()
+  readonly #running = new RunningAttempts()
 
   validateConfig(config: unknown): ServerlessConfig {
     return readServerlessConfig(config)
   }
 
-  async execute(job: RunnerJob, config: ServerlessConfig, context: ExecutionContext): Promise<RunnerOutcome> {
+  execute(job: RunnerJob, config: ServerlessConfig, context: ExecutionContext): Promise<RunnerOutcome> {
+    return this.#running.hold(job.id, context, (held) => this.#attempt(job, config, held))
+  }
+
+  cancel(jobId: string): boolean {
+    return this.#running.cancel(jobId)
+  }
+
+  getResourceRequirements() {
+    return { cpuCores: 0.1, memoryMb: 64, diskMb: 0 }
+  }
+
+  async #attempt(job: RunnerJob, config: ServerlessConfig, context: ExecutionContext): Promise<RunnerOutcome> {
     const invocation = readInvocation(job.inputJson, config.provider.limits)
     if ('category' in invocation) return concludeFailure(invocation)
-    const controller = new AbortController()
-    this.#running.set(job.id, controller)
-    const cancelled = AbortSignal.any([context.signal, controller.signal])
+    const { signal: cancelled } = context
     const timeoutMs = Math.min(job.timeoutSeconds * 1_000, config.timeoutMs)
     const timer = AbortSignal.timeout(Math.ceil(timeoutMs))
     const startedMs = performance.now()
@@ -49,19 +60,7 @@ export class ServerlessRunner implements Runner<ServerlessConfig> {
       if (error instanceof ResponseTooLargeError)
         return concludeCall(noAnswer, tooLarge(error.maxBytes), config, durationMs)
       throw error
-    } finally {
-      this.#running.delete(job.id)
     }
-  }
-
-  cancel(jobId: string): boolean {
-    const controller = this.#running.get(jobId)
-    controller?.abort()
-    return controller !== undefined
-  }
-
-  getResourceRequirements() {
-    return { cpuCores: 0.1, memoryMb: 64, diskMb: 0 }
   }
 }
 

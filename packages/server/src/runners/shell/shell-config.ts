@@ -2,7 +2,7 @@ import type { ArtifactFormat, JobLimits } from '@ergon/contract'
 import { applyPolicy, type EffectiveLimits } from '../../domain/limits.ts'
 import { EXECUTOR_POLICY } from '../../domain/sandbox-policy.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
-import type { ServiceConfig } from '../../registry/create-services.ts'
+import { isServiceOf, type ServiceConfig } from '../../registry/create-services.ts'
 import type { SandboxNetwork } from '../../sandbox/sandbox.ts'
 import { DEFAULT_FORMATS } from '../sandboxed/sandbox-config.ts'
 
@@ -31,7 +31,7 @@ export interface ShellConfig {
 
 /** Reads a service's configuration; throws CONFIG_INVALID for what only its expanded values can show. */
 export function readShellConfig(config: unknown): ShellConfig {
-  if (!isShellService(config)) throw new ErgonError('CONFIG_INVALID', 'expected a shell service of a registry')
+  if (!isServiceOf('shell', config)) throw new ErgonError('CONFIG_INVALID', 'expected a shell service of a registry')
   const { name, runner_config: runner, security_policy: policy } = config.service
   const { cpu_seconds: cpuSeconds, cpu_cores: cpuCores, ...limits } = policy.resource_limits
   requireSmallEnvironment(name, runner.environment)
@@ -85,12 +85,4 @@ function requireSmallEnvironment(name: string, variables: Readonly<Record<string
       'CONFIG_INVALID',
       `service '${name}': runner_config.environment has ${bytes} bytes as JSON, at most ${MAX_ENVIRONMENT_BYTES} reach a sandbox`,
     )
-}
-
-function isShellService(config: unknown): config is ServiceConfig<'shell'> {
-  if (typeof config !== 'object' || config === null || !('service' in config)) return false
-  const { service } = config
-  return (
-    typeof service === 'object' && service !== null && 'execution_type' in service && service.execution_type === 'shell'
-  )
 }

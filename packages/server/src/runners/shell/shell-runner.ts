@@ -12,6 +12,7 @@ import {
   type SandboxRuntime,
 } from '../../sandbox/sandbox.ts'
 import type { ExecutionContext, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { RunningAttempts } from '../running-attempts.ts'
 import { SandboxOutputs } from '../sandboxed/collect-outputs.ts'
 import { concludeWithoutEvidence, describeRefusals, isRuleBreach, refused } from '../sandboxed/conclude.ts'
 import { validationFailure } from '../sandboxed/read-payload.ts'
@@ -36,7 +37,7 @@ interface Dependencies {
 export class ShellRunner implements Runner<ShellConfig> {
   readonly displayName = 'Shell Script'
   readonly #dependencies: Dependencies
-  readonly #running = new Map<string, AbortController>()
+  readonly #running = new RunningAttempts()
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies
@@ -46,21 +47,12 @@ export class ShellRunner implements Runner<ShellConfig> {
     return readShellConfig(config)
   }
 
-  async execute(job: RunnerJob, config: ShellConfig, context: ExecutionContext): Promise<RunnerOutcome> {
-    const controller = new AbortController()
-    this.#running.set(job.id, controller)
-    try {
-      const signal = AbortSignal.any([context.signal, controller.signal])
-      return await this.#attempt(job, config, { ...context, signal })
-    } finally {
-      this.#running.delete(job.id)
-    }
+  execute(job: RunnerJob, config: ShellConfig, context: ExecutionContext): Promise<RunnerOutcome> {
+    return this.#running.hold(job.id, context, (held) => this.#attempt(job, config, held))
   }
 
   cancel(jobId: string): boolean {
-    const controller = this.#running.get(jobId)
-    controller?.abort()
-    return controller !== undefined
+    return this.#running.cancel(jobId)
   }
 
   getResourceRequirements(config: ShellConfig) {
