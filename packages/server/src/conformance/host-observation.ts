@@ -16,6 +16,8 @@ import {
 const WORKER_MEMORY_LIMIT_KB = 256 * 1024
 /** sandboxd's lowest uid, for templates and their jobs: nothing else on a machine has one so high. */
 const FIRST_SANDBOX_UID = 1 << 29
+/** A job's connection, and a probe's or the last job's beside it, take two of the two that sandboxd keeps ready. */
+const MOST_WAITING = 5
 /** Where everybody may write, so where a file of a sandbox's owner could be. */
 const OPEN_FOLDERS = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock']
 
@@ -39,6 +41,7 @@ export function observeHost(paths: HomePaths, rootFs: string): Observation {
   const below = sandboxd === 0 ? [] : findDescendants(sandboxd)
   // The waiting process keeps the host's view; the accept loop is its one child.
   const acceptLoop = below[0] ?? 0
+  const waiting = below.filter((pid) => isWaitingHandler(pid, acceptLoop)).length
   const state = path.join('/run/ergon-sandboxd', instance)
   const folders = [paths.home, paths.environments, state, '/workspace']
   return {
@@ -46,7 +49,8 @@ export function observeHost(paths: HomePaths, rootFs: string): Observation {
     sandboxd,
     workerMemoryKb: Number(/VmRSS:\s+(\d+)/.exec(readText(`/proc/${worker}/status`))?.[1] ?? 0),
     counts: {
-      'processes below sandboxd': below.filter((pid) => !isWaitingHandler(pid, acceptLoop)).length,
+      'processes below sandboxd': below.length - waiting,
+      "handlers beyond what a client's overlapping connections need": Math.max(0, waiting - MOST_WAITING),
       'cgroup leaves': findLeaves(instance).length,
       'mounts on the host': findMounts(folders).length,
       "mounts in sandboxd's namespace": findMounts(folders, acceptLoop).length,
