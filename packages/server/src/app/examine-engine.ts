@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
-import { Engine } from '../runners/docker/engine.ts'
 import { isLocalEngine } from '../runners/docker/engine-config.ts'
 import type { Finding } from './doctor.ts'
 import { readEngineAccess } from './engine-access.ts'
@@ -23,6 +22,8 @@ export async function examineEngine(settings: Settings): Promise<Finding> {
   try {
     const access = await readEngineAccess(settings)
     if (access === null) throw new Error('no engine is named')
+    // A third of all the code that a command loads, and few ask an engine.
+    const { Engine } = await import('../runners/docker/engine.ts')
     const engine = new Engine(access.engine)
     const { ServerVersion: version = 'of unknown version' } = await engine.requireFit()
     const closed = isLocalEngine(access.engine) ? await findClosedSocket(url.slice('unix://'.length)) : null

@@ -9,7 +9,7 @@ async function main(): Promise<void> {
   const config = workerProcessConfigSchema.parse(JSON.parse(first.done === true ? '' : first.value))
   // A parent that was killed before the kernel was asked to tell us of its death takes nobody along.
   if (process.ppid !== config.parentPid) throw new Error('the process that started this worker is gone')
-  const worker = createWorker(config)
+  const worker = await createWorker(config)
   const listen = async () => {
     for await (const line of lines) worker.replaceRegistry(workerMessageSchema.parse(JSON.parse(line)).registry)
   }

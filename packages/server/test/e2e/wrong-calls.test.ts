@@ -1,13 +1,17 @@
 import path from 'node:path'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ErgonHome } from './ergon.ts'
 import { leftoversAfter } from './leftovers.ts'
 
 const home = new ErgonHome()
 const program = home.file('ok.py', 'print("ok")\n')
 
+// Several of the calls need its database; one stack for all is quicker than one for each.
+beforeAll(async () => {
+  await home.start('dev')
+})
 afterAll(async () => {
   await home.remove()
   expect(await leftoversAfter(home, 10_000)).toEqual([])
@@ -83,7 +87,7 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
     ['input/parameters/n: must be number'],
   ],
   [
-    ['dev', '--registry', home.file('broken.yaml', 'services: [{name: a, exec: b}]')],
+    ['dev', '--data', `${home.folder}/b`, '--registry', home.file('broken.yaml', 'services: [{name: a, exec: b}]')],
     'REGISTRY_INVALID',
     ['broken.yaml:1:', "missing required field 'type'", 'unknown field "exec"'],
   ],

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { access, constants, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ARTIFACT_FORMATS, type Isolation, ISOLATIONS, type JobPayloadInput, SCHEMA_VERSION } from '@ergon/contract'
 import { type Command, Option } from 'commander'
+import { loadSettings } from '../../config/load-settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import { resolveEnvironment } from '../../sandbox/environments/installed-environments.ts'
@@ -63,8 +64,10 @@ export function addRunCommand(program: Command): void {
       const code = await readProgram(file)
       const parameters = Object.fromEntries(options.param.map(parseParameter))
       const datasets = options.dataset.map(parseDataset)
+      // What can be wrong with the call is told before a stack is started for it.
+      for (const dataset of datasets) await requireReadable(dataset.file)
+      const installed = await resolveEnvironment(loadSettings(process.env).settings.environments, environment)
       const result = await withDatabase('worker', async (context) => {
-        const installed = await resolveEnvironment(context.paths.environments, environment)
         const dependencies = []
         for (const { name, file: source } of datasets) {
           dependencies.push({
@@ -89,16 +92,23 @@ export function addRunCommand(program: Command): void {
     })
 }
 
+async function requireReadable(file: string): Promise<void> {
+  await access(file, constants.R_OK).catch((error: unknown) => {
+    throw unreadable(file, error)
+  })
+}
+
+function unreadable(file: string, error: unknown): ErgonError {
+  return new ErgonError(
+    'FILE_UNREADABLE',
+    `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+  )
+}
+
 async function readProgram(file: string): Promise<string> {
-  let bytes: Buffer
-  try {
-    bytes = await readFile(file)
-  } catch (error) {
-    throw new ErgonError(
-      'FILE_UNREADABLE',
-      `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    )
-  }
+  const bytes = await readFile(file).catch((error: unknown) => {
+    throw unreadable(file, error)
+  })
   const text = bytes.toString('utf8')
   if (!Buffer.from(text, 'utf8').equals(bytes) || text.includes('\u0000')) {
     throw new ErgonError('FILE_UNREADABLE', `${file} is not UTF-8 text without NUL; a program must be`)
