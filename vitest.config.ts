@@ -34,6 +34,9 @@ export default defineConfig({
           include: ['packages/*/test/e2e/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // Each file has stacks of its own, which wait (for starts, time-outs, a lost worker's rescue) more than they compute.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

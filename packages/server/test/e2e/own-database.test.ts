@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Application } from './application.ts'
+import { findFreePort } from '../../src/testing/find-free-port.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
 import { findProcesses, leftoversAfter } from './leftovers.ts'
 
@@ -9,10 +10,11 @@ let databaseUrl: string
 let home: ErgonHome
 
 beforeAll(async () => {
-  const { line } = await theirs.start('dev', '--port', '54329')
+  const port = String(await findFreePort())
+  const { line } = await theirs.start('dev', '--port', port)
   const url = new URL(databaseUrlOf(line))
   url.search = ''
-  url.host = '127.0.0.1:54329'
+  url.host = `127.0.0.1:${port}`
   const admin = await theirs.connect(url.toString())
   await admin.query('create database application')
   url.pathname = '/application'

@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ErgonHome } from './ergon.ts'
 import { leftoversAfter } from './leftovers.ts'
 
-const packages = path.join(import.meta.dirname, '../../..')
+const checkout = path.join(import.meta.dirname, '../../../..')
 const folder = mkdtempSync(path.join(tmpdir(), 'ergon-packed-'))
 /** As users have it: below a folder that only they may enter. */
 const installed = path.join(folder, 'private/app')
@@ -22,7 +22,15 @@ function npm(cwd: string, ...args: string[]): void {
 beforeAll(() => {
   mkdirSync(installed, { recursive: true })
   execFileSync('chmod', ['700', path.join(folder, 'private')])
-  for (const name of ['contract', 'server']) npm(path.join(packages, name), 'pack', '--pack-destination', folder)
+  // Packing gathers files inside the package, where the commands of a checkout would take them for those of a published one.
+  const copy = path.join(folder, 'checkout')
+  for (const part of ['packages', 'tools', 'sandboxd', 'environments'])
+    cpSync(path.join(checkout, part), path.join(copy, part), {
+      recursive: true,
+      filter: (file) => path.basename(file) !== 'node_modules',
+    })
+  for (const name of ['contract', 'server'])
+    npm(path.join(copy, 'packages', name), 'pack', '--pack-destination', folder)
   const tarballs = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
   expect(tarballs).toHaveLength(2)
   writeFileSync(path.join(installed, 'package.json'), '{"private": true}')

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { request as forward, type IncomingMessage, type ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
+import { findFreePort } from '../../src/testing/find-free-port.ts'
 import { findSignatureFault, type AwsKey } from './aws-signature.ts'
 import { startChild } from './child-server.ts'
 import { listen } from './listen.ts'
@@ -22,11 +23,11 @@ export interface LocalAws {
  * "caller" can be assumed, by answers of the shape that STS documents. Takes some seconds.
  */
 export async function startAws(): Promise<LocalAws> {
-  const lambdaPort = await freePort()
+  const lambdaPort = await findFreePort()
   const lambda = await startChild(
     [
       ...['node_modules/.bin/sls', 'offline', 'start', '--host', '127.0.0.1'],
-      ...['--httpPort', String(await freePort()), '--lambdaPort', String(lambdaPort)],
+      ...['--httpPort', String(await findFreePort()), '--lambdaPort', String(lambdaPort)],
     ],
     new RegExp(`listening on http://127.0.0.1:(${lambdaPort})`),
   )
@@ -50,12 +51,6 @@ export async function startAws(): Promise<LocalAws> {
       await lambda.stop()
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = await listen(() => {})
-  await server.stop()
-  return server.port
 }
 
 function refuse(response: ServerResponse, code: string): void {

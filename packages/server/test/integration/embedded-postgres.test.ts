@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { findFreePort } from '../../src/testing/find-free-port.ts'
 import { createPool, type DatabasePool } from '../../src/platform/db/database.ts'
 import { migrate } from '../../src/platform/db/migrate.ts'
 import { EmbeddedPostgres, type EmbeddedPostgresOptions } from '../../src/platform/postgres/embedded-postgres.ts'
@@ -105,7 +105,7 @@ describe('EmbeddedPostgres', () => {
   })
 
   it('listens on loopback when it is given a port, and says so when it cannot change', async () => {
-    const port = await freePort()
+    const port = await findFreePort()
     await create({ port }).start()
     const password = await readFile(path.join(folder, 'home/credentials/postgres.password'), 'utf8')
     expect(
@@ -229,11 +229,3 @@ describe('EmbeddedPostgres', () => {
     expect(await postmaster()).toBeNull()
   })
 })
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  return typeof address === 'object' && address !== null ? address.port : 0
-}

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { findFreePort } from '../../../src/testing/find-free-port.ts'
 import { TestEngine } from '../../../src/testing/docker-engine.ts'
 import { DockerBench, type RunOptions, sh } from './docker-fixture.ts'
 
@@ -19,12 +20,7 @@ class TestRegistry {
   #process: ChildProcess | null = null
 
   async start(): Promise<void> {
-    const probe = createServer().listen(0, '127.0.0.1')
-    await once(probe, 'listening')
-    const address = probe.address()
-    probe.close()
-    if (address === null || typeof address === 'string') throw new Error('no port')
-    this.host = `127.0.0.1:${address.port}`
+    this.host = `127.0.0.1:${await findFreePort()}`
     writeFileSync(path.join(this.folder, 'users'), `reader:${HASH}\n`)
     const config = {
       version: 0.1,

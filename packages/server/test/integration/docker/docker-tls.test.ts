@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findFreePort } from '../../../src/testing/find-free-port.ts'
 import { TestEngine } from '../../../src/testing/docker-engine.ts'
 import { DockerBench, sh } from './docker-fixture.ts'
 
@@ -16,12 +15,7 @@ beforeAll(async () => {
     openssl('req', '-x509', '-subj', `/CN=${authority}`, '-keyout', `${authority}-key.pem`, '-out', `${authority}.pem`)
     for (const name of ['server', 'client']) sign(authority, name)
   }
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  url = `tcp://127.0.0.1:${address.port}`
+  url = `tcp://127.0.0.1:${await findFreePort()}`
   engine = await TestEngine.start({
     arguments: ['-H', url, '--tlsverify', ...['cacert=ca', 'cert=ca-server', 'key=ca-server-key'].flatMap(pemArgument)],
   })
