@@ -82,8 +82,11 @@ class Floor:
         reading, writing = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(4)), strict=True)
         for fd in writing[:2]:
             os.fchmod(fd, 0o622)
+        # Nothing is taken back before the job, so its gate is open.
+        open_gate, gate = os.pipe2(os.O_CLOEXEC)
+        os.close(gate)
         began = time.perf_counter()
-        pid = spawn_in_groups(self.command, self.leaf.join_files, writing, self.bundle.folder / "log", SEARCH_PATH)
+        pid = spawn_in_groups(self.command, self.leaf.join_files, [open_gate, *writing], self.bundle.folder / "log", SEARCH_PATH)
         status = os.waitpid(pid, 0)[1]
         milliseconds = (time.perf_counter() - began) * 1e3
         # The descriptor for denied calls waits in the socket; nobody would take it from there.
@@ -91,7 +94,7 @@ class Floor:
         self.denials.close()
         self.bundle.paths.listener.unlink()
         self.denials = DenialCounter.listen(self.bundle.paths.listener)
-        for fd in writing:
+        for fd in (open_gate, *writing):
             os.close(fd)
         said = b"".join(os.read(fd, 4096) for fd in reading[2:3])
         for fd in reading:
@@ -142,8 +145,9 @@ class Floor:
         if self.template is None:
             source = Path(__file__).with_name("fork_floor.py").read_text()
             command_line = [PYTHON, "-s", "-B", "-c", source, *self.imports]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            self.template = subprocess.Popen(command_line, **pipes, text=True, env=self.variables, preexec_fn=self._make_rootfs_the_root)
+            self.template = subprocess.Popen(
+                command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.variables, preexec_fn=self._make_rootfs_the_root,
+            )
             self._answer(self.template)
         assert self.template.stdin is not None
         print(command, file=self.template.stdin, flush=True)

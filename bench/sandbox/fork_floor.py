@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 
-import matplotlib
+import matplotlib  # type: ignore[import]
 
 CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 # User, mount, PID, network, IPC and UTS, as a job gets them.
@@ -66,7 +66,7 @@ def savefig() -> float:
 
 def draw() -> float:
     """Milliseconds of a savefig."""
-    import matplotlib.pyplot
+    import matplotlib.pyplot  # type: ignore[import]
 
     figure, axes = matplotlib.pyplot.subplots()
     axes.plot([1, 2, 3])
@@ -95,6 +95,7 @@ for library in sys.argv[1:]:
 gc.collect()
 gc.freeze()
 print(json.dumps("ready"), flush=True)
+COMMANDS: "dict[str, Callable[..., float]]" = {"once": once, "savefig": savefig, "many": many}
 for line in sys.stdin:
     name, *numbers = line.split()
-    print(json.dumps({"once": once, "savefig": savefig, "many": many}[name](*map(int, numbers))), flush=True)
+    print(json.dumps(COMMANDS[name](*map(int, numbers))), flush=True)
