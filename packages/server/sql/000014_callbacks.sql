@@ -231,7 +231,8 @@ begin
   select * from claimed d where d.token is not null;
 end $$;
 
--- Locks one until the transaction ends; null when it is not this token's any more, or somebody runs it.
+-- Locks one until the transaction ends; null when it is not this token's any more. Waits for whoever has it locked: a claim
+-- that came second locks it for a moment before it sees that it did.
 create function jobs.take_callback(
   p_callback_id bigint, p_token uuid,
   out job_id uuid, out outcome text, out tenant_id uuid, out triggered_by uuid, out output_data jsonb, out error_message text,
@@ -243,7 +244,7 @@ declare
   owed jobs.tb_job_callback;
 begin
   select * into owed from jobs.tb_job_callback c
-  where c.callback_id = p_callback_id and c.token = p_token for update skip locked;
+  where c.callback_id = p_callback_id and c.token = p_token for update;
   if not found then
     return;
   end if;
@@ -277,9 +278,10 @@ begin
   end if;
 end $$;
 
--- False when the token is not the current one, or the session that ran it is not gone yet.
+-- False when the token is not the current one. A worker has one connection for all its jobs, which must not wait here for a
+-- session that is not gone yet.
 create function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' set enable_seqscan = off as $$
 begin
   update jobs.tb_job_callback c
   set token = null,
@@ -287,9 +289,7 @@ begin
       failed_at = case when c.attempts >= c.max_attempts then clock_timestamp() end,
       last_error = left(p_error, 4000),
       last_error_at = clock_timestamp()
-  where c.callback_id = (
-    select l.callback_id from jobs.tb_job_callback l
-    where l.callback_id = p_callback_id and l.token = p_token for update skip locked);
+  where c.callback_id = p_callback_id and c.token = p_token;
   return found;
 end $$;
 
@@ -331,18 +331,15 @@ end $$;
 -- Operate ------------------------------------------------------------------------------------------------------------
 -- Runs one as soon as a worker can, with its whole budget of attempts: 'queued', 'running' or 'not_found'.
 create function jobs.retry_callback(callback_id bigint) returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
 #variable_conflict use_column
 begin
   update jobs.tb_job_callback c
   set attempts = 0, failed_at = null, token = null, due_at = clock_timestamp()
-  where c.callback_id = (
-    select l.callback_id from jobs.tb_job_callback l where l.callback_id = retry_callback.callback_id for update skip locked);
-  if found then
-    return 'queued';
-  end if;
-  perform from jobs.tb_job_callback c where c.callback_id = retry_callback.callback_id;
-  return case when found then 'running' else 'not_found' end;
+  where c.callback_id = retry_callback.callback_id;
+  return case when found then 'queued' else 'not_found' end;
+exception
+  when lock_not_available then return 'running';
 end $$;
 
 create view jobs.v_job_callback with (security_invoker = true) as

@@ -1208,6 +1208,7 @@ CREATE OR REPLACE FUNCTION jobs.fail_callback(p_callback_id bigint, p_token uuid
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '200ms'
  SET enable_seqscan TO 'off'
 AS $function$
 begin
@@ -1217,9 +1218,7 @@ begin
       failed_at = case when c.attempts >= c.max_attempts then clock_timestamp() end,
       last_error = left(p_error, 4000),
       last_error_at = clock_timestamp()
-  where c.callback_id = (
-    select l.callback_id from jobs.tb_job_callback l
-    where l.callback_id = p_callback_id and l.token = p_token for update skip locked);
+  where c.callback_id = p_callback_id and c.token = p_token;
   return found;
 end $function$
 -- owner ergon_owner
@@ -2048,18 +2047,16 @@ CREATE OR REPLACE FUNCTION jobs.retry_callback(callback_id bigint)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '1s'
 AS $function$
 #variable_conflict use_column
 begin
   update jobs.tb_job_callback c
   set attempts = 0, failed_at = null, token = null, due_at = clock_timestamp()
-  where c.callback_id = (
-    select l.callback_id from jobs.tb_job_callback l where l.callback_id = retry_callback.callback_id for update skip locked);
-  if found then
-    return 'queued';
-  end if;
-  perform from jobs.tb_job_callback c where c.callback_id = retry_callback.callback_id;
-  return case when found then 'running' else 'not_found' end;
+  where c.callback_id = retry_callback.callback_id;
+  return case when found then 'queued' else 'not_found' end;
+exception
+  when lock_not_available then return 'running';
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.retry_job(job_id uuid)
@@ -2262,7 +2259,7 @@ declare
   owed jobs.tb_job_callback;
 begin
   select * into owed from jobs.tb_job_callback c
-  where c.callback_id = p_callback_id and c.token = p_token for update skip locked;
+  where c.callback_id = p_callback_id and c.token = p_token for update;
   if not found then
     return;
   end if;

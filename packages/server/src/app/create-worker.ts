@@ -25,6 +25,7 @@ import {
   resolveEnvironment,
 } from '../sandbox/environments/installed-environments.ts'
 import { SandboxdClient } from '../sandbox/sandboxd-client.ts'
+import { CallbackRunner } from '../worker/callback-runner.ts'
 import { executeJob } from '../worker/execute-job.ts'
 import { createOutcomeRecorder } from '../worker/outcome-recorder.ts'
 import { StorageGuard } from '../worker/storage-guard.ts'
@@ -85,6 +86,10 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const recorder = createOutcomeRecorder(db, logger, author)
   const servicesOf = serviceFactory(config, runners)
   const services = new ReplaceableServices(servicesOf(config.registry))
+  const callbacks =
+    config.callbackDatabaseUrl === null
+      ? null
+      : new CallbackRunner({ db, callbackUrl: config.callbackDatabaseUrl, logger })
   const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
@@ -100,6 +105,8 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
           pauseClaims: () => worker.pauseClaims(),
           resolveDatasets: async ({ job }, digests) =>
             new Set(await resolveDatasets(db, { id: job.id, fence: job.fence, digests: [...digests] })),
+        }).finally(() => {
+          if (attempt.job.entityType !== null) callbacks?.wake()
         }),
     },
   )
@@ -138,7 +145,10 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await worker.start()
       maintenance.start()
       docker?.reaper.start()
+      callbacks?.start()
       sealer?.start()
+      if (callbacks === null && docker === null)
+        logger.warn('there is no login of the role ergon_callback: this worker runs no callbacks')
       if (sealer === null) logger.warn('there is no signing key: this worker does not seal the audit trail')
       if (config.warmUp && policyOf(config).isolation === 'warm') void warmUp()
     },
@@ -146,6 +156,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
       await worker.stop(config.drainMs)
       await maintenance.stop()
       await docker?.reaper.stop()
+      await callbacks?.stop()
       await sealer?.stop()
       await doorbell.stop()
       await db.end()

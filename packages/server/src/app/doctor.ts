@@ -205,7 +205,9 @@ async function examineSigningKey(settings: Settings): Promise<Finding> {
 function examineSettings(settings: Settings, sources: LoadedSettings['sources']): Finding[] {
   return (Object.keys(SETTING_VARIABLES) as (keyof Settings)[]).map((key) => {
     const shown =
-      key === 'databaseUrl' && settings.databaseUrl !== null ? '(set)' : String(settings[key] ?? '') || 'none'
+      (key === 'databaseUrl' || key === 'callbackDatabaseUrl') && settings[key] !== null
+        ? '(set)'
+        : String(settings[key] ?? '') || 'none'
     return {
       check: `setting ${SETTING_VARIABLES[key]}`,
       ok: true,

@@ -54,6 +54,48 @@ test('a worker started by itself, as ergon_worker, serves an application of that
   expect(worker.child.exitCode).toBe(0)
 })
 
+test('a function of the application is told how its job ended, by a login that can do nothing else', async () => {
+  const admin = await home.connect(databaseUrl)
+  await admin.query(`
+    create schema shop;
+    create table shop.reports (job_id uuid, login text, stdout text);
+    grant usage on schema shop to ergon_callback;
+    grant insert on shop.reports to ergon_callback;
+    create function shop.report_done(_job_run_id uuid, _output_data jsonb) returns void language plpgsql as $$ begin
+      if to_regclass('shop.is_open') is null then raise exception 'the shop is closed'; end if;
+      insert into shop.reports values (_job_run_id, session_user, _output_data ->> 'stdout');
+    end $$`)
+  const application = new Application(admin)
+  const id = await application.insert({}, 'print("a report")\n')
+  const { rows } = await admin.query<{ operation: string }>(
+    `update jobs.tb_job_run set entity_type = 'Report' where id = $1 returning operation`,
+    [id],
+  )
+  await admin.query(
+    `select jobs.register_callbacks('Report', 'executor', $1, on_success => 'shop.report_done(uuid, jsonb)')`,
+    [rows[0]?.operation],
+  )
+  const { child } = await home.start('dev')
+  const list = async () => JSON.parse((await home.run('callbacks', 'list', '--json')).stdout)
+  await expect
+    .poll(list, { timeout: 60_000, interval: 500 })
+    .toMatchObject([{ job_id: id, callback_function: 'shop.report_done', last_error: 'the shop is closed (P0001)' }])
+  expect((await home.run('callbacks', 'list')).stdout).toMatch(/shop\.report_done +[1-9]\/10 .*the shop is closed/)
+  await admin.query('create table shop.is_open ()')
+  const [{ callback_id: number }] = await list()
+  const retried = await home.run('callbacks', 'retry', number)
+  // It may just have run by itself.
+  expect([0, 2]).toContain(retried.code)
+  await expect.poll(list, { timeout: 60_000, interval: 500 }).toEqual([])
+  const told = await admin.query('select * from shop.reports')
+  expect(told.rows).toEqual([
+    { job_id: id, login: expect.stringMatching(/^ergon_callback_[0-9a-f]{16}$/), stdout: 'a report\n' },
+  ])
+  expect(await home.run('callbacks', 'retry', number)).toMatchObject({ code: 2 })
+  child.kill('SIGTERM')
+  await application.until(async () => child.exitCode !== null)
+})
+
 test('two commands at once share one stack', async () => {
   const runs = await Promise.all([1, 2, 3].map((n) => home.runProgram(`print(${n})\n`)))
   expect(runs.map(({ result }) => result.outputs.stdout)).toEqual(['1\n', '2\n', '3\n'])

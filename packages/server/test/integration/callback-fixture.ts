@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { expect } from 'vitest'
 import type { Database } from '../../src/platform/db/database.ts'
+import { createLogger } from '../../src/platform/logger.ts'
 import type { TestDatabase } from '../../src/testing/test-database.ts'
+import { CALLBACK_LIMITS, type CallbackLimits, CallbackRunner } from '../../src/worker/callback-runner.ts'
 import { insertJob } from './queue-fixture.ts'
 
 /** A row of what callbacks told the application, in the order they did. */
@@ -29,7 +32,7 @@ export async function createShop(db: TestDatabase): Promise<void> {
 /** Makes a function shop.<name>(uuid, jsonb) of this PL/pgSQL body. */
 export async function createFunction(db: TestDatabase, name: string, body: string): Promise<void> {
   await db.admin.query(
-    `create or replace function shop.${name}(_job_run_id uuid, _output_data jsonb) returns void language plpgsql as $body$ ${body} $body$`,
+    `create or replace function shop.${name}(_job_run_id uuid, _output_data jsonb) returns void language plpgsql as $body$ begin ${body}; end $body$`,
   )
 }
 
@@ -75,4 +78,35 @@ export async function owedFor(db: TestDatabase, jobId: string): Promise<Record<s
     .as('ergon_api')
     .query('select * from jobs.v_job_callback where job_id = $1 order by callback_id', [jobId])
   return rows.map((row) => ({ ...Object(row) }))
+}
+
+/** Until nothing is owed for the job. */
+export async function settled(db: TestDatabase, jobId: string): Promise<void> {
+  await expect.poll(() => owedFor(db, jobId), { timeout: 20_000 }).toEqual([])
+}
+
+/** Starts runners of callbacks and stops them all. */
+export class TestRunners {
+  readonly #db: () => TestDatabase
+  readonly #started: CallbackRunner[] = []
+
+  constructor(db: () => TestDatabase) {
+    this.#db = db
+  }
+
+  start(limits: Partial<CallbackLimits> = {}): CallbackRunner {
+    const runner = new CallbackRunner({
+      db: this.#db().as('ergon_worker'),
+      callbackUrl: this.#db().url('ergon_callback'),
+      logger: createLogger('test', 'silent'),
+      limits: { ...CALLBACK_LIMITS, ...limits },
+    })
+    this.#started.push(runner)
+    runner.start()
+    return runner
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#started.splice(0).map((runner) => runner.stop()))
+  }
 }
