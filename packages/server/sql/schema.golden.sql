@@ -2601,7 +2601,9 @@ begin
            when 'failed' then coalesce(left(new.error_message, 65536), 'the job failed without a message')
          end
   from jobs.tb_callback c
-  where c.entity = new.entity_type and c.service = lower(new.service_name) and c.operation = lower(new.operation)
+  -- The collations are stated: an adopted table may have others, and must go on recording.
+  where c.entity = new.entity_type collate "C" and c.service = lower(new.service_name) collate "C"
+    and c.operation = lower(new.operation) collate "C"
     and case when new.status = 'completed' then c.success_function else c.failure_function end is not null;
   return null;
 end $function$

@@ -22,6 +22,20 @@ const callbackRowSchema = z.object({
 })
 export type CallbackRow = z.infer<typeof callbackRowSchema>
 
+const countSchema = z.object({ failed: z.number(), unregistered: z.number() })
+
+/** How many callbacks wait for somebody, and not for a worker. */
+export async function countStuckCallbacks(db: Database): Promise<z.infer<typeof countSchema>> {
+  const [row] = await queryRows(
+    db,
+    countSchema,
+    `select count(*) filter (where state = 'failed')::int as failed, count(*) filter (where state = 'unregistered')::int as unregistered
+     from jobs.v_job_callback`,
+    [],
+  )
+  return row ?? { failed: 0, unregistered: 0 }
+}
+
 /** Callbacks that are owed and have not run, the oldest first, at most `limit`, in one state or in all. */
 export function listCallbacks(
   db: Database,

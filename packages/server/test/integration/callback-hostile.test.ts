@@ -126,22 +126,18 @@ it('leaves nothing in the session for the next callback', async () => {
     'cursors', (select count(*) from pg_cursors where is_holdable),
     'channels', (select count(*) from pg_listening_channels()),
     'locks', (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()))`
-  const litter = `${inspect};
-    set search_path = pg_temp; set statement_timeout = 1; set shop.mark = 'left'; set ergon.tenant_id = 'somebody';
+  const litter = `set search_path = pg_temp; set statement_timeout = 1; set shop.mark = 'left'; set ergon.tenant_id = 'somebody';
     set client_encoding = 'LATIN1'; set role ergon_callback; set session characteristics as transaction read only;
     create temp table left_over (n integer); execute 'prepare left_over as select 1'; listen left_over;
     execute 'declare left_over cursor with hold for select 1'; perform pg_advisory_lock(77)`
-  const [littering, inspecting] = [newEntity(), newEntity()]
-  await createFunction(db, 'litter', litter)
-  await createFunction(db, 'inspect', inspect)
-  await register(db.admin, littering, { success: 'litter' })
-  await register(db.admin, inspecting, { success: 'inspect' })
-  const runner = runners.start()
-  const first = await endJob(db, littering)
-  runner.wake()
+  const entity = newEntity()
+  await createFunction(db, 'litter', `${inspect}; if _output_data ? 'litter' then ${litter}; end if`)
+  await register(db.admin, entity, { success: 'litter' })
+  // Of one registration, so one after the other and in one session.
+  const first = await endJob(db, entity, { litter: true })
+  const second = await endJob(db, entity)
+  runners.start()
   await settled(db, first)
-  const second = await endJob(db, inspecting)
-  runner.wake()
   await settled(db, second)
   const [before] = await effectsOf(db, first)
   const [after] = await effectsOf(db, second)

@@ -37,9 +37,9 @@ export function addCallbacksCommand(program: Command): void {
     .argument('<number>', 'the number that `ergon callbacks list` shows')
     .option('--json', 'one JSON object', false)
     .addHelpText('after', '\nExample:\n  ergon callbacks retry 7')
-    .action((number: string, options: { json: boolean }) =>
-      withDatabase('database', async ({ control }) => {
-        const id = checkNumber(number)
+    .action(async (number: string, options: { json: boolean }) => {
+      const id = checkNumber(number)
+      await withDatabase('database', async ({ control }) => {
         const outcome = await control.retryCallback(id)
         if (outcome === 'not_found')
           throw new ErgonError(
@@ -51,8 +51,8 @@ export function addCallbacksCommand(program: Command): void {
         process.stdout.write(
           options.json ? `${JSON.stringify({ callback_id: id, state: 'waiting' })}\n` : `callback ${id} is due again\n`,
         )
-      }),
-    )
+      })
+    })
 }
 
 const HEADING = ['NUMBER', 'STATE', 'JOB', 'OUTCOME', 'FUNCTION', 'ATTEMPTS', 'DUE', 'LAST ERROR']
