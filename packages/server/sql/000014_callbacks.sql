@@ -38,6 +38,7 @@ create table jobs.tb_job_callback (
   outcome text not null,
   tenant_id uuid,
   triggered_by uuid,
+  entity_pk text,
   -- As recorded: a failed job may be running again when its callback does.
   output_data jsonb,
   error_message text,
@@ -146,9 +147,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 begin
-  insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, triggered_by, output_data, error_message)
+  insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message)
   select c.registration_id, new.id, case when new.status = 'completed' then 'success' else 'failure' end,
-         new.tenant_id, new.triggered_by,
+         new.tenant_id, new.triggered_by, new.entity_pk,
          -- Not null: a strict function would be passed over in silence.
          case when new.status = 'completed' then coalesce(new.output_data, 'null') end,
          case new.status
@@ -237,7 +238,8 @@ end $$;
 -- that came second locks it for a moment before it sees that it did.
 create function jobs.take_callback(
   p_callback_id bigint, p_token uuid,
-  out job_id uuid, out outcome text, out tenant_id uuid, out triggered_by uuid, out output_data jsonb, out error_message text,
+  out job_id uuid, out outcome text, out tenant_id uuid, out triggered_by uuid, out entity_pk text, out output_data jsonb,
+  out error_message text,
   out schema_name text, out function_name text, out is_there boolean
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
@@ -267,6 +269,7 @@ begin
   outcome := owed.outcome;
   tenant_id := owed.tenant_id;
   triggered_by := owed.triggered_by;
+  entity_pk := owed.entity_pk;
   output_data := owed.output_data;
   error_message := owed.error_message;
 end $$;
@@ -313,7 +316,8 @@ begin
         owed.schema_name, owed.function_name, case owed.outcome when 'success' then 'jsonb' else 'text' end);
     end if;
     perform pg_catalog.set_config('ergon.tenant_id', coalesce(owed.tenant_id::text, ''), true),
-            pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true);
+            pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true),
+            pg_catalog.set_config('ergon.entity_pk', coalesce(owed.entity_pk, ''), true);
     if owed.outcome = 'success' then
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.output_data;
     else

@@ -78,6 +78,7 @@ tb_job_attempt.worker_id uuid
 tb_job_callback.attempts integer not null default 0
 tb_job_callback.callback_id bigint not null identity
 tb_job_callback.due_at timestamp with time zone not null default clock_timestamp()
+tb_job_callback.entity_pk text
 tb_job_callback.error_message text
 tb_job_callback.failed_at timestamp with time zone
 tb_job_callback.job_id uuid not null
@@ -2108,7 +2109,8 @@ begin
         owed.schema_name, owed.function_name, case owed.outcome when 'success' then 'jsonb' else 'text' end);
     end if;
     perform pg_catalog.set_config('ergon.tenant_id', coalesce(owed.tenant_id::text, ''), true),
-            pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true);
+            pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true),
+            pg_catalog.set_config('ergon.entity_pk', coalesce(owed.entity_pk, ''), true);
     if owed.outcome = 'success' then
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.output_data;
     else
@@ -2247,7 +2249,7 @@ begin
   end loop;
 end $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean)
+CREATE OR REPLACE FUNCTION jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -2280,6 +2282,7 @@ begin
   outcome := owed.outcome;
   tenant_id := owed.tenant_id;
   triggered_by := owed.triggered_by;
+  entity_pk := owed.entity_pk;
   output_data := owed.output_data;
   error_message := owed.error_message;
 end $function$
@@ -2591,9 +2594,9 @@ CREATE OR REPLACE FUNCTION jobs.tg_owe_callback()
  SET enable_seqscan TO 'off'
 AS $function$
 begin
-  insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, triggered_by, output_data, error_message)
+  insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message)
   select c.registration_id, new.id, case when new.status = 'completed' then 'success' else 'failure' end,
-         new.tenant_id, new.triggered_by,
+         new.tenant_id, new.triggered_by, new.entity_pk,
          -- Not null: a strict function would be passed over in silence.
          case when new.status = 'completed' then coalesce(new.output_data, 'null') end,
          case new.status
@@ -2930,7 +2933,7 @@ EXECUTE on function jobs.retry_callback(callback_id bigint) to ergon_api
 EXECUTE on function jobs.retry_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.retry_job(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.run_callback(p_callback_id bigint, p_token uuid) to ergon_callback
-EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean) to ergon_callback
+EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean) to ergon_callback
 SELECT on jobs.tb_artifact to ergon_api
 SELECT on jobs.tb_callback to ergon_api
 SELECT on jobs.tb_job_attempt to ergon_api

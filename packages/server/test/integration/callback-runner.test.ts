@@ -58,25 +58,50 @@ describe('an owed callback', () => {
     ])
   })
 
-  it('runs as ergon_callback, with the job’s tenant and user in the settings', async () => {
+  it('runs as ergon_callback, with the job’s tenant, user and entity in the settings', async () => {
     await createFunction(
       db,
       'who',
       `insert into shop.effects (what, job_id, value) values ('who', _job_run_id, jsonb_build_object(
-         'role', current_user, 'session', session_user, 'tenant', current_setting('ergon.tenant_id'), 'user', current_setting('ergon.user_id')))`,
+         'role', current_user, 'session', session_user, 'tenant', current_setting('ergon.tenant_id'), 'user', current_setting('ergon.user_id'), 'pk', current_setting('ergon.entity_pk')))`,
     )
     const entity = newEntity()
     await register(db.admin, entity, { success: 'who' })
     const tenant_id = '11111111-1111-1111-1111-111111111111'
     const triggered_by = '22222222-2222-2222-2222-222222222222'
-    const id = await insertJob(db.as('ergon_enqueue'), { entity_type: entity, tenant_id, triggered_by })
+    const id = await insertJob(db.as('ergon_enqueue'), {
+      entity_type: entity,
+      entity_pk: '42',
+      tenant_id,
+      triggered_by,
+    })
     await db.as('ergon_enqueue').query('select jobs.mark_job_started($1)', [id])
     await db.as('ergon_enqueue').query(`select jobs.complete_job_successfully($1, null)`, [id])
     runners.start()
     await settled(db, id)
     expect(await effectsOf(db, id)).toMatchObject([
-      { value: { role: 'ergon_callback', session: 'ergon_callback', tenant: tenant_id, user: triggered_by } },
+      { value: { role: 'ergon_callback', session: 'ergon_callback', tenant: tenant_id, user: triggered_by, pk: '42' } },
     ])
+  })
+
+  it('may act as a role of the application, and put the next job into the queue', async () => {
+    await createFunction(
+      db,
+      'next_job',
+      `insert into jobs.tb_job_run (identifier, service_name, operation, entity_type) values ('after ' || _job_run_id, 'stripe', 'refund', current_user)`,
+    )
+    await db.admin.query(
+      'alter function shop.next_job security definer set search_path = pg_catalog, pg_temp; alter function shop.next_job owner to ergon_enqueue',
+    )
+    const entity = newEntity()
+    await register(db.admin, entity, { success: 'next_job' })
+    const id = await endJob(db, entity)
+    runners.start()
+    await settled(db, id)
+    const { rows } = await db.admin.query('select entity_type from jobs.tb_job_run where identifier = $1', [
+      `after ${id}`,
+    ])
+    expect(rows).toEqual([{ entity_type: 'ergon_enqueue' }])
   })
 
   it('calls what is registered when it runs', async () => {
