@@ -39,14 +39,29 @@ test('a database without our schema is refused with the remedy, then migrated, t
   expect((await application.read(result.job_id)).status).toBe('SUCCEEDED')
 })
 
-test('a worker started by itself, as ergon_worker, serves an application of that database', async () => {
+test('a worker started by itself, as ergon_worker and ergon_callback, serves an application of that database', async () => {
   const admin = await home.connect(databaseUrl)
-  await admin.query(`alter role ergon_worker login password 'for-this-test'`)
-  const url = new URL(databaseUrl)
-  url.username = 'ergon_worker'
-  url.password = 'for-this-test'
-  const worker = await home.startWith({ DATABASE_URL: url.toString() }, 'worker', '--drain', '5')
+  const urlOf = async (role: string) => {
+    await admin.query(`alter role ${role} login password 'for-this-test'`)
+    const url = new URL(databaseUrl)
+    url.username = role
+    url.password = 'for-this-test'
+    return url.toString()
+  }
+  await admin.query(`
+    create table told (job_id uuid);
+    grant insert on told to ergon_callback;
+    create function tell(uuid, text) returns void language sql as 'insert into public.told values ($1)';
+    select jobs.register_callbacks('Nothing', 'stripe', 'charge', on_failure => 'tell(uuid, text)');
+    insert into jobs.tb_job_run (identifier, service_name, operation, entity_type) values ('to be cancelled', 'stripe', 'charge', 'Nothing');
+    update jobs.tb_job_run set status = 'cancelled' where identifier = 'to be cancelled'`)
+  const urls = {
+    DATABASE_URL: await urlOf('ergon_worker'),
+    ERGON_CALLBACK_DATABASE_URL: await urlOf('ergon_callback'),
+  }
+  const worker = await home.startWith(urls, 'worker', '--drain', '5')
   const application = new Application(admin)
+  await application.until(async () => (await admin.query('select from told')).rows.length === 1)
   const result = await application.runPayload({}, 'print("served")\n')
   expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { stdout: 'served\n' } })
   worker.child.kill('SIGTERM')
@@ -81,8 +96,8 @@ test('a function of the application is told how its job ended, by a login that c
     .poll(list, { timeout: 60_000, interval: 500 })
     .toMatchObject([{ job_id: id, callback_function: 'shop.report_done', last_error: 'the shop is closed (P0001)' }])
   expect((await home.run('callbacks', 'list')).stdout).toMatch(/shop\.report_done +[1-9]\/10 .*the shop is closed/)
-  await admin.query('create table shop.is_open ()')
   const [{ callback_id: number }] = await list()
+  await admin.query('create table shop.is_open ()')
   const retried = await home.run('callbacks', 'retry', number)
   // It may just have run by itself.
   expect([0, 2]).toContain(retried.code)
