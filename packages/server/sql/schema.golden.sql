@@ -11,7 +11,9 @@ role ergon_worker
 table jobs.tb_artifact owner ergon_owner
 table jobs.tb_audit owner ergon_owner
 table jobs.tb_audit_seal owner ergon_owner
+table jobs.tb_callback owner ergon_owner
 table jobs.tb_job_attempt owner ergon_owner
+table jobs.tb_job_callback owner ergon_owner with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000)
 table jobs.tb_job_output owner ergon_owner
 table jobs.tb_job_queue owner ergon_owner with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=2000000000)
 table jobs.tb_job_requeue owner ergon_owner
@@ -54,6 +56,16 @@ tb_audit_seal.previous_digest bytea not null
 tb_audit_seal.sealed_at timestamp with time zone not null
 tb_audit_seal.signature bytea not null
 tb_audit_seal.upto_xid xid8 not null
+tb_callback.entity text collate C not null
+tb_callback.failure_function text
+tb_callback.failure_schema text
+tb_callback.operation text collate C not null
+tb_callback.registered_at timestamp with time zone not null default clock_timestamp()
+tb_callback.registered_by text not null default SESSION_USER
+tb_callback.registration_id integer not null identity
+tb_callback.service text collate C not null
+tb_callback.success_function text
+tb_callback.success_schema text
 tb_job_attempt.attempt integer not null
 tb_job_attempt.ended_at timestamp with time zone not null
 tb_job_attempt.env_version text
@@ -63,6 +75,23 @@ tb_job_attempt.outcome text not null
 tb_job_attempt.resource_usage jsonb
 tb_job_attempt.started_at timestamp with time zone
 tb_job_attempt.worker_id uuid
+tb_job_callback.attempts integer not null default 0
+tb_job_callback.callback_id bigint not null identity
+tb_job_callback.due_at timestamp with time zone not null default clock_timestamp()
+tb_job_callback.entity_pk text
+tb_job_callback.error_message text
+tb_job_callback.failed_at timestamp with time zone
+tb_job_callback.job_id uuid not null
+tb_job_callback.last_error text
+tb_job_callback.last_error_at timestamp with time zone
+tb_job_callback.max_attempts integer not null default 10
+tb_job_callback.outcome text not null
+tb_job_callback.output_data jsonb
+tb_job_callback.recorded_at timestamp with time zone not null default clock_timestamp()
+tb_job_callback.registration_id integer not null
+tb_job_callback.tenant_id uuid
+tb_job_callback.token uuid
+tb_job_callback.triggered_by uuid
 tb_job_output.attempt integer not null
 tb_job_output.bytes bytea not null
 tb_job_output.job_id uuid not null
@@ -182,8 +211,20 @@ tb_audit_seal.ck_audit_seal_range CHECK (((from_xid < upto_xid) AND (entry_count
 tb_audit_seal.ck_audit_seal_sizes CHECK (((octet_length(entry_digests) = (32 * entry_count)) AND (octet_length(previous_digest) = 32) AND (octet_length(digest) = 32) AND (octet_length(signature) = 64) AND (key_id ~ '^[0-9a-f]{64}$'::text)))
 tb_audit_seal.tb_audit_seal_cluster_upto_xid_key UNIQUE (cluster, upto_xid)
 tb_audit_seal.tb_audit_seal_pkey PRIMARY KEY (number)
+tb_callback.ck_callback_entity CHECK (((octet_length(entity) >= 1) AND (octet_length(entity) <= 200)))
+tb_callback.ck_callback_failure_is_whole CHECK (((failure_schema IS NULL) = (failure_function IS NULL)))
+tb_callback.ck_callback_operation CHECK ((((octet_length(operation) >= 1) AND (octet_length(operation) <= 200)) AND (operation = lower(operation))))
+tb_callback.ck_callback_service CHECK ((((octet_length(service) >= 1) AND (octet_length(service) <= 200)) AND (service = lower(service))))
+tb_callback.ck_callback_success_is_whole CHECK (((success_schema IS NULL) = (success_function IS NULL)))
+tb_callback.tb_callback_entity_service_operation_key UNIQUE (entity, service, operation)
+tb_callback.tb_callback_pkey PRIMARY KEY (registration_id)
 tb_job_attempt.ck_job_attempt_outcome CHECK ((outcome = ANY (ARRAY['failed'::text, 'lost'::text])))
 tb_job_attempt.tb_job_attempt_pkey PRIMARY KEY (job_id, attempt)
+tb_job_callback.ck_job_callback_attempts CHECK (((attempts >= 0) AND ((max_attempts >= 1) AND (max_attempts <= 1000))))
+tb_job_callback.ck_job_callback_error CHECK (((octet_length(last_error) <= 16384) AND ((last_error IS NULL) = (last_error_at IS NULL))))
+tb_job_callback.ck_job_callback_failed_is_let_go CHECK (((failed_at IS NULL) OR (token IS NULL)))
+tb_job_callback.ck_job_callback_outcome CHECK ((((outcome = 'success'::text) AND (output_data IS NOT NULL) AND (error_message IS NULL)) OR ((outcome = 'failure'::text) AND (output_data IS NULL) AND (error_message IS NOT NULL))))
+tb_job_callback.tb_job_callback_pkey PRIMARY KEY (callback_id)
 tb_job_output.ck_job_output_bytes CHECK (((octet_length(bytes) >= 1) AND (octet_length(bytes) <= ((17 * 1024) * 1024))))
 tb_job_output.ck_job_output_offset CHECK ((("offset" >= 0) AND ("offset" <= ((17 * 1024) * 1024))))
 tb_job_output.ck_job_output_stream CHECK ((stream = ANY (ARRAY['stdout'::text, 'stderr'::text])))
@@ -223,6 +264,8 @@ tb_worker_service.tb_worker_service_pkey PRIMARY KEY (worker_id, service)
 -- indexes
 CREATE INDEX ix_artifact_digest ON jobs.tb_artifact USING btree (digest)
 CREATE INDEX ix_artifact_job ON jobs.tb_artifact USING btree (job_id) WHERE (job_id IS NOT NULL)
+CREATE INDEX ix_job_callback_due ON jobs.tb_job_callback USING btree (registration_id, due_at) WHERE (failed_at IS NULL)
+CREATE INDEX ix_job_callback_job ON jobs.tb_job_callback USING btree (job_id, callback_id)
 CREATE INDEX ix_job_queue_executing ON jobs.tb_job_queue USING btree (worker_id) WHERE (state = 'executing'::text)
 CREATE INDEX ix_job_queue_gate ON jobs.tb_job_queue USING btree (gate, state, lane, priority, seq) WHERE (gate IS NOT NULL)
 CREATE INDEX ix_job_queue_ready ON jobs.tb_job_queue USING btree (lane, service, priority, seq) WHERE (state = 'ready'::text)
@@ -242,7 +285,10 @@ CREATE UNIQUE INDEX tb_artifact_pkey ON jobs.tb_artifact USING btree (artifact_i
 CREATE UNIQUE INDEX tb_audit_pkey ON jobs.tb_audit USING btree (cluster, xid, seq)
 CREATE UNIQUE INDEX tb_audit_seal_cluster_upto_xid_key ON jobs.tb_audit_seal USING btree (cluster, upto_xid)
 CREATE UNIQUE INDEX tb_audit_seal_pkey ON jobs.tb_audit_seal USING btree (number)
+CREATE UNIQUE INDEX tb_callback_entity_service_operation_key ON jobs.tb_callback USING btree (entity, service, operation)
+CREATE UNIQUE INDEX tb_callback_pkey ON jobs.tb_callback USING btree (registration_id)
 CREATE UNIQUE INDEX tb_job_attempt_pkey ON jobs.tb_job_attempt USING btree (job_id, attempt)
+CREATE UNIQUE INDEX tb_job_callback_pkey ON jobs.tb_job_callback USING btree (callback_id)
 CREATE UNIQUE INDEX tb_job_output_pkey ON jobs.tb_job_output USING btree (job_id, attempt, stream, "offset")
 CREATE UNIQUE INDEX tb_job_queue_pkey ON jobs.tb_job_queue USING btree (job_id)
 CREATE UNIQUE INDEX tb_job_requeue_pkey ON jobs.tb_job_requeue USING btree (job_id, stale_seq)
@@ -273,6 +319,7 @@ CREATE TRIGGER tg_5_refuse_live_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH
 CREATE TRIGGER tg_6_audit_cancelled AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'running'::text) AND (new.status = 'cancelled'::text))) EXECUTE FUNCTION jobs.tg_audit_cancelled()
 CREATE TRIGGER tg_6_audit_deleted AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_deleted()
 CREATE TRIGGER tg_6_audit_truncated BEFORE TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_truncated()
+CREATE TRIGGER tg_7_owe_callback AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (new.entity_type IS NOT NULL))) EXECUTE FUNCTION jobs.tg_owe_callback()
 CREATE TRIGGER tg_apply_user_transition AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_apply_user_transition()
 CREATE TRIGGER tg_forget_all_jobs AFTER TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_all_jobs()
 CREATE TRIGGER tg_forget_deleted_jobs AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_forget_deleted_jobs()
@@ -417,6 +464,14 @@ begin
     (select s.upto_xid from jobs.tb_audit_seal s where s.cluster = p_cluster order by s.upto_xid desc limit 1), '0');
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.callback_delay(p_attempts integer)
+ RETURNS interval
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select make_interval(secs => least(600, power(2, least(greatest(p_attempts, 1) - 1, 10))) * (0.5 + random() / 2));
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.cancel_job(job_id uuid)
  RETURNS text
  LANGUAGE plpgsql
@@ -439,6 +494,95 @@ begin
   end if;
   perform from jobs.tb_job_run j where j.id = cancel_job.job_id;
   return case when found then 'finished' else 'not_found' end;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.check_callback_function(p_what text, p_function regprocedure, p_second regtype)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  named record;
+begin
+  select p.oid, n.oid as schema, n.nspname, p.prokind, p.proretset, p.proargtypes::oid[] as args into named
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+  where p.oid = p_function;
+  if not found then
+    perform jobs.refuse_callback(format('%s %s does not exist', p_what, p_function::oid), 'Create the function before it is registered.');
+  elsif named.prokind <> 'f' or named.proretset or (named.args[0], named.args[1]) is distinct from ('uuid'::regtype::oid, p_second::oid)
+        or array_length(named.args, 1) <> 2 then
+    perform jobs.refuse_callback(
+      format('%s %s is not a function with the parameters (uuid, %s) that returns one value or void', p_what, p_function, p_second),
+      'A callback gets the job''s id, and its output or its error message.');
+  elsif named.nspname in ('jobs', 'information_schema') or named.nspname ~ '^pg_' then
+    perform jobs.refuse_callback(format('%s %s is in the schema %s', p_what, p_function, named.nspname), 'Create it in a schema of the application.');
+  elsif not has_schema_privilege('ergon_callback', named.schema, 'usage') then
+    perform jobs.refuse_callback(
+      format('%s %s cannot be called by the role ergon_callback, which may not use the schema %s', p_what, p_function, named.nspname),
+      format('grant usage on schema %I to ergon_callback;', named.nspname));
+  elsif not has_function_privilege('ergon_callback', named.oid, 'execute') then
+    perform jobs.refuse_callback(
+      format('%s %s cannot be called by the role ergon_callback', p_what, p_function),
+      format('grant execute on function %s to ergon_callback;', p_function));
+  end if;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.claim_callbacks(p_most integer, p_busy integer[], p_lease_ms integer)
+ RETURNS TABLE(callback_id bigint, token uuid, registration_id integer, job_id uuid, outcome text, attempts integer)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  moment timestamptz := clock_timestamp();
+begin
+  return query
+  with recursive owed (registration_id) as (
+    (select c.registration_id from jobs.tb_job_callback c where c.failed_at is null order by c.registration_id limit 1)
+    union all
+    select n.registration_id
+    from owed o
+    cross join lateral (
+      select c.registration_id from jobs.tb_job_callback c
+      where c.failed_at is null and c.registration_id > o.registration_id
+      order by c.registration_id limit 1
+    ) n
+  ), due as materialized (
+    select d.callback_id
+    from owed o
+    join jobs.tb_callback r on r.registration_id = o.registration_id
+    cross join lateral (
+      select c.callback_id, c.due_at from jobs.tb_job_callback c
+      where c.failed_at is null and c.registration_id = o.registration_id and c.due_at <= moment
+        and case c.outcome when 'success' then r.success_function else r.failure_function end is not null
+        and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
+      order by c.due_at limit 1
+    ) d
+    where o.registration_id <> all (p_busy)
+    order by d.due_at limit p_most
+  ), taken as materialized (
+    select c.callback_id from jobs.tb_job_callback c
+    where c.callback_id = any (array(select due.callback_id from due)) and c.failed_at is null and c.due_at <= moment
+    for update skip locked
+  ), claimed as (
+    update jobs.tb_job_callback c
+    set attempts = least(c.attempts + 1, c.max_attempts),
+        token = case when c.attempts < c.max_attempts then gen_random_uuid() end,
+        due_at = moment + make_interval(secs => p_lease_ms / 1000.0),
+        -- Its last run was never told the end of.
+        failed_at = case when c.attempts >= c.max_attempts then moment end,
+        last_error = case when c.attempts >= c.max_attempts
+                       then coalesce(c.last_error, 'the session or the worker ended while the callback ran') else c.last_error end,
+        last_error_at = case when c.attempts >= c.max_attempts then coalesce(c.last_error_at, moment) else c.last_error_at end
+    where c.callback_id = any (array(select t.callback_id from taken t))
+    returning c.callback_id, c.token, c.registration_id, c.job_id, c.outcome, c.attempts
+  )
+  select * from claimed d where d.token is not null;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[])
@@ -1060,6 +1204,25 @@ AS $function$
     and exists (select from jobs.tb_job_run j where j.id = p_job_id and j.status = 'pending');
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '200ms'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  update jobs.tb_job_callback c
+  set token = null,
+      due_at = clock_timestamp() + jobs.callback_delay(c.attempts),
+      failed_at = case when c.attempts >= c.max_attempts then clock_timestamp() end,
+      last_error = left(p_error, 4000),
+      last_error_at = clock_timestamp()
+  where c.callback_id = p_callback_id and c.token = p_token;
+  return found;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.fail_job(job_id uuid, error_text text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1078,6 +1241,20 @@ begin
     and not exists (select from jobs.tb_job_queue q where q.job_id = j.id);
   if not found then
     perform jobs.count_late(array[fail_job.job_id], 'fail_job');
+  end if;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.finish_callback(p_callback_id bigint, p_token uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  delete from jobs.tb_job_callback c where c.callback_id = p_callback_id and c.token = p_token;
+  if not found then
+    perform jobs.refuse_callback(format('callback %s is not held with this token', p_callback_id), 'It is tried again.');
   end if;
 end $function$
 -- owner ergon_owner
@@ -1557,6 +1734,15 @@ begin
   return result;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.refuse_callback(p_reason text, p_hint text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  raise exception using errcode = 'JB030', message = 'CALLBACK_INVALID: ' || p_reason, hint = p_hint;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.refuse_unknown_worker(p_worker_id uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -1586,6 +1772,48 @@ begin
   end if;
   perform jobs.insert_artifacts(p_job_id, current_attempt, p_artifacts::jsonb);
   return true;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.register_callbacks(entity text, service text, operation text, on_success regprocedure DEFAULT NULL::regprocedure, on_failure regprocedure DEFAULT NULL::regprocedure)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+  stated record;
+begin
+  for stated in
+    select * from (values ('entity', register_callbacks.entity), ('service', register_callbacks.service),
+                          ('operation', register_callbacks.operation)) v (what, value)
+  loop
+    if stated.value is null or octet_length(stated.value) not between 1 and 200 then
+      perform jobs.refuse_callback(format('the %s "%s" is not a name of 1 to 200 bytes', stated.what, left(stated.value, 100)),
+                                   'Name them as the compiled INSERT does.');
+    end if;
+  end loop;
+  if on_success is not null then
+    perform jobs.check_callback_function('on_success', on_success, 'jsonb');
+  end if;
+  if on_failure is not null then
+    perform jobs.check_callback_function('on_failure', on_failure, 'text');
+  end if;
+  insert into jobs.tb_callback as c (entity, service, operation, success_schema, success_function, failure_schema, failure_function)
+  select register_callbacks.entity, lower(register_callbacks.service), lower(register_callbacks.operation),
+         s.schema, s.name, f.schema, f.name
+  from (select 1) one
+  left join (select p.oid, n.nspname as schema, p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace) s
+    on s.oid = on_success
+  left join (select p.oid, n.nspname as schema, p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace) f
+    on f.oid = on_failure
+  on conflict (entity, service, operation) do update
+    set success_schema = excluded.success_schema,
+        success_function = excluded.success_function,
+        failure_schema = excluded.failure_schema,
+        failure_function = excluded.failure_function,
+        registered_at = excluded.registered_at,
+        registered_by = excluded.registered_by;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.register_dataset(p_tenant_id uuid, p_name text, p_format text, p_digest text, p_size_bytes bigint, p_content_type text)
@@ -1815,6 +2043,23 @@ AS $function$
   where q.job_id = p_job_id and q.fence = p_fence;
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.retry_callback(callback_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '1s'
+AS $function$
+#variable_conflict use_column
+begin
+  update jobs.tb_job_callback c
+  set attempts = 0, failed_at = null, token = null, due_at = clock_timestamp()
+  where c.callback_id = retry_callback.callback_id;
+  return case when found then 'queued' else 'not_found' end;
+exception
+  when lock_not_available then return 'running';
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.retry_job(job_id uuid)
  RETURNS text
  LANGUAGE plpgsql
@@ -1845,6 +2090,41 @@ begin
   else
     perform pg_notify('ergon_lane', p_lane);
   end if;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.run_callback(p_callback_id bigint, p_token uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  owed record;
+begin
+  owed := jobs.take_callback(p_callback_id, p_token);
+  if owed.job_id is null then
+    return 'gone';
+  end if;
+  begin
+    if not owed.is_there then
+      raise undefined_function using message = pg_catalog.format('the function %s.%s(uuid, %s) does not exist any more',
+        owed.schema_name, owed.function_name, case owed.outcome when 'success' then 'jsonb' else 'text' end);
+    end if;
+    perform pg_catalog.set_config('ergon.tenant_id', coalesce(owed.tenant_id::text, ''), true),
+            pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true),
+            pg_catalog.set_config('ergon.entity_pk', coalesce(owed.entity_pk, ''), true);
+    if owed.outcome = 'success' then
+      execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.output_data;
+    else
+      execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.error_message;
+    end if;
+    -- What the function left for the commit happens now, where a failure of it is a failure of the callback.
+    set constraints all immediate;
+  exception
+    when others or query_canceled or assert_failure then
+      perform jobs.fail_callback(p_callback_id, p_token, pg_catalog.format('%s (%s)', pg_catalog.left(sqlerrm, 3900), sqlstate));
+      return 'failed';
+  end;
+  perform jobs.finish_callback(p_callback_id, p_token);
+  return 'done';
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.second_of(p_at timestamp with time zone)
@@ -1967,6 +2247,44 @@ begin
   loop
     perform jobs.open_gate(substr(swept_gate, length('limit:') + 1), array(select jobs.gated_lanes(swept_gate)));
   end loop;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  owed jobs.tb_job_callback;
+begin
+  select * into owed from jobs.tb_job_callback c
+  where c.callback_id = p_callback_id and c.token = p_token for update;
+  if not found then
+    return;
+  end if;
+  select case owed.outcome when 'success' then r.success_schema else r.failure_schema end,
+         case owed.outcome when 'success' then r.success_function else r.failure_function end
+  into schema_name, function_name
+  from jobs.tb_callback r where r.registration_id = owed.registration_id;
+  -- Withdrawn since it was claimed: it waits for the next registration.
+  if function_name is null then
+    return;
+  end if;
+  -- By its whole signature: a call by name could find another one that has a parameter more, with a default.
+  is_there := exists (
+    select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = schema_name and p.proname = function_name and p.prokind = 'f'
+      and p.proargtypes = case owed.outcome when 'success' then '2950 3802' else '2950 25' end::oidvector);
+  job_id := owed.job_id;
+  outcome := owed.outcome;
+  tenant_id := owed.tenant_id;
+  triggered_by := owed.triggered_by;
+  entity_pk := owed.entity_pk;
+  output_data := owed.output_data;
+  error_message := owed.error_message;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.take_permitted_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[], p_most integer, p_fence uuid, p_limited text[], p_permits integer[], OUT taken_ids uuid[], OUT all_may_run_again boolean)
@@ -2268,6 +2586,31 @@ begin
   return null;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_owe_callback()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message)
+  select c.registration_id, new.id, case when new.status = 'completed' then 'success' else 'failure' end,
+         new.tenant_id, new.triggered_by, new.entity_pk,
+         -- Not null: a strict function would be passed over in silence.
+         case when new.status = 'completed' then coalesce(new.output_data, 'null') end,
+         case new.status
+           when 'cancelled' then 'CANCELLED: the job was cancelled'
+           when 'failed' then coalesce(left(new.error_message, 65536), 'the job failed without a message')
+         end
+  from jobs.tb_callback c
+  -- The collations are stated: an adopted table may have others, and must go on recording.
+  where c.entity = new.entity_type collate "C" and c.service = lower(new.service_name) collate "C"
+    and c.operation = lower(new.operation) collate "C"
+    and case when new.status = 'completed' then c.success_function else c.failure_function end is not null;
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_queue_inserted_jobs()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2443,6 +2786,41 @@ view jobs.v_failing_services owner ergon_owner with (security_invoker=true) as
    FROM jobs.tb_job_run
   WHERE ((status = 'failed'::text) AND (COALESCE(completed_at, updated_at, created_at) > (now() - '01:00:00'::interval)))
   GROUP BY service_name, operation;
+view jobs.v_job_callback owner ergon_owner with (security_invoker=true) as
+ SELECT c.callback_id,
+    c.job_id,
+    r.entity AS entity_type,
+    r.service AS service_name,
+    r.operation,
+    c.outcome,
+        CASE c.outcome
+            WHEN 'success'::text THEN ((quote_ident(r.success_schema) || '.'::text) || quote_ident(r.success_function))
+            ELSE ((quote_ident(r.failure_schema) || '.'::text) || quote_ident(r.failure_function))
+        END AS callback_function,
+        CASE
+            WHEN (c.failed_at IS NOT NULL) THEN 'failed'::text
+            WHEN (
+            CASE c.outcome
+                WHEN 'success'::text THEN r.success_function
+                ELSE r.failure_function
+            END IS NULL) THEN 'unregistered'::text
+            WHEN (c.token IS NOT NULL) THEN 'running'::text
+            WHEN (c.attempts > 0) THEN 'retrying'::text
+            ELSE 'waiting'::text
+        END AS state,
+    c.attempts,
+    c.max_attempts,
+    c.due_at,
+    c.last_error,
+    c.last_error_at,
+    c.failed_at,
+    c.recorded_at,
+    c.tenant_id,
+    ( SELECT min(e.callback_id) AS min
+           FROM jobs.tb_job_callback e
+          WHERE ((e.job_id = c.job_id) AND (e.callback_id < c.callback_id))) AS waits_for
+   FROM (jobs.tb_job_callback c
+     JOIN jobs.tb_callback r ON ((r.registration_id = c.registration_id)));
 view jobs.v_job_queue_health owner ergon_owner with (security_invoker=true) as
  SELECT j.service_name,
     j.operation,
@@ -2521,6 +2899,7 @@ EXECUTE on function jobs.append_audit(p_job_id uuid, p_entry text) to ergon_work
 EXECUTE on function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea) to ergon_worker
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_enqueue
+EXECUTE on function jobs.claim_callbacks(p_most integer, p_busy integer[], p_lease_ms integer) to ergon_worker
 EXECUTE on function jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[]) to ergon_worker
 EXECUTE on function jobs.closed_services() to ergon_api
 EXECUTE on function jobs.closed_services() to ergon_enqueue
@@ -2532,7 +2911,10 @@ EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_api
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
 EXECUTE on function jobs.explain_wait(p_job_id uuid) to ergon_api
+EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_callback
+EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_worker
 EXECUTE on function jobs.fail_job(job_id uuid, error_text text) to ergon_enqueue
+EXECUTE on function jobs.finish_callback(p_callback_id bigint, p_token uuid) to ergon_callback
 EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
 EXECUTE on function jobs.live_attempts(p_job_ids uuid[]) to ergon_worker
@@ -2547,10 +2929,15 @@ EXECUTE on function jobs.register_worker(p_worker_id uuid, p_name text, p_pid in
 EXECUTE on function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
 EXECUTE on function jobs.rescue_jobs() to ergon_worker
 EXECUTE on function jobs.resolve_datasets(p_job_id uuid, p_fence uuid, p_digests text[]) to ergon_worker
+EXECUTE on function jobs.retry_callback(callback_id bigint) to ergon_api
 EXECUTE on function jobs.retry_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.retry_job(job_id uuid) to ergon_enqueue
+EXECUTE on function jobs.run_callback(p_callback_id bigint, p_token uuid) to ergon_callback
+EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean) to ergon_callback
 SELECT on jobs.tb_artifact to ergon_api
+SELECT on jobs.tb_callback to ergon_api
 SELECT on jobs.tb_job_attempt to ergon_api
+SELECT on jobs.tb_job_callback to ergon_api
 SELECT on jobs.tb_job_output to ergon_api
 SELECT on jobs.tb_job_queue to ergon_api
 SELECT on jobs.tb_job_run to ergon_api
@@ -2567,6 +2954,7 @@ SELECT on jobs.v_execution_performance_by_type to ergon_api
 SELECT on jobs.v_execution_performance_by_type to ergon_enqueue
 SELECT on jobs.v_failing_services to ergon_api
 SELECT on jobs.v_failing_services to ergon_enqueue
+SELECT on jobs.v_job_callback to ergon_api
 SELECT on jobs.v_job_queue_health to ergon_api
 SELECT on jobs.v_job_queue_health to ergon_enqueue
 SELECT on jobs.v_job_retry_patterns to ergon_api

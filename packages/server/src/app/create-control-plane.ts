@@ -4,6 +4,7 @@ import type { HomePaths } from '../config/home-paths.ts'
 import { exportAudit } from '../control/audit-export.ts'
 import { countUnsealedRows, readSealedRanges } from '../control/audit-trail.ts'
 import { findJobId } from '../control/find-job.ts'
+import { listCallbacks } from '../control/callbacks.ts'
 import { submitCall } from '../control/call-service.ts'
 import { explainWait } from '../control/explain-wait.ts'
 import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
@@ -11,6 +12,7 @@ import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
 import { submitPayload, uploadDataset } from '../control/submit-job.ts'
 import type { Database } from '../platform/db/database.ts'
+import { retryCallback } from '../queue/callbacks.ts'
 import { cancelJob } from '../queue/cancel.ts'
 import { retryJob } from '../queue/retry.ts'
 
@@ -28,6 +30,8 @@ export interface ControlPlane {
   listJobs: Bound<typeof listJobs>
   cancelJob: Bound<typeof cancelJob>
   retryJob: Bound<typeof retryJob>
+  listCallbacks: Bound<typeof listCallbacks>
+  retryCallback: Bound<typeof retryCallback>
   listArtifacts: Bound<typeof listArtifacts>
   findArtifact: Bound<typeof findArtifact>
   exportAudit: Bound<typeof exportAudit>
@@ -52,6 +56,8 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
     listJobs: (filter) => listJobs(db, filter),
     cancelJob: (id) => cancelJob(db, id),
     retryJob: (id) => retryJob(db, id),
+    listCallbacks: (filter) => listCallbacks(db, filter),
+    retryCallback: (id) => retryCallback(db, id),
     listArtifacts: (jobId, limit) => listArtifacts(db, jobId, limit),
     findArtifact: (id) => findArtifact(db, id),
     exportAudit: (since) => exportAudit(db, since),

@@ -25,6 +25,7 @@ import {
   resolveEnvironment,
 } from '../sandbox/environments/installed-environments.ts'
 import { SandboxdClient } from '../sandbox/sandboxd-client.ts'
+import { CallbackRunner } from '../worker/callback-runner.ts'
 import { executeJob } from '../worker/execute-job.ts'
 import { createOutcomeRecorder } from '../worker/outcome-recorder.ts'
 import { StorageGuard } from '../worker/storage-guard.ts'
@@ -88,6 +89,10 @@ export async function createWorker(config: WorkerProcessConfig): Promise<Running
   const recorder = createOutcomeRecorder(db, logger, author)
   const servicesOf = serviceFactory(config, runners)
   const services = new ReplaceableServices(servicesOf(config.registry))
+  const callbacks =
+    config.callbackDatabaseUrl === null
+      ? null
+      : new CallbackRunner({ db, callbackUrl: config.callbackDatabaseUrl, logger })
   const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
@@ -103,6 +108,8 @@ export async function createWorker(config: WorkerProcessConfig): Promise<Running
           pauseClaims: () => worker.pauseClaims(),
           resolveDatasets: async ({ job }, digests) =>
             new Set(await resolveDatasets(db, { id: job.id, fence: job.fence, digests: [...digests] })),
+        }).finally(() => {
+          if (attempt.job.entityType !== null) callbacks?.wake()
         }),
     },
   )
@@ -141,7 +148,10 @@ export async function createWorker(config: WorkerProcessConfig): Promise<Running
       await worker.start()
       maintenance.start()
       docker?.reaper.start()
+      callbacks?.start()
       sealer?.start()
+      if (callbacks === null && docker === null)
+        logger.warn('there is no login of the role ergon_callback: this worker runs no callbacks')
       if (sealer === null) logger.warn('there is no signing key: this worker does not seal the audit trail')
       if (config.warmUp && policyOf(config).isolation === 'warm') void warmUp()
     },
@@ -149,6 +159,7 @@ export async function createWorker(config: WorkerProcessConfig): Promise<Running
       await worker.stop(config.drainMs)
       await maintenance.stop()
       await docker?.reaper.stop()
+      await callbacks?.stop()
       await sealer?.stop()
       await doorbell.stop()
       await db.end()

@@ -4,6 +4,7 @@ import { homePaths } from '../config/home-paths.ts'
 import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
+import { countStuckCallbacks } from '../control/callbacks.ts'
 import { listWaitingServices } from '../control/explain-wait.ts'
 import { createPool, type Database } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
@@ -147,7 +148,11 @@ async function examineDatabase(settings: Settings): Promise<Finding[]> {
   const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
   try {
     await requireCurrentSchema(db, databaseUrl)
-    return [finding('database', true, describeDatabase(databaseUrl), null), await examineQueue(db)]
+    return [
+      finding('database', true, describeDatabase(databaseUrl), null),
+      await examineQueue(db),
+      await examineCallbacks(db),
+    ]
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     return [finding('database', false, reason, 'see the message; `ergon migrate` brings the schema up to date')]
@@ -163,6 +168,16 @@ async function examineQueue(db: Database): Promise<Finding> {
   const detail = waiting.length === 0 ? 'no due job is kept waiting' : told.join('; ')
   const remedy = 'start a worker for what none serves (`ergon worker`), or raise the limits in the registry'
   return { ...finding('queue', waiting.length === 0, detail, remedy), isEssential: false }
+}
+
+async function examineCallbacks(db: Database): Promise<Finding> {
+  const { failed, unregistered } = await countStuckCallbacks(db)
+  const detail =
+    failed + unregistered === 0
+      ? 'none waits for somebody'
+      : `${failed} failed in every attempt, ${unregistered} wait for a function to be registered`
+  const remedy = '`ergon callbacks list` shows them, `ergon callbacks retry` runs one again'
+  return { ...finding('callbacks', failed + unregistered === 0, detail, remedy), isEssential: false }
 }
 
 /** Concerns only those who use a registry, so it makes no host unfit. */
@@ -205,7 +220,9 @@ async function examineSigningKey(settings: Settings): Promise<Finding> {
 function examineSettings(settings: Settings, sources: LoadedSettings['sources']): Finding[] {
   return (Object.keys(SETTING_VARIABLES) as (keyof Settings)[]).map((key) => {
     const shown =
-      key === 'databaseUrl' && settings.databaseUrl !== null ? '(set)' : String(settings[key] ?? '') || 'none'
+      (key === 'databaseUrl' || key === 'callbackDatabaseUrl') && settings[key] !== null
+        ? '(set)'
+        : String(settings[key] ?? '') || 'none'
     return {
       check: `setting ${SETTING_VARIABLES[key]}`,
       ok: true,

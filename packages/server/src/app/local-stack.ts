@@ -45,10 +45,11 @@ export interface LocalStackOptions {
 export interface DatabaseUrls {
   databaseUrl: string
   workerDatabaseUrl: string
+  callbackDatabaseUrl: string
 }
 
 /** What a command learns of the running stack; a stack without a database has no URLs. */
-export type Provision = DatabaseUrls | { databaseUrl: null; workerDatabaseUrl: null }
+export type Provision = DatabaseUrls | { [Url in keyof DatabaseUrls]: null }
 
 /** Database, sandboxd and worker of one ERGON_HOME on this machine, each started when first needed and kept alive. */
 export class LocalStack {
@@ -117,7 +118,7 @@ export class LocalStack {
   async ensure(need: StackNeed): Promise<Provision> {
     if (need === 'sandboxd') {
       await this.#ensureSandboxd()
-      return { databaseUrl: null, workerDatabaseUrl: null }
+      return { databaseUrl: null, workerDatabaseUrl: null, callbackDatabaseUrl: null }
     }
     const database = this.#ensureDatabase()
     if (need === 'worker') {
@@ -175,9 +176,12 @@ export class LocalStack {
     const pool = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-setup' })
     try {
       await migrate(pool)
+      const signIn = (group: 'ergon_worker' | 'ergon_callback') =>
+        workerDatabaseUrl(pool, databaseUrl, this.#options.paths.credentials, group)
       return {
         databaseUrl,
-        workerDatabaseUrl: await workerDatabaseUrl(pool, databaseUrl, this.#options.paths.credentials),
+        workerDatabaseUrl: await signIn('ergon_worker'),
+        callbackDatabaseUrl: await signIn('ergon_callback'),
       }
     } finally {
       await pool.end()
@@ -199,7 +203,7 @@ export class LocalStack {
     for (const division of this.#divisions) division.process = await this.#startWorker(division, urls)
   }
 
-  async #startWorker({ lanes, feed }: Division, { workerDatabaseUrl: url }: DatabaseUrls): Promise<SupervisedProcess> {
+  async #startWorker({ lanes, feed }: Division, urls: DatabaseUrls): Promise<SupervisedProcess> {
     const { settings, paths, logger, slots, sandboxSlots, warmUp = false, drainMs = 5_000 } = this.#options
     const access = lanes.includes('docker') ? await readEngineAccess(settings) : null
     const config = {
@@ -207,7 +211,9 @@ export class LocalStack {
       version: VERSION,
       home: settings.home,
       environments: settings.environments,
-      databaseUrl: url,
+      databaseUrl: urls.workerDatabaseUrl,
+      // A worker with an engine is as good as root, and does nothing else.
+      callbackDatabaseUrl: access === null ? urls.callbackDatabaseUrl : null,
       // A container takes of the machine what a sandbox does.
       slots: access === null ? (slots ?? 32) : (sandboxSlots ?? availableParallelism()),
       sandboxSlots: sandboxSlots ?? availableParallelism(),

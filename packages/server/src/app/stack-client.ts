@@ -21,6 +21,7 @@ const STOP_TIMEOUT_MS = 30_000
 export interface StackUse {
   databaseUrl: string | null
   workerDatabaseUrl: string | null
+  callbackDatabaseUrl: string | null
   /** Ends this use; resolves when the stack is gone too, if nobody else uses it. */
   release(): Promise<void>
 }

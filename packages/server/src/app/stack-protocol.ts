@@ -16,7 +16,11 @@ export type StackRequest = z.infer<typeof stackRequestSchema>
 
 /** The stack's one answer. Only the socket's owner can read it: it holds passwords. */
 export const stackAnswerSchema = z.union([
-  z.object({ databaseUrl: z.string().nullable(), workerDatabaseUrl: z.string().nullable() }),
+  z.object({
+    databaseUrl: z.string().nullable(),
+    workerDatabaseUrl: z.string().nullable(),
+    callbackDatabaseUrl: z.string().nullable(),
+  }),
   z.object({ error: z.object({ code: z.string(), message: z.string() }) }),
 ])
 export type StackAnswer = z.infer<typeof stackAnswerSchema>

@@ -18,17 +18,21 @@ it("derives the verifier of RFC 7677's example", async () => {
   )
 })
 
-it('sends no statement with the password in it', async () => {
-  const statements: string[] = []
-  const query = async (text: string) => {
-    statements.push(text)
-    return { rows: [], rowCount: 0 }
-  }
-  const url = new URL(await workerDatabaseUrl({ query }, 'postgresql://me:mine@localhost/app', folder))
-  const password = await readFile(path.join(folder, 'ergon_worker.password'), 'utf8')
-  expect(url.username).toMatch(/^ergon_worker_[0-9a-f]{16}$/)
-  expect(url.password).toBe(password)
-  expect(statements.at(-1)).toContain(`create role ${url.username} login`)
-  expect(statements.join()).toContain('SCRAM-SHA-256$')
-  expect(statements.join()).not.toContain(password)
-})
+it.each(['ergon_worker', 'ergon_callback'] as const)(
+  'sends no statement with the password of %s in it',
+  async (group) => {
+    const statements: string[] = []
+    const query = async (text: string) => {
+      statements.push(text)
+      return { rows: [], rowCount: 0 }
+    }
+    const url = new URL(await workerDatabaseUrl({ query }, 'postgresql://me:mine@localhost/app', folder, group))
+    const password = await readFile(path.join(folder, `${group}.password`), 'utf8')
+    expect(url.username).toMatch(new RegExp(`^${group}_[0-9a-f]{16}$`))
+    expect(url.password).toBe(password)
+    expect(statements.at(-1)).toContain(`create role ${url.username} login`)
+    expect(statements.at(-1)).toMatch(new RegExp(` in role ${group}$`))
+    expect(statements.join()).toContain('SCRAM-SHA-256$')
+    expect(statements.join()).not.toContain(password)
+  },
+)

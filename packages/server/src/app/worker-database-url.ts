@@ -7,30 +7,36 @@ import { scramVerifier } from './scram-verifier.ts'
 
 /**
  * The URL with which workers of this ERGON_HOME sign in: as a role of their own in the group ergon_worker, which may do
- * what a worker does and nothing else. Of their own, since a shared password would be changed under the feet of the
- * workers of every other machine. It is made once and kept in the credentials folder.
+ * what a worker does and nothing else, or in the group ergon_callback, which may run callbacks and nothing else. Of their
+ * own, since a shared password would be changed under the feet of the workers of every other machine. It is made once and
+ * kept in the credentials folder.
  */
-export async function workerDatabaseUrl(db: Database, databaseUrl: string, credentialsFolder: string): Promise<string> {
-  const file = path.join(credentialsFolder, 'ergon_worker.password')
+export async function workerDatabaseUrl(
+  db: Database,
+  databaseUrl: string,
+  credentialsFolder: string,
+  group: 'ergon_worker' | 'ergon_callback',
+): Promise<string> {
+  const file = path.join(credentialsFolder, `${group}.password`)
   const password = await readFile(file, 'utf8').catch(async () => {
     const made = randomBytes(24).toString('base64url')
     await writeFile(file, made, { mode: 0o600, flag: 'wx' })
     return made
   })
-  const role = roleOf(credentialsFolder)
+  const role = roleOf(credentialsFolder, group)
   // A statement shows in the server's log and activity, so it holds what is derived from the password. It cannot have
   // parameters; neither base64 nor the role's name has a quote in it.
   const verifier = await scramVerifier(password)
   const { rows } = await db.query('select from pg_catalog.pg_roles where rolname = $1', [role])
   if (rows.length > 0) await db.query(`alter role ${role} login password '${verifier}'`)
-  else await db.query(`create role ${role} login password '${verifier}' in role ergon_worker`)
+  else await db.query(`create role ${role} login password '${verifier}' in role ${group}`)
   const url = new URL(databaseUrl)
   url.username = role
   url.password = password
   return url.toString()
 }
 
-function roleOf(credentialsFolder: string): string {
+function roleOf(credentialsFolder: string, group: string): string {
   const place = createHash('sha256').update(`${hostname()}:${credentialsFolder}`).digest('hex')
-  return `ergon_worker_${place.slice(0, 16)}`
+  return `${group}_${place.slice(0, 16)}`
 }

@@ -10,6 +10,8 @@ export const workerProcessConfigSchema = z.object({
   home: z.string(),
   environments: z.string(),
   databaseUrl: z.string(),
+  /** Signs in as a login of the group ergon_callback; without one this worker runs no callbacks. */
+  callbackDatabaseUrl: z.string().nullable(),
   slots: z.number().int().positive(),
   sandboxSlots: z.number().int().nonnegative(),
   lanes: z.array(z.string()),

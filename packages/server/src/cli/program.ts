@@ -3,6 +3,7 @@ import { VERSION } from '../app/version.ts'
 import { addArtifactsCommand } from './commands/artifacts.ts'
 import { addAuditCommand } from './commands/audit.ts'
 import { addCallCommand } from './commands/call.ts'
+import { addCallbacksCommand } from './commands/callbacks.ts'
 import { addDevCommand } from './commands/dev.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addEnvCommand } from './commands/env.ts'
@@ -34,6 +35,7 @@ export function createProgram(): Command {
     addValidateConfigCommand,
     addSecurityCheckCommand,
     addJobsCommand,
+    addCallbacksCommand,
     addArtifactsCommand,
     addAuditCommand,
     addDevCommand,

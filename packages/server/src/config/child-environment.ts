@@ -18,5 +18,6 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.acceptedRisks]: settings.acceptedRisks.join(','),
     [SETTING_VARIABLES.signingKeyFile]: settings.signingKeyFile ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
+    [SETTING_VARIABLES.callbackDatabaseUrl]: settings.callbackDatabaseUrl ?? '',
   }
 }

@@ -38,6 +38,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     environments: path.join(home === undefined || home === '' ? defaultHome : home, 'environments'),
     cache: defaultFolder(env, 'XDG_CACHE_HOME', '.cache', '/var/cache/ergon'),
     databaseUrl: null,
+    callbackDatabaseUrl: null,
     sandboxRuntime: 'crun',
     executorPolicy: null,
     registry: null,
@@ -71,6 +72,6 @@ function invalid(issue: z.core.$ZodIssue | undefined, values: Record<string, unk
   const key = String(issue?.path[0] ?? '')
   const variable = SETTING_VARIABLES[key as keyof Settings] ?? key
   // A database URL holds a password, so its value is never shown.
-  const shown = key === 'databaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])})`
+  const shown = key === 'databaseUrl' || key === 'callbackDatabaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])})`
   return new ErgonError('CONFIG_INVALID', `${variable}${shown}: ${issue?.message ?? 'invalid'}`)
 }

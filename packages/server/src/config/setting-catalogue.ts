@@ -7,6 +7,7 @@ export const SETTING_VARIABLES = {
   cache: 'ERGON_CACHE',
   environments: 'ERGON_ENVIRONMENTS',
   databaseUrl: 'DATABASE_URL',
+  callbackDatabaseUrl: 'ERGON_CALLBACK_DATABASE_URL',
   sandboxRuntime: 'ERGON_SANDBOX_RUNTIME',
   executorPolicy: 'ERGON_EXECUTOR_POLICY',
   registry: 'ERGON_REGISTRY',
@@ -28,6 +29,8 @@ export const SETTING_SUMMARIES = {
   environments: 'Where environments are; by default the folder environments in the data folder.',
   databaseUrl:
     "The application's PostgreSQL, version 15 or newer. Without it an embedded server runs in the data folder.",
+  callbackDatabaseUrl:
+    'For `ergon worker` with a DATABASE_URL: the same database, for a login of the group ergon_callback, to run callbacks with. Without it that worker runs none; `ergon dev` makes a login of its own.',
   sandboxRuntime:
     'The OCI runtime that starts sandboxes: crun (the default), runc, or runsc (gVisor). Verdicts and evidence of the first two are the same, crun starts sooner; SECURITY.md says what gVisor adds and what it cannot count.',
   executorPolicy:

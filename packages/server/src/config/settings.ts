@@ -18,6 +18,11 @@ export const settingsSchema = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
     .nullable(),
+  /** The same database, for a login of the group ergon_callback; null where `ergon dev` makes one. */
+  callbackDatabaseUrl: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'expected a URL that begins with postgresql://')
+    .nullable(),
   /** The OCI runtime that starts sandboxes. */
   sandboxRuntime: z.enum(['crun', 'runc', 'runsc']),
   /** The built-in `executor` service's policy as JSON, or null for the default. */

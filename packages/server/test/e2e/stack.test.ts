@@ -109,7 +109,7 @@ test('a worker whose parent ended before it could ask to die with it does not st
     ...{ name: 'orphan', version: '0', home: home.folder, environments: home.env['ERGON_ENVIRONMENTS'] },
     ...{ databaseUrl: 'postgresql://nobody@localhost:1/none', slots: 1, sandboxSlots: 1, lanes: ['sandbox'] },
     ...{ drainMs: 0, logLevel: 'info', sandboxRuntime: 'crun', executorPolicy: null, registry: null, warmUp: false },
-    ...{ dockerEngine: null, signingKey: null },
+    ...{ dockerEngine: null, signingKey: null, callbackDatabaseUrl: null },
     parentPid: process.ppid,
   }
   const entry = path.join(import.meta.dirname, '../../dist/cli/worker-process.js')

@@ -91,6 +91,8 @@ const WRONG_CALLS: [args: string[], code: string, words: string[]][] = [
     'REGISTRY_INVALID',
     ['broken.yaml:1:', "missing required field 'type'", 'unknown field "exec"'],
   ],
+  [['callbacks', 'list', '--state', 'faild'], 'USAGE', ['faild', 'did you mean "failed"?']],
+  [['callbacks', 'retry', '0x7'], 'USAGE', ['0x7', 'ergon callbacks list']],
   [['worker', '--lanes', 'quantum'], 'USAGE', ['quantum', 'sandbox']],
   [['dev', '--port', '99999999'], 'LIMIT_INVALID', ['99999999', '65535']],
 ]
@@ -160,6 +162,7 @@ test('every command explains itself', async () => {
     'validate-config',
     'security-check',
     'jobs',
+    'callbacks',
     'artifacts',
     'dev',
     'worker',

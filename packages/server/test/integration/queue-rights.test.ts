@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { TEST_ROLES } from '../../src/testing/roles.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { insertJob } from './queue-fixture.ts'
 
@@ -70,11 +71,13 @@ describe('a worker', () => {
       'add_audit_seal',
       'append_audit',
       'append_output',
+      'claim_callbacks',
       'claim_jobs',
       'complete_jobs',
       'database_identity',
       'deregister_worker',
       'drain_worker',
+      'fail_callback',
       'heartbeat',
       'lane_doorbell_key',
       'live_attempts',
@@ -91,6 +94,37 @@ describe('a worker', () => {
   })
 })
 
+describe('who runs callbacks', () => {
+  it('may execute these functions and touch no relation', async () => {
+    const allowed = await names(
+      `select proname as name from pg_proc where pronamespace = 'jobs'::regnamespace and has_function_privilege('ergon_callback', oid, 'execute') order by 1`,
+    )
+    expect(allowed).toEqual(['fail_callback', 'finish_callback', 'run_callback', 'take_callback'])
+    const { rows } = await db.admin.query(
+      `select relname from pg_class where relnamespace = 'jobs'::regnamespace and relkind in ('r', 'v', 'S')
+         and has_table_privilege('ergon_callback', oid, 'select, insert, update, delete, truncate, references, trigger')`,
+    )
+    expect(rows).toEqual([])
+  })
+
+  it.each(['ergon_worker', 'ergon_api', 'ergon_enqueue', 'ergon_callback'] as const)(
+    'is not chosen by %s: it may register nothing and become nobody',
+    async (role) => {
+      for (const statement of [
+        `select jobs.register_callbacks('Order', 'stripe', 'charge')`,
+        'set role ergon_owner',
+        ...TEST_ROLES.filter((other) => other !== role).map((other) => `set role ${other}`),
+      ]) {
+        const refusal = await db
+          .as(role)
+          .query(statement)
+          .catch((error: unknown) => error)
+        expect({ statement, code: Object(refusal).code }).toEqual({ statement, code: '42501' })
+      }
+    },
+  )
+})
+
 describe('the API', () => {
   it.each([
     'tb_job_run',
@@ -103,6 +137,9 @@ describe('the API', () => {
     'tb_schema_migration',
     'tb_service',
     'tb_worker_service',
+    'tb_callback',
+    'tb_job_callback',
+    'v_job_callback',
     'v_job_stats',
   ])('reads %s', async (relation) => {
     await expect(db.as('ergon_api').query(`select * from jobs.${relation}`)).resolves.toBeDefined()

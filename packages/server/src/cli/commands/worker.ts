@@ -42,7 +42,7 @@ export function addWorkerCommand(program: Command): void {
   addSlotOptions(worker)
     .addHelpText(
       'after',
-      '\nWith DATABASE_URL the worker uses that database (give it the URL of role ergon_worker); else that of the running `ergon dev`.\n\nExample:\n  ergon worker --slots 8 --sandbox-slots 2',
+      '\nWith DATABASE_URL the worker uses that database (give it the URL of role ergon_worker, and ERGON_CALLBACK_DATABASE_URL with role ergon_callback for callbacks); else that of the running `ergon dev`.\n\nExample:\n  ergon worker --slots 8 --sandbox-slots 2',
     )
     .action(async (options: WorkerOptions) => {
       const { settings } = loadSettings(process.env, registryFlag(options.registry))
@@ -69,6 +69,8 @@ export function addWorkerCommand(program: Command): void {
       const signingKey = await findSigningKey(settings, paths)
       await prepareHome(paths, user)
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
+      const callbackUrl =
+        settings.databaseUrl === null ? (database?.callbackDatabaseUrl ?? null) : settings.callbackDatabaseUrl
       machine = needsSandboxd(lanes) ? await useStack(settings, paths, 'sandboxd') : null
       try {
         // Once more, now that there is a sandboxd to ask.
@@ -79,6 +81,7 @@ export function addWorkerCommand(program: Command): void {
           home: settings.home,
           environments: settings.environments,
           databaseUrl: settings.databaseUrl ?? database?.workerDatabaseUrl ?? '',
+          callbackDatabaseUrl: access === null ? callbackUrl : null,
           slots: options.slots ?? 32,
           sandboxSlots: options.sandboxSlots ?? availableParallelism(),
           lanes,

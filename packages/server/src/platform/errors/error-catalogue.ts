@@ -225,6 +225,17 @@ export const ERROR_CATALOGUE = {
     summary: 'A column of a job was changed that cannot be changed in its status.',
   },
   ARTIFACT_IMMUTABLE: { exitCode: 2, httpStatus: 409, summary: 'The row of an artifact was changed.' },
+  CALLBACK_INVALID: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'A callback cannot be registered: no such function, the wrong parameters, or a right that is missing.',
+  },
+  CALLBACK_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 404,
+    summary: 'No callback with that number is owed: it ran, or there never was one.',
+  },
+  CALLBACK_RUNNING: { exitCode: 2, httpStatus: 409, summary: 'A worker runs the callback at this moment.' },
   AUDIT_IMMUTABLE: {
     exitCode: 2,
     httpStatus: 409,

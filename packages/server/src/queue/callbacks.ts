@@ -1,0 +1,84 @@
+import { z } from 'zod'
+import { type Database, queryRows } from '../platform/db/database.ts'
+
+const claimedSchema = z
+  .object({
+    callback_id: z.string(),
+    token: z.string(),
+    registration_id: z.number(),
+    job_id: z.string(),
+    outcome: z.enum(['success', 'failure']),
+    attempts: z.number(),
+  })
+  .transform((row) => ({
+    id: row.callback_id,
+    token: row.token,
+    registrationId: row.registration_id,
+    jobId: row.job_id,
+    outcome: row.outcome,
+    attempt: row.attempts,
+  }))
+/** A callback that is this worker's to run until its lease ends. */
+export type ClaimedCallback = z.output<typeof claimedSchema>
+
+const resultSchema = z.object({ result: z.enum(['done', 'failed', 'gone']) })
+const retriedSchema = z.object({ outcome: z.enum(['queued', 'running', 'not_found']) })
+
+/** The callbacks that have been due the longest, one of each registration at most and none of the busy ones. As ergon_worker. */
+export function claimCallbacks(
+  db: Database,
+  options: { most: number; busyRegistrations: readonly number[]; leaseMs: number },
+): Promise<ClaimedCallback[]> {
+  return queryRows(
+    db,
+    claimedSchema,
+    `select callback_id::text, token, registration_id, job_id, outcome, attempts from jobs.claim_callbacks($1, $2, $3)`,
+    [options.most, [...options.busyRegistrations], options.leaseMs],
+  )
+}
+
+export interface CallbackTimeouts {
+  statementMs: number
+  lockMs: number
+}
+
+/**
+ * Runs one in a transaction of its own, as a login of the group ergon_callback: 'done' when its effect is committed,
+ * 'failed' when the function failed and that was noted, 'gone' when it was not ours to run any more. Throws what kept
+ * the transaction from its end.
+ */
+export async function runCallback(
+  db: Database,
+  callback: Pick<ClaimedCallback, 'id' | 'token'>,
+  { statementMs, lockMs }: CallbackTimeouts,
+): Promise<'done' | 'failed' | 'gone'> {
+  // The modes are stated: a login can change its own defaults, and so can a function that acts as it.
+  await db.query(
+    `begin isolation level read committed read write;
+     set local statement_timeout = ${statementMs};
+     set local lock_timeout = ${lockMs}`,
+  )
+  const [row] = await queryRows(db, resultSchema, 'select jobs.run_callback($1, $2) as result', [
+    callback.id,
+    callback.token,
+  ])
+  await db.query('commit')
+  return row?.result ?? 'gone'
+}
+
+/** Notes why a run came to nothing; without effect when the token is not the current one. As either role. */
+export async function failCallback(
+  db: Database,
+  callback: Pick<ClaimedCallback, 'id' | 'token'>,
+  error: string,
+): Promise<void> {
+  await db.query('select jobs.fail_callback($1, $2, $3)', [callback.id, callback.token, error])
+}
+
+export type CallbackRetry = z.output<typeof retriedSchema>['outcome']
+
+/** Has a callback run as soon as a worker can, with its whole budget of attempts. */
+export async function retryCallback(db: Database, id: string): Promise<CallbackRetry> {
+  const rows = await queryRows(db, retriedSchema, 'select jobs.retry_callback($1) as outcome', [id])
+  return rows[0]?.outcome ?? 'not_found'
+}
