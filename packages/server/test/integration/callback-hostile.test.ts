@@ -105,7 +105,7 @@ describe('a function that', () => {
        insert into late values (1)`,
       /late/,
     ],
-  ])('%s, fails alone', async (_what, body, message, limits = {}) => {
+  ])('%s, fails alone', async (_what, body, message, limits) => {
     const id = await provoke(`${EFFECT} ${body}`)
     const runner = runners.start(limits)
     expect(await failureOf(id)).toMatch(message)
