@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { CallbackLimits } from '../../src/worker/callback-runner.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import type { CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
@@ -56,7 +57,7 @@ async function expectOthersToWork(runner: CallbackRunner): Promise<void> {
 const EFFECT = `insert into shop.effects (what, job_id) values ('hostile', _job_run_id);`
 
 describe('a function that', () => {
-  it.each([
+  it.each<[what: string, body: string, message: RegExp, limits?: Partial<CallbackLimits>]>([
     ['commits', 'commit', /invalid transaction termination/],
     ['rolls back', 'rollback', /invalid transaction termination/],
     ['raises', `raise exception 'no'`, /^no \(P0001\)$/],
