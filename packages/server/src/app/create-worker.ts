@@ -45,8 +45,8 @@ export interface RunningWorker {
   stop(): Promise<void>
 }
 
-/** Wires one worker: its database connections, runners, store, loops. */
-export function createWorker(config: WorkerProcessConfig): RunningWorker {
+/** Wires one worker: its database connections, runners, store, loops. `renewSecrets` asks whoever started it. */
+export function createWorker(config: WorkerProcessConfig, renewSecrets: () => void = () => {}): RunningWorker {
   const paths = homePaths(config)
   const logger = createLogger('ergon-worker', config.logLevel)
   const db = createPool(config.databaseUrl, {
@@ -85,7 +85,7 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   const recorder = createOutcomeRecorder(db, logger, author)
   const servicesOf = serviceFactory(config, runners)
   const services = new ReplaceableServices(servicesOf(config.registry))
-  const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
+  const execution = { services, runners, store, storageGuard, recorder, renewSecrets, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
     {

@@ -2,6 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { homePaths } from '../config/home-paths.ts'
 import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
+import { secretStoresOf } from '../config/secret-stores.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
 import { listWaitingServices } from '../control/explain-wait.ts'
@@ -20,6 +21,8 @@ const MIN_NODE_MAJOR = 24
 /** A unix socket's address is 108 bytes with its NUL; the longest name below run/ is PostgreSQL's. */
 const MAX_HOME_LENGTH = 107 - '/run/postgres/.s.PGSQL.54320.lock'.length
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 export interface Finding {
   check: string
   ok: boolean
@@ -32,7 +35,7 @@ export interface Finding {
 }
 
 /** Looks at everything the worker and the sandbox need, before any job has to find out. Starts nothing that stays. */
-export async function examineHost({ settings, sources }: LoadedSettings): Promise<Finding[]> {
+export async function examineHost({ settings, sources }: LoadedSettings, env: Environment): Promise<Finding[]> {
   return [
     examineNode(),
     examineUsers(),
@@ -40,7 +43,7 @@ export async function examineHost({ settings, sources }: LoadedSettings): Promis
     ...(await examineIsolation(settings)),
     await examineEnvironments(settings),
     ...(await examineDatabase(settings)),
-    ...(await examineRegistry(settings)),
+    ...(await examineRegistry(settings, env)),
     await examineEngine(settings),
     await examineSigningKey(settings),
     ...examineSettings(settings, sources),
@@ -166,7 +169,8 @@ async function examineQueue(db: Database): Promise<Finding> {
 }
 
 /** Concerns only those who use a registry, so it makes no host unfit. */
-async function examineRegistry({ registry: file, profile }: Settings): Promise<Finding[]> {
+async function examineRegistry(settings: Settings, env: Environment): Promise<Finding[]> {
+  const { registry: file, profile } = settings
   if (file === null) return []
   const remedy = `ergon validate-config ${file}`
   try {
@@ -176,11 +180,25 @@ async function examineRegistry({ registry: file, profile }: Settings): Promise<F
     const unserved = services.filter((service) => !service.has_runner)
     const names = unserved.map((service) => `${service.name} (${service.display_name})`).join(', ')
     const detail = `${services.length} services in ${file}${names === '' ? '' : `; no runner serves ${names}: their jobs are never claimed`}`
-    return [{ ...finding('service registry', unserved.length === 0, detail, remedy), isEssential: false }]
+    return [
+      { ...finding('service registry', unserved.length === 0, detail, remedy), isEssential: false },
+      await examineReferences(settings, file, env),
+    ]
   } catch (error) {
     const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
     return [{ ...finding('service registry', false, reason ?? '', remedy), isEssential: false }]
   }
+}
+
+/** Asks for every variable, file, script and secret that the services name, as this command's user and in its environment. */
+async function examineReferences(settings: Settings, file: string, env: Environment): Promise<Finding> {
+  const { findMissingReferences } = await import('../control/registry-file.ts')
+  const outside = { env, secretStores: secretStoresOf(settings) }
+  const missing = await findMissingReferences({ file, profile: settings.profile }, outside)
+  const told = missing.map(({ line, path: where, message }) => `line ${line}, ${where}: ${message}`).join('; ')
+  const remedy = 'give whoever starts workers what is missing: they refuse the registry until then'
+  const detail = missing.length === 0 ? 'all that services name is there' : told
+  return { ...finding('registry references', missing.length === 0, detail, remedy), isEssential: false }
 }
 
 /** Jobs run without it too, so it makes no host unfit; in production nobody should find out by an audit that nothing was sealed. */

@@ -1,5 +1,6 @@
 import { availableParallelism, hostname } from 'node:os'
 import type { HomePaths } from '../config/home-paths.ts'
+import { secretStoresOf } from '../config/secret-stores.ts'
 import type { Settings } from '../config/settings.ts'
 import { createPool } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
@@ -17,6 +18,7 @@ import type { RegistryBundle } from '../registry/registry-bundle.ts'
 import { RegistryFeed } from './registry-feed.ts'
 import { readEngineAccess } from './engine-access.ts'
 import { defaultLanes, lanesApart } from './served-lanes.ts'
+import { SecretRenewal } from './secret-renewal.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import { readUplinkNeeds, requireUplinkHere, requireUplinkOf } from './uplink-needs.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
@@ -83,10 +85,12 @@ export class LocalStack {
               env,
               executionTypes: lanes,
               acceptedRisks: settings.acceptedRisks,
+              secretStores: secretStoresOf(settings),
               logger,
               requireHost,
             }),
       process: null,
+      renewal: null,
     }))
   }
 
@@ -143,6 +147,7 @@ export class LocalStack {
   /** Stops everything in the order of dependence; what this stack did not start stays. */
   async stop(): Promise<void> {
     await Promise.all([this.#database, this.#sandboxd, this.#worker].map((part) => part.settled()))
+    for (const { renewal } of this.#divisions) renewal?.stop()
     for (const process of this.#processes.toReversed()) await process.stop()
     await this.#postgres?.stop()
   }
@@ -196,10 +201,19 @@ export class LocalStack {
 
   async #startWorkers(urls: DatabaseUrls): Promise<void> {
     for (const { feed } of this.#divisions) await feed?.load()
-    for (const division of this.#divisions) division.process = await this.#startWorker(division, urls)
+    for (const division of this.#divisions) {
+      const { feed } = division
+      const tell = (registry: RegistryBundle) => division.process?.tell(JSON.stringify({ registry }))
+      if (feed !== null) division.renewal = new SecretRenewal(feed, tell, this.#options.logger)
+      division.process = await this.#startWorker(division, urls)
+      division.renewal?.start()
+    }
   }
 
-  async #startWorker({ lanes, feed }: Division, { workerDatabaseUrl: url }: DatabaseUrls): Promise<SupervisedProcess> {
+  async #startWorker(
+    { lanes, feed, renewal }: Division,
+    { workerDatabaseUrl: url }: DatabaseUrls,
+  ): Promise<SupervisedProcess> {
     const { settings, paths, logger, slots, sandboxSlots, warmUp = false, drainMs = 5_000 } = this.#options
     const access = lanes.includes('docker') ? await readEngineAccess(settings) : null
     const config = {
@@ -224,7 +238,8 @@ export class LocalStack {
     // Its registry as it is at each start.
     const command = () =>
       workerCommand({ ...config, registry: feed?.current ?? null }, paths, user, access?.socketGroup ?? null)
-    return this.#run(access === null ? 'worker' : 'docker worker', command, logger, drainMs + 10_000)
+    const onLine = (line: string) => renewal?.hear(line)
+    return this.#run(access === null ? 'worker' : 'docker worker', command, logger, drainMs + 10_000, onLine)
   }
 
   async #run(
@@ -232,8 +247,10 @@ export class LocalStack {
     command: () => ProcessCommand,
     logger: Logger,
     stopTimeoutMs: number,
+    onLine: (line: string) => void = () => {},
   ): Promise<SupervisedProcess> {
-    const child = new SupervisedProcess({ name, command, readyTimeoutMs: READY_TIMEOUT_MS, stopTimeoutMs, logger })
+    const readyTimeoutMs = READY_TIMEOUT_MS
+    const child = new SupervisedProcess({ name, command, readyTimeoutMs, stopTimeoutMs, logger, onLine })
     await child.start()
     this.#processes.push(child)
     return child
@@ -250,6 +267,7 @@ interface Division {
   lanes: readonly string[]
   feed: RegistryFeed | null
   process: SupervisedProcess | null
+  renewal: SecretRenewal | null
 }
 
 /** Starts something once, whoever asks meanwhile. A start that failed is forgotten: what was in its way may be gone at the next use. */

@@ -17,6 +17,9 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.dockerCertPath]: settings.dockerCertPath ?? '',
     [SETTING_VARIABLES.acceptedRisks]: settings.acceptedRisks.join(','),
     [SETTING_VARIABLES.signingKeyFile]: settings.signingKeyFile ?? '',
+    [SETTING_VARIABLES.secretCommand]: settings.secretCommand ?? '',
+    [SETTING_VARIABLES.vaultAddress]: settings.vaultAddress ?? '',
+    [SETTING_VARIABLES.vaultTokenFile]: settings.vaultTokenFile ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
   }
 }

@@ -16,6 +16,9 @@ export const SETTING_VARIABLES = {
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   dockerHost: 'ERGON_DOCKER_HOST',
   dockerCertPath: 'ERGON_DOCKER_CERT_PATH',
+  secretCommand: 'ERGON_SECRET_COMMAND',
+  vaultAddress: 'ERGON_VAULT_ADDRESS',
+  vaultTokenFile: 'ERGON_VAULT_TOKEN_FILE',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
@@ -44,6 +47,11 @@ export const SETTING_SUMMARIES = {
     'The Docker engine that docker jobs run on: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
   dockerCertPath:
     'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
+  secretCommand:
+    'The program that prints a secret, its name being the only argument, for `…_vault: exec:NAME` of a registry. It and its folders belong to root or to whoever starts workers, and nobody else may write there. Asked when a registry is read and every five minutes.',
+  vaultAddress:
+    'The server of `…_vault: vault:MOUNT/PATH#FIELD`: HashiCorp Vault, OpenBao or what else has the key-value API of version 2. https://, but for an address of this machine’s loopback.',
+  vaultTokenFile: 'The file with the token for that server, read at each question, so that an agent may renew it.',
   logLevel:
     'silent, error, warn, info or debug; by default warn in development, info elsewhere. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

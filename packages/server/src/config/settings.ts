@@ -50,6 +50,12 @@ export const settingsSchema = z.object({
     .nullable(),
   /** Folder with the ca.pem, cert.pem and key.pem of an engine at tcp://. */
   dockerCertPath: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** The program that prints secrets which registries name as `exec:NAME`, or null for none. */
+  secretCommand: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** The server of secrets which registries name as `vault:MOUNT/PATH#FIELD`, or null for none. */
+  vaultAddress: z.url({ protocol: /^https?$/, error: 'expected a URL that begins with https://' }).nullable(),
+  /** The file with the token that the server takes. */
+  vaultTokenFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>

@@ -28,7 +28,7 @@ export const NOT_ENFORCED_YET = {
     'security_policy.resource_limits.cpu_seconds',
     'security_policy.cost_limits.max_cost_per_hour',
   ],
-  sandbox: ['security_policy.resource_limits.cpu_cores'],
+  sandbox: [],
 } as const satisfies Record<RegistryExecutionType, readonly string[] | null>
 
 /** The types that a worker of this build can serve. */
