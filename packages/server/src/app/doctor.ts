@@ -1,11 +1,12 @@
 import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { homePaths } from '../config/home-paths.ts'
-import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
+import { describeLacks, findLacks, type LoadedSettings } from '../config/load-settings.ts'
 import { secretStoresOf } from '../config/secret-stores.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
 import { listWaitingServices } from '../control/explain-wait.ts'
+import { PROFILE_RULES } from '../domain/profiles.ts'
 import { createPool, type Database } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
@@ -42,7 +43,8 @@ export async function examineHost({ settings, sources }: LoadedSettings, env: En
     examineHome(settings),
     ...(await examineIsolation(settings)),
     await examineEnvironments(settings),
-    ...(await examineDatabase(settings)),
+    ...examineProfile({ settings, sources }),
+    ...(await examineDatabase({ settings, sources })),
     ...(await examineRegistry(settings, env)),
     await examineEngine(settings),
     await examineSigningKey(settings),
@@ -141,11 +143,21 @@ async function examineEnvironments(settings: Settings): Promise<Finding> {
   return finding('environments', installed.length > 0, detail, 'ergon env build python-sci')
 }
 
-async function examineDatabase(settings: Settings): Promise<Finding[]> {
-  const { databaseUrl } = settings
-  const lacking = findLackOfProfile(settings)
-  if (lacking !== null)
-    return [finding('database', false, lacking, `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`)]
+/** What workers of the profile need beyond its database, which is looked at itself. */
+function examineProfile(loaded: LoadedSettings): Finding[] {
+  const lacks = findLacks(loaded).filter(({ setting }) => setting !== 'databaseUrl')
+  if (lacks.length === 0) return []
+  const variables = lacks.map(({ setting }) => SETTING_VARIABLES[setting]).join(', ')
+  return [finding('profile', false, describeLacks(loaded.settings, lacks), `set ${variables}`)]
+}
+
+async function examineDatabase(loaded: LoadedSettings): Promise<Finding[]> {
+  const { databaseUrl } = loaded.settings
+  const lacks = findLacks(loaded).filter(({ setting }) => setting === 'databaseUrl')
+  if (lacks.length > 0) {
+    const remedy = `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`
+    return [finding('database', false, describeLacks(loaded.settings, lacks), remedy)]
+  }
   if (databaseUrl === null) return [finding('database', true, 'embedded PostgreSQL, started when needed', null)]
   const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
   try {
@@ -209,7 +221,7 @@ async function examineSigningKey(settings: Settings): Promise<Finding> {
     const pem = await findSigningKey(settings, paths)
     if (pem !== null)
       return { ...finding('audit seals', true, `signed by ${openSigningKey(pem).keyId}`, null), isEssential: false }
-    const isMadeLater = settings.profile === 'development'
+    const isMadeLater = PROFILE_RULES[settings.profile].makesSigningKey
     const detail = isMadeLater
       ? 'no signing key yet: ergon dev makes one'
       : 'off: there is no signing key, and nothing of the audit trail is sealed by workers of this machine'

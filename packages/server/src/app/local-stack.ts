@@ -2,6 +2,7 @@ import { availableParallelism, hostname } from 'node:os'
 import type { HomePaths } from '../config/home-paths.ts'
 import { secretStoresOf } from '../config/secret-stores.ts'
 import type { Settings } from '../config/settings.ts'
+import { executorPolicyOf } from '../domain/profiles.ts'
 import { createPool } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { migrate } from '../platform/db/migrate.ts'
@@ -230,7 +231,7 @@ export class LocalStack {
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
-      executorPolicy: settings.executorPolicy,
+      executorPolicy: JSON.stringify(executorPolicyOf(settings.profile, settings.executorPolicy)),
       dockerEngine: access?.engine ?? null,
       signingKey: await ensureSigningKey(settings, paths),
     }

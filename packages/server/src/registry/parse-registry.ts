@@ -1,3 +1,4 @@
+import { type Profile, PROFILES } from '../domain/profiles.ts'
 import { type Located, type Place, placeAt, readLocatedYaml, toPlain } from '../platform/yaml/located-yaml.ts'
 import { checkService } from './check-service.ts'
 import { explainIssues, explainUnknown, type Remark } from './explain-issues.ts'
@@ -20,8 +21,8 @@ import {
 } from './schema/service.ts'
 
 /** Sections that overlay the base, each by its name, for the profile of that name. */
-export const REGISTRY_PROFILES = ['development', 'staging', 'production'] as const
-export type RegistryProfile = (typeof REGISTRY_PROFILES)[number]
+export const REGISTRY_PROFILES = PROFILES
+export type RegistryProfile = Profile
 
 /** A service that passed every check, with what its checks need to point into the file. */
 export interface CheckedService {

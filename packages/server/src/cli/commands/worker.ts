@@ -16,6 +16,7 @@ import { homePaths } from '../../config/home-paths.ts'
 import { secretStoresOf } from '../../config/secret-stores.ts'
 import type { Settings } from '../../config/settings.ts'
 import { loadSettings } from '../../config/load-settings.ts'
+import { executorPolicyOf } from '../../domain/profiles.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { createLogger } from '../../platform/logger.ts'
 import { onBoundedLines } from '../../platform/process/bounded-lines.ts'
@@ -50,7 +51,7 @@ export function addWorkerCommand(program: Command): void {
       '\nWith DATABASE_URL the worker uses that database (give it the URL of role ergon_worker); else that of the running `ergon dev`.\n\nExample:\n  ergon worker --slots 8 --sandbox-slots 2',
     )
     .action(async (options: WorkerOptions) => {
-      const { settings } = loadSettings(process.env, registryFlag(options.registry))
+      const { settings } = loadSettings(process.env, registryFlag(options.registry), { startsWorkers: true })
       const lanes = parseLanes(options.lanes, settings)
       const access = lanes.map(typeOfLane).includes('docker') ? await readEngineAccess(settings) : null
       const paths = homePaths(settings)
@@ -93,7 +94,7 @@ export function addWorkerCommand(program: Command): void {
           drainMs: options.drain * 1_000,
           logLevel: settings.logLevel,
           sandboxRuntime: settings.sandboxRuntime,
-          executorPolicy: settings.executorPolicy,
+          executorPolicy: JSON.stringify(executorPolicyOf(settings.profile, settings.executorPolicy)),
           dockerEngine: access?.engine ?? null,
           registry: registry?.current ?? null,
           signingKey,
