@@ -70,9 +70,10 @@ describe('a registry as a worker gets it', () => {
   })
 
   it('says of every service what the fleet must know, the built-in one included', async () => {
-    const text = VALID_REGISTRY.replace('max_invocations_per_hour: 100', 'max_invocations_per_hour: 0')
+    const limits = 'max_invocations_per_hour: 0, max_cost_per_hour: 0.25'
+    const text = VALID_REGISTRY.replace('max_invocations_per_hour: 100', limits)
     const all = combineServices(createBuiltInServices(null), services(await gather(text))).registrations()
-    const none = { maxConcurrent: null, rateLimitPerMinute: null, maxInvocationsPerHour: null }
+    const none = { maxConcurrent: null, rateLimitPerMinute: null, maxInvocationsPerHour: null, maxCostPerHour: null }
     expect(all).toContainEqual({ service: 'executor', executionType: 'sandbox', ...none })
     expect(all).toContainEqual({ service: 'Stripe', executionType: 'http', ...none, rateLimitPerMinute: 60 })
     expect(all.find(({ executionType }) => executionType === 'serverless')).toEqual({
@@ -80,6 +81,7 @@ describe('a registry as a worker gets it', () => {
       executionType: 'serverless',
       ...none,
       maxInvocationsPerHour: 0,
+      maxCostPerHour: 0.25,
     })
   })
 

@@ -26,7 +26,6 @@ export const NOT_ENFORCED_YET = {
     'security_policy.resource_limits.memory_mb',
     'security_policy.resource_limits.disk_mb',
     'security_policy.resource_limits.cpu_seconds',
-    'security_policy.cost_limits.max_cost_per_hour',
   ],
   sandbox: [],
 } as const satisfies Record<RegistryExecutionType, readonly string[] | null>

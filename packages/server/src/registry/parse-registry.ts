@@ -51,6 +51,8 @@ export interface ParsedRegistry {
   faultAt(place: Place, message: string): RegistryFault
 }
 
+/** With the built-in one, what the database takes of one worker. */
+const MAX_SERVICES = 9_999
 /** The built-in service, whose name no registry may take. */
 const RESERVED_NAMES = new Set(['executor'])
 
@@ -129,6 +131,8 @@ function readServices(node: Located, report: FaultReport): readonly Located[] {
     report.fault(node.at, 'must be a list of services, each beginning with "- name:"')
     return []
   }
+  if (node.items.length > MAX_SERVICES)
+    report.fault(node.at, `lists ${node.items.length} services; a worker registers at most ${MAX_SERVICES}`)
   const seen = new Map<string, Place>()
   for (const item of node.items) {
     const name = nameOf(item)
