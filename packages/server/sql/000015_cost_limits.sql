@@ -1,4 +1,4 @@
--- What the services may cost in an hour, and three locks that only our own functions can hold.
+-- What the services may cost in an hour, and locks that only our own functions can hold.
 --
 -- A cost is known when a call has ended, as the estimate that its worker reports. So this limit differs from the others:
 -- a claim starts nothing more once the costs that are recorded reach it, and what runs then is beyond it.
@@ -233,7 +233,7 @@ $$;
 -- An advisory lock is anybody's who may connect: whoever took ours kept every worker from registering, or from sweeping.
 -- A row is locked by who may update it.
 create table jobs.tb_mutex (name text primary key);
-insert into jobs.tb_mutex values ('services'), ('gates'), ('rescue');
+insert into jobs.tb_mutex values ('services'), ('gates'), ('rescue'), ('audit seal');
 
 create function jobs.hold_mutex(p_name text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -241,16 +241,24 @@ begin
   perform from jobs.tb_mutex m where m.name = p_name for update;
 end $$;
 
--- False when somebody else is at it. Locking a row is a write, which an idle worker would wait for on disk every second:
--- all that its holders do is found and done again by the next one, should a crash forget it.
+-- False when somebody else is at it.
 create function jobs.try_mutex(p_name text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform from jobs.tb_mutex m where m.name = p_name for update skip locked;
-  if found then
-    perform set_config('synchronous_commit', 'off', true);
-  end if;
   return found;
+end $$;
+
+-- The same for what every worker does each second. Locking a row is a write, which it would wait for on disk even when
+-- idle: all that is done under these locks is found and done again by the next one, should a crash forget it.
+create function jobs.try_sweep(p_name text) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if not jobs.try_mutex(p_name) then
+    return false;
+  end if;
+  perform set_config('synchronous_commit', 'off', true);
+  return true;
 end $$;
 
 -- The functions as they are, whatever changed them last, with the one call replaced.
@@ -262,9 +270,12 @@ declare
 begin
   for change in
     select * from (values
-      ('jobs.rescue_jobs()', 'pg_try_advisory_xact_lock(hashtextextended(''ergon.rescue'', 0))', 'jobs.try_mutex(''rescue'')'),
-      ('jobs.sweep_gates()', 'pg_try_advisory_xact_lock(hashtextextended(''ergon.gates'', 0))', 'jobs.try_mutex(''gates'')'),
-      ('jobs.sweep_gates()', 'perform jobs.forget_future_starts();', E'perform jobs.forget_future_starts();\n    perform jobs.sum_up_costs();')
+      ('jobs.rescue_jobs()', 'pg_try_advisory_xact_lock(hashtextextended(''ergon.rescue'', 0))', 'jobs.try_sweep(''rescue'')'),
+      ('jobs.sweep_gates()', 'pg_try_advisory_xact_lock(hashtextextended(''ergon.gates'', 0))', 'jobs.try_sweep(''gates'')'),
+      ('jobs.sweep_gates()', 'perform jobs.forget_future_starts();', E'perform jobs.forget_future_starts();\n    perform jobs.sum_up_costs();'),
+      ('jobs.next_audit_seal(integer)', 'pg_try_advisory_xact_lock(hashtextextended(''ergon.audit.seal'', 0))', 'jobs.try_mutex(''audit seal'')'),
+      ('jobs.add_audit_seal(bigint, bigint, xid8, xid8, timestamptz, text, bytea, bytea)',
+       'pg_advisory_xact_lock(hashtextextended(''ergon.audit.seal'', 0))', 'jobs.hold_mutex(''audit seal'')')
     ) c (name, before, after)
   loop
     definition := pg_get_functiondef(change.name::regprocedure);

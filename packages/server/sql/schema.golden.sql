@@ -333,7 +333,7 @@ declare
   last jobs.tb_audit_seal;
   digests bytea;
 begin
-  perform pg_advisory_xact_lock(hashtextextended('ergon.audit.seal', 0));
+  perform jobs.hold_mutex('audit seal');
   select * into last from jobs.tb_audit_seal s order by s.number desc limit 1;
   if p_number <> coalesce(last.number, 0) + 1 or p_from_xid <> jobs.audit_sealed_upto(p_cluster)
      or (p_cluster = jobs.cluster_id() and p_upto_xid > pg_snapshot_xmin(pg_current_snapshot())) then
@@ -1337,7 +1337,7 @@ declare
   last_xid xid8;
   digests bytea;
 begin
-  if not pg_try_advisory_xact_lock(hashtextextended('ergon.audit.seal', 0)) then
+  if not jobs.try_mutex('audit seal') then
     return;
   end if;
   select * into last from jobs.tb_audit_seal s order by s.number desc limit 1;
@@ -1866,7 +1866,7 @@ begin
   failed_count := 0;
   removed_worker_count := 0;
   -- One rescuer at a time; a second one has nothing to add.
-  if not jobs.try_mutex('rescue') then
+  if not jobs.try_sweep('rescue') then
     return next;
     return;
   end if;
@@ -2069,7 +2069,7 @@ declare
   swept_gate text;
 begin
   -- One sweeper at a time; a second one has nothing to add.
-  if not jobs.try_mutex('gates') then
+  if not jobs.try_sweep('gates') then
     return;
   end if;
   if exists (select from jobs.tb_service s where s.is_limited) then
@@ -2569,10 +2569,20 @@ CREATE OR REPLACE FUNCTION jobs.try_mutex(p_name text)
 AS $function$
 begin
   perform from jobs.tb_mutex m where m.name = p_name for update skip locked;
-  if found then
-    perform set_config('synchronous_commit', 'off', true);
-  end if;
   return found;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.try_sweep(p_name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if not jobs.try_mutex(p_name) then
+    return false;
+  end if;
+  perform set_config('synchronous_commit', 'off', true);
+  return true;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.uuid_or_null(p_text text)

@@ -153,7 +153,7 @@ describe('what keeps workers from registering and sweeping', () => {
     const other = await db.as('ergon_enqueue').connect()
     try {
       await other.query('begin')
-      for (const key of ['ergon.services', 'ergon.gates', 'ergon.rescue'])
+      for (const key of ['ergon.services', 'ergon.gates', 'ergon.rescue', 'ergon.audit.seal'])
         await other.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [key])
       await registerServices(asWorker(), worker.id, [registrationOf({ maxConcurrent: 1 })])
       await insertMany(2)
@@ -165,6 +165,13 @@ describe('what keeps workers from registering and sweeping', () => {
     } finally {
       other.release(true)
     }
+  })
+
+  it('is none but the bell of a lane, which sessions hold', async () => {
+    const { rows } = await db.admin.query(
+      `select proname from pg_proc where pronamespace = 'jobs'::regnamespace and prosrc ~ 'advisory' order by 1`,
+    )
+    expect(rows).toEqual([{ proname: 'ring_lane' }])
   })
 
   it.each(['ergon_enqueue', 'ergon_api', 'ergon_worker', 'ergon_callback'] as const)(
