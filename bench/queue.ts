@@ -12,7 +12,13 @@ import { registerWorker } from '../packages/server/src/queue/worker-registration
 import { type Benchmark, figureOf, median } from './bench.ts'
 
 const BATCH = 50
-const NO_LIMIT = { executionType: 'http', maxConcurrent: null, rateLimitPerMinute: null, maxInvocationsPerHour: null }
+const NO_LIMIT = {
+  executionType: 'http',
+  maxConcurrent: null,
+  rateLimitPerMinute: null,
+  maxInvocationsPerHour: null,
+  maxCostPerHour: null,
+}
 
 /** Claim and record jobs that nobody runs, over one connection: what the queue alone allows, and what limits cost. */
 const queue: Benchmark = {

@@ -20,8 +20,10 @@ table jobs.tb_job_requeue owner ergon_owner
 table jobs.tb_job_run owner ergon_owner with (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05)
 table jobs.tb_job_worker owner ergon_owner with (fillfactor=50)
 table jobs.tb_late_result owner ergon_owner
+table jobs.tb_mutex owner ergon_owner
 table jobs.tb_schema_migration owner ergon_owner
 table jobs.tb_service owner ergon_owner with (fillfactor=40)
+table jobs.tb_service_cost owner ergon_owner
 table jobs.tb_worker_service owner ergon_owner
 
 -- columns
@@ -176,13 +178,15 @@ tb_late_result.job_id uuid not null
 tb_late_result.last_at timestamp with time zone not null default now()
 tb_late_result.late_count bigint not null default 1
 tb_late_result.operation text not null
+tb_mutex.name text not null
 tb_schema_migration.applied_at timestamp with time zone not null default now()
 tb_schema_migration.checksum text not null
 tb_schema_migration.name text not null
 tb_schema_migration.version integer not null
 tb_service.execution_type text not null
-tb_service.is_limited boolean not null default ((max_concurrent IS NOT NULL) OR (rate_limit_per_minute IS NOT NULL) OR (max_invocations_per_hour IS NOT NULL))
+tb_service.is_limited boolean not null default ((max_concurrent IS NOT NULL) OR (rate_limit_per_minute IS NOT NULL) OR (max_invocations_per_hour IS NOT NULL) OR (max_cost_per_hour IS NOT NULL))
 tb_service.max_concurrent integer
+tb_service.max_cost_per_hour numeric
 tb_service.max_invocations_per_hour integer
 tb_service.minute_buckets bigint[] not null default '{}'::bigint[]
 tb_service.minute_counts integer[] not null default '{}'::integer[]
@@ -190,8 +194,13 @@ tb_service.rate_limit_per_minute integer
 tb_service.second_buckets bigint[] not null default '{}'::bigint[]
 tb_service.second_counts integer[] not null default '{}'::integer[]
 tb_service.service text collate C not null
+tb_service_cost.cost_usd numeric not null
+tb_service_cost.is_sum boolean not null default false
+tb_service_cost.minute bigint not null
+tb_service_cost.service text collate C not null
 tb_worker_service.execution_type text not null
 tb_worker_service.max_concurrent integer
+tb_worker_service.max_cost_per_hour numeric
 tb_worker_service.max_invocations_per_hour integer
 tb_worker_service.rate_limit_per_minute integer
 tb_worker_service.service text collate C not null
@@ -252,8 +261,11 @@ tb_job_worker.ck_job_worker_lease CHECK (((lease >= '00:00:01'::interval) AND (l
 tb_job_worker.ck_job_worker_slots CHECK (((slots >= 1) AND (slots <= 10000)))
 tb_job_worker.tb_job_worker_pkey PRIMARY KEY (worker_id)
 tb_late_result.tb_late_result_pkey PRIMARY KEY (job_id, operation)
+tb_mutex.tb_mutex_pkey PRIMARY KEY (name)
 tb_schema_migration.tb_schema_migration_pkey PRIMARY KEY (version)
 tb_service.tb_service_pkey PRIMARY KEY (service)
+tb_service_cost.ck_service_cost CHECK ((cost_usd >= (0)::numeric))
+tb_worker_service.ck_worker_service_cost CHECK ((max_cost_per_hour >= (0)::numeric))
 tb_worker_service.ck_worker_service_execution_type CHECK (((execution_type COLLATE "C") ~ '^[a-z][a-z0-9_-]{0,62}$'::text))
 tb_worker_service.ck_worker_service_invocations CHECK ((max_invocations_per_hour >= 0))
 tb_worker_service.ck_worker_service_max_concurrent CHECK ((max_concurrent >= 0))
@@ -279,6 +291,9 @@ CREATE INDEX ix_job_run_idempotency ON jobs.tb_job_run USING btree (tenant_id, i
 CREATE INDEX ix_job_run_project ON jobs.tb_job_run USING btree (project_id) WHERE (project_id IS NOT NULL)
 CREATE INDEX ix_job_run_target_object ON jobs.tb_job_run USING btree (target_object_id) WHERE (target_object_id IS NOT NULL)
 CREATE INDEX ix_job_run_tenant_created ON jobs.tb_job_run USING btree (tenant_id, created_at DESC)
+CREATE INDEX ix_service_cost_minute ON jobs.tb_service_cost USING btree (minute)
+CREATE INDEX ix_service_cost_new ON jobs.tb_service_cost USING btree (minute) WHERE (NOT is_sum)
+CREATE INDEX ix_service_cost_service ON jobs.tb_service_cost USING btree (service, minute)
 CREATE INDEX ix_service_limited ON jobs.tb_service USING btree (service) WHERE is_limited
 CREATE INDEX ix_worker_service_service ON jobs.tb_worker_service USING btree (service)
 CREATE UNIQUE INDEX tb_artifact_pkey ON jobs.tb_artifact USING btree (artifact_id)
@@ -296,6 +311,7 @@ CREATE UNIQUE INDEX tb_job_run_identifier_key ON jobs.tb_job_run USING btree (id
 CREATE UNIQUE INDEX tb_job_run_pkey ON jobs.tb_job_run USING btree (id)
 CREATE UNIQUE INDEX tb_job_worker_pkey ON jobs.tb_job_worker USING btree (worker_id)
 CREATE UNIQUE INDEX tb_late_result_pkey ON jobs.tb_late_result USING btree (job_id, operation)
+CREATE UNIQUE INDEX tb_mutex_pkey ON jobs.tb_mutex USING btree (name)
 CREATE UNIQUE INDEX tb_schema_migration_pkey ON jobs.tb_schema_migration USING btree (version)
 CREATE UNIQUE INDEX tb_service_pkey ON jobs.tb_service USING btree (service)
 CREATE UNIQUE INDEX tb_worker_service_pkey ON jobs.tb_worker_service USING btree (worker_id, service)
@@ -306,6 +322,8 @@ CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR E
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit_seal FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_audit_lost AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.outcome = 'lost'::text)) EXECUTE FUNCTION jobs.tg_audit_lost()
+CREATE TRIGGER tg_cost_of_failure AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.resource_usage ? 'cost_estimate_usd'::text)) EXECUTE FUNCTION jobs.tg_cost_of_failure()
+CREATE TRIGGER tg_cost_of_success AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_cost_of_success()
 CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL) AND (pg_trigger_depth() = 0))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
@@ -362,7 +380,7 @@ declare
   last jobs.tb_audit_seal;
   digests bytea;
 begin
-  perform pg_advisory_xact_lock(hashtextextended('ergon.audit.seal', 0));
+  perform jobs.hold_mutex('audit seal');
   select * into last from jobs.tb_audit_seal s order by s.number desc limit 1;
   if p_number <> coalesce(last.number, 0) + 1 or p_from_xid <> jobs.audit_sealed_upto(p_cluster)
      or (p_cluster = jobs.cluster_id() and p_upto_xid > pg_snapshot_xmin(pg_current_snapshot())) then
@@ -745,7 +763,14 @@ AS $function$
   union all
   select 'max_invocations_per_hour', format('max_invocations_per_hour %s: used up', p_service.max_invocations_per_hour), free_at
   from jobs.next_permit_at(p_service.minute_buckets, p_service.minute_counts, p_service.max_invocations_per_hour, 60, p_at) free_at
-  where p_service.max_invocations_per_hour is not null and free_at is not null;
+  where p_service.max_invocations_per_hour is not null and free_at is not null
+  union all
+  select 'max_cost_per_hour',
+         format('max_cost_per_hour %s: an estimated %s spent', trim_scale(p_service.max_cost_per_hour),
+                trim_scale(round(jobs.cost_of_last_hour(p_service.service, p_at), 6))),
+         free_at
+  from jobs.cost_falls_at(p_service, p_at) free_at
+  where p_service.max_cost_per_hour is not null and free_at is not null;
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.closed_services()
@@ -912,6 +937,38 @@ begin
   end loop;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.cost_falls_at(p_service jobs.tb_service, p_at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  with recent as (
+    select c.minute, sum(sum(c.cost_usd)) over (order by c.minute desc) as spent_since
+    from jobs.tb_service_cost c
+    where c.service = p_service.service and c.minute >= jobs.second_of(p_at) / 60 - 60
+    group by c.minute
+  )
+  select case
+    when p_service.max_cost_per_hour = 0 then 'infinity'::timestamptz
+    else (select to_timestamp((max(r.minute) + 61) * 60) from recent r where r.spent_since >= p_service.max_cost_per_hour)
+  end;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.cost_of_last_hour(p_service text, p_at timestamp with time zone)
+ RETURNS numeric
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  select coalesce(sum(c.cost_usd), 0) from jobs.tb_service_cost c
+  where c.service = p_service and c.minute >= jobs.second_of(p_at) / 60 - 60;
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.count_free_slots(p_worker_id uuid, p_lanes text[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -992,6 +1049,10 @@ begin
   end if;
   if p_service.max_concurrent is not null and permits > 0 then
     permits := least(permits, p_service.max_concurrent - jobs.count_limited_running(p_service.service));
+  end if;
+  if p_service.max_cost_per_hour is not null and permits > 0
+     and jobs.cost_of_last_hour(p_service.service, p_at) >= p_service.max_cost_per_hour then
+    permits := 0;
   end if;
   return greatest(permits, 0);
 end $function$
@@ -1321,6 +1382,15 @@ begin
   select q.job_id, q.fence from jobs.tb_job_queue q where q.state = 'executing' and q.worker_id = p_worker_id;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.hold_mutex(p_name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform from jobs.tb_mutex m where m.name = p_name for update;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.insert_artifacts(p_job_id uuid, p_attempt integer, p_artifacts jsonb)
  RETURNS void
  LANGUAGE sql
@@ -1444,7 +1514,7 @@ declare
   last_xid xid8;
   digests bytea;
 begin
-  if not pg_try_advisory_xact_lock(hashtextextended('ergon.audit.seal', 0)) then
+  if not jobs.try_mutex('audit seal') then
     return;
   end if;
   select * into last from jobs.tb_audit_seal s order by s.number desc limit 1;
@@ -1490,6 +1560,19 @@ AS $function$
     -- The newest bucket that must be forgotten.
     else (select to_timestamp((max(r.bucket) + 61) * p_width_seconds) from recent r where r.started_since >= p_limit)
   end;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.note_cost(p_service text, p_resource_usage jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  insert into jobs.tb_service_cost (service, minute, cost_usd)
+  select s.service, jobs.second_of(clock_timestamp()) / 60,
+         least(greatest((p_resource_usage ->> 'cost_estimate_usd')::numeric, 0), 1000000)
+  from jobs.tb_service s
+  where s.service = p_service and s.max_cost_per_hour is not null
+    and jsonb_typeof(p_resource_usage -> 'cost_estimate_usd') = 'number';
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.open_gate(p_service text, p_lanes text[])
@@ -1839,6 +1922,16 @@ end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[])
  RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select jobs.register_services(p_worker_id, p_services, p_execution_types, p_max_concurrent, p_rate_limit_per_minute,
+                                p_max_invocations_per_hour, '{}');
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[], p_max_cost_per_hour numeric[])
+ RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1848,19 +1941,29 @@ declare
   known_services text[] := array(select lower(g.service) from unnest(p_services) g (service));
   forgotten_services text[];
 begin
+  -- Rows of services stay, so that a worker that is taken over could fill the database with them.
+  if cardinality(p_services) > 10000 then
+    raise exception using
+      errcode = 'JB012',
+      message = format('TOO_MANY_SERVICES: worker %s registers %s services, at most 10000 are taken', p_worker_id, cardinality(p_services)),
+      hint = 'Divide the registry among workers.';
+  end if;
   perform from jobs.tb_job_worker w where w.worker_id = p_worker_id for key share;
   if not found then
     perform jobs.refuse_unknown_worker(p_worker_id);
   end if;
-  insert into jobs.tb_worker_service as t (worker_id, service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour)
-  select distinct on (lower(g.service)) p_worker_id, lower(g.service), g.execution_type, g.max_concurrent, g.rate, g.invocations
-  from unnest(p_services, p_execution_types, p_max_concurrent, p_rate_limit_per_minute, p_max_invocations_per_hour)
-    g (service, execution_type, max_concurrent, rate, invocations)
+  insert into jobs.tb_worker_service as t
+    (worker_id, service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour, max_cost_per_hour)
+  select distinct on (lower(g.service))
+         p_worker_id, lower(g.service), g.execution_type, g.max_concurrent, g.rate, g.invocations, g.cost
+  from unnest(p_services, p_execution_types, p_max_concurrent, p_rate_limit_per_minute, p_max_invocations_per_hour, p_max_cost_per_hour)
+    g (service, execution_type, max_concurrent, rate, invocations, cost)
   on conflict (worker_id, service) do update
     set execution_type = excluded.execution_type,
         max_concurrent = excluded.max_concurrent,
         rate_limit_per_minute = excluded.rate_limit_per_minute,
         max_invocations_per_hour = excluded.max_invocations_per_hour,
+        max_cost_per_hour = excluded.max_cost_per_hour,
         stated_at = excluded.stated_at;
   with gone as (
     delete from jobs.tb_worker_service t
@@ -1991,7 +2094,7 @@ begin
   failed_count := 0;
   removed_worker_count := 0;
   -- One rescuer at a time; a second one has nothing to add.
-  if not pg_try_advisory_xact_lock(hashtextextended('ergon.rescue', 0)) then
+  if not jobs.try_sweep('rescue') then
     return next;
     return;
   end if;
@@ -2183,32 +2286,55 @@ CREATE OR REPLACE FUNCTION jobs.settle_services(p_services text[])
 AS $function$
 begin
   -- Whoever comes second must see what the first has written.
-  perform pg_advisory_xact_lock(hashtextextended('ergon.services', 0));
+  perform jobs.hold_mutex('services');
   with stated as (
     select w.service,
            (array_agg(w.execution_type order by w.stated_at desc, w.worker_id))[1] as execution_type,
            min(w.max_concurrent) as max_concurrent,
            min(w.rate_limit_per_minute) as rate_limit_per_minute,
-           min(w.max_invocations_per_hour) as max_invocations_per_hour
+           min(w.max_invocations_per_hour) as max_invocations_per_hour,
+           min(w.max_cost_per_hour) as max_cost_per_hour
     from jobs.tb_worker_service w
     where w.service = any (p_services) and exists (select from jobs.tb_job_worker l where l.worker_id = w.worker_id)
     group by w.service
   )
-  insert into jobs.tb_service as s (service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour)
-  select t.service, t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour
+  insert into jobs.tb_service as s
+    (service, execution_type, max_concurrent, rate_limit_per_minute, max_invocations_per_hour, max_cost_per_hour)
+  select t.service, t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour, t.max_cost_per_hour
   from stated t
   -- What stays as it is is not locked: a worker that starts, stops or is lost waits for no claim, and no claim for it.
   where not exists (
     select from jobs.tb_service k
     where k.service = t.service
-      and (k.execution_type, k.max_concurrent, k.rate_limit_per_minute, k.max_invocations_per_hour)
-        is not distinct from (t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour))
+      and (k.execution_type, k.max_concurrent, k.rate_limit_per_minute, k.max_invocations_per_hour, k.max_cost_per_hour)
+        is not distinct from
+          (t.execution_type, t.max_concurrent, t.rate_limit_per_minute, t.max_invocations_per_hour, t.max_cost_per_hour))
   order by t.service
   on conflict (service) do update
     set execution_type = excluded.execution_type,
         max_concurrent = excluded.max_concurrent,
         rate_limit_per_minute = excluded.rate_limit_per_minute,
-        max_invocations_per_hour = excluded.max_invocations_per_hour;
+        max_invocations_per_hour = excluded.max_invocations_per_hour,
+        max_cost_per_hour = excluded.max_cost_per_hour;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.sum_up_costs()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  this_minute bigint := jobs.second_of(clock_timestamp()) / 60;
+begin
+  delete from jobs.tb_service_cost c where c.minute < this_minute - 60;
+  with gone as (
+    delete from jobs.tb_service_cost c where not c.is_sum returning c.service, c.minute, c.cost_usd
+  )
+  insert into jobs.tb_service_cost (service, minute, cost_usd, is_sum)
+  select g.service, least(g.minute, this_minute), sum(g.cost_usd), true from gone g group by 1, 2;
+  update jobs.tb_service_cost c set minute = this_minute where c.minute > this_minute;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.sweep_gates()
@@ -2223,12 +2349,13 @@ declare
   swept_gate text;
 begin
   -- One sweeper at a time; a second one has nothing to add.
-  if not pg_try_advisory_xact_lock(hashtextextended('ergon.gates', 0)) then
+  if not jobs.try_sweep('gates') then
     return;
   end if;
   if exists (select from jobs.tb_service s where s.is_limited) then
     perform jobs.mark_limited_running();
     perform jobs.forget_future_starts();
+    perform jobs.sum_up_costs();
   end if;
   perform jobs.correct_lanes();
   for swept_gate in
@@ -2508,6 +2635,30 @@ begin
   return new;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_cost_of_failure()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform jobs.note_cost(lower(j.service_name), new.resource_usage)
+  from jobs.tb_job_run j where j.id = new.job_id;
+  return null;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_cost_of_success()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform jobs.note_cost(old.service, j.resource_usage)
+  from jobs.tb_job_run j where j.id = old.job_id and j.status = 'completed';
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_forget_all_jobs()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2754,6 +2905,29 @@ begin
     hint = 'Gates of that name are those of the services'' limits; choose another name.';
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.try_mutex(p_name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform from jobs.tb_mutex m where m.name = p_name for update skip locked;
+  return found;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.try_sweep(p_name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if not jobs.try_mutex(p_name) then
+    return false;
+  end if;
+  perform set_config('synchronous_commit', 'off', true);
+  return true;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.uuid_or_null(p_text text)
  RETURNS uuid
  LANGUAGE sql
@@ -2925,6 +3099,7 @@ EXECUTE on function jobs.record_failure(p_job_id uuid, p_fence uuid, p_failure t
 EXECUTE on function jobs.register_artifacts(p_job_id uuid, p_fence uuid, p_artifacts text) to ergon_worker
 EXECUTE on function jobs.register_dataset(p_tenant_id uuid, p_name text, p_format text, p_digest text, p_size_bytes bigint, p_content_type text) to ergon_api
 EXECUTE on function jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[]) to ergon_worker
+EXECUTE on function jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[], p_max_cost_per_hour numeric[]) to ergon_worker
 EXECUTE on function jobs.register_worker(p_worker_id uuid, p_name text, p_pid integer, p_lanes text[], p_slots integer, p_version text, p_lease_seconds integer) to ergon_worker
 EXECUTE on function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
 EXECUTE on function jobs.rescue_jobs() to ergon_worker
@@ -2949,6 +3124,7 @@ SELECT on jobs.tb_job_worker to ergon_api
 SELECT on jobs.tb_late_result to ergon_api
 SELECT on jobs.tb_schema_migration to ergon_api
 SELECT on jobs.tb_service to ergon_api
+SELECT on jobs.tb_service_cost to ergon_api
 SELECT on jobs.tb_worker_service to ergon_api
 SELECT on jobs.v_execution_performance_by_type to ergon_api
 SELECT on jobs.v_execution_performance_by_type to ergon_enqueue

@@ -45,8 +45,11 @@ export interface RunningWorker {
   stop(): Promise<void>
 }
 
-/** Wires one worker: its database connections, runners, store, loops. */
-export async function createWorker(config: WorkerProcessConfig): Promise<RunningWorker> {
+/** Wires one worker: its database connections, runners, store, loops. `renewSecrets` asks whoever started it. */
+export async function createWorker(
+  config: WorkerProcessConfig,
+  renewSecrets: () => void = () => {},
+): Promise<RunningWorker> {
   const paths = homePaths(config)
   const logger = createLogger('ergon-worker', config.logLevel)
   const db = createPool(config.databaseUrl, {
@@ -93,7 +96,7 @@ export async function createWorker(config: WorkerProcessConfig): Promise<Running
     config.callbackDatabaseUrl === null
       ? null
       : new CallbackRunner({ db, callbackUrl: config.callbackDatabaseUrl, logger })
-  const execution = { services, runners, store, storageGuard, recorder, logger, random: Math.random }
+  const execution = { services, runners, store, storageGuard, recorder, renewSecrets, logger, random: Math.random }
   const worker = new Worker(
     { ...config, spoolFolder },
     {

@@ -1,11 +1,13 @@
 import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { homePaths } from '../config/home-paths.ts'
-import { findLackOfProfile, type LoadedSettings } from '../config/load-settings.ts'
+import { describeLacks, findLacks, type LoadedSettings } from '../config/load-settings.ts'
+import { secretStoresOf } from '../config/secret-stores.ts'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
 import { countStuckCallbacks } from '../control/callbacks.ts'
 import { listWaitingServices } from '../control/explain-wait.ts'
+import { PROFILE_RULES } from '../domain/profiles.ts'
 import { createPool, type Database } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { requireCurrentSchema } from '../platform/db/require-current-schema.ts'
@@ -21,6 +23,8 @@ const MIN_NODE_MAJOR = 24
 /** A unix socket's address is 108 bytes with its NUL; the longest name below run/ is PostgreSQL's. */
 const MAX_HOME_LENGTH = 107 - '/run/postgres/.s.PGSQL.54320.lock'.length
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 export interface Finding {
   check: string
   ok: boolean
@@ -33,15 +37,16 @@ export interface Finding {
 }
 
 /** Looks at everything the worker and the sandbox need, before any job has to find out. Starts nothing that stays. */
-export async function examineHost({ settings, sources }: LoadedSettings): Promise<Finding[]> {
+export async function examineHost({ settings, sources }: LoadedSettings, env: Environment): Promise<Finding[]> {
   return [
     examineNode(),
     examineUsers(),
     examineHome(settings),
     ...(await examineIsolation(settings)),
     await examineEnvironments(settings),
-    ...(await examineDatabase(settings)),
-    ...(await examineRegistry(settings)),
+    ...examineProfile({ settings, sources }),
+    ...(await examineDatabase({ settings, sources })),
+    ...(await examineRegistry(settings, env)),
     await examineEngine(settings),
     await examineSigningKey(settings),
     ...examineSettings(settings, sources),
@@ -139,11 +144,21 @@ async function examineEnvironments(settings: Settings): Promise<Finding> {
   return finding('environments', installed.length > 0, detail, 'ergon env build python-sci')
 }
 
-async function examineDatabase(settings: Settings): Promise<Finding[]> {
-  const { databaseUrl } = settings
-  const lacking = findLackOfProfile(settings)
-  if (lacking !== null)
-    return [finding('database', false, lacking, `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`)]
+/** What workers of the profile need beyond its database, which is looked at itself. */
+function examineProfile(loaded: LoadedSettings): Finding[] {
+  const lacks = findLacks(loaded).filter(({ setting }) => setting !== 'databaseUrl')
+  if (lacks.length === 0) return []
+  const variables = lacks.map(({ setting }) => SETTING_VARIABLES[setting]).join(', ')
+  return [finding('profile', false, describeLacks(loaded.settings, lacks), `set ${variables}`)]
+}
+
+async function examineDatabase(loaded: LoadedSettings): Promise<Finding[]> {
+  const { databaseUrl } = loaded.settings
+  const lacks = findLacks(loaded).filter(({ setting }) => setting === 'databaseUrl')
+  if (lacks.length > 0) {
+    const remedy = `set ${SETTING_VARIABLES.databaseUrl} to your PostgreSQL`
+    return [finding('database', false, describeLacks(loaded.settings, lacks), remedy)]
+  }
   if (databaseUrl === null) return [finding('database', true, 'embedded PostgreSQL, started when needed', null)]
   const db = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-doctor' })
   try {
@@ -181,7 +196,8 @@ async function examineCallbacks(db: Database): Promise<Finding> {
 }
 
 /** Concerns only those who use a registry, so it makes no host unfit. */
-async function examineRegistry({ registry: file, profile }: Settings): Promise<Finding[]> {
+async function examineRegistry(settings: Settings, env: Environment): Promise<Finding[]> {
+  const { registry: file, profile } = settings
   if (file === null) return []
   const remedy = `ergon validate-config ${file}`
   try {
@@ -191,11 +207,25 @@ async function examineRegistry({ registry: file, profile }: Settings): Promise<F
     const unserved = services.filter((service) => !service.has_runner)
     const names = unserved.map((service) => `${service.name} (${service.display_name})`).join(', ')
     const detail = `${services.length} services in ${file}${names === '' ? '' : `; no runner serves ${names}: their jobs are never claimed`}`
-    return [{ ...finding('service registry', unserved.length === 0, detail, remedy), isEssential: false }]
+    return [
+      { ...finding('service registry', unserved.length === 0, detail, remedy), isEssential: false },
+      await examineReferences(settings, file, env),
+    ]
   } catch (error) {
     const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
     return [{ ...finding('service registry', false, reason ?? '', remedy), isEssential: false }]
   }
+}
+
+/** Asks for every variable, file, script and secret that the services name, as this command's user and in its environment. */
+async function examineReferences(settings: Settings, file: string, env: Environment): Promise<Finding> {
+  const { findMissingReferences } = await import('../control/registry-file.ts')
+  const outside = { env, secretStores: secretStoresOf(settings) }
+  const missing = await findMissingReferences({ file, profile: settings.profile }, outside)
+  const told = missing.map(({ line, path: where, message }) => `line ${line}, ${where}: ${message}`).join('; ')
+  const remedy = 'give whoever starts workers what is missing: they refuse the registry until then'
+  const detail = missing.length === 0 ? 'all that services name is there' : told
+  return { ...finding('registry references', missing.length === 0, detail, remedy), isEssential: false }
 }
 
 /** Jobs run without it too, so it makes no host unfit; in production nobody should find out by an audit that nothing was sealed. */
@@ -206,7 +236,7 @@ async function examineSigningKey(settings: Settings): Promise<Finding> {
     const pem = await findSigningKey(settings, paths)
     if (pem !== null)
       return { ...finding('audit seals', true, `signed by ${openSigningKey(pem).keyId}`, null), isEssential: false }
-    const isMadeLater = settings.profile === 'development'
+    const isMadeLater = PROFILE_RULES[settings.profile].makesSigningKey
     const detail = isMadeLater
       ? 'no signing key yet: ergon dev makes one'
       : 'off: there is no signing key, and nothing of the audit trail is sealed by workers of this machine'

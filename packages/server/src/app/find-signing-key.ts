@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { HomePaths } from '../config/home-paths.ts'
 import type { Settings } from '../config/settings.ts'
+import { PROFILE_RULES } from '../domain/profiles.ts'
 import { ensureSigningKeyFile, readSigningKeyFile } from '../platform/crypto/signing-key.ts'
 
 /** The private key's text: of the file that the settings name, else of the data folder; null when there is none. */
@@ -17,7 +18,7 @@ export async function ensureSigningKey(
   settings: Pick<Settings, 'signingKeyFile' | 'profile'>,
   paths: HomePaths,
 ): Promise<string | null> {
-  if (settings.signingKeyFile === null && settings.profile === 'development')
+  if (settings.signingKeyFile === null && PROFILE_RULES[settings.profile].makesSigningKey)
     return ensureSigningKeyFile(paths.signingKey)
   return findSigningKey(settings, paths)
 }

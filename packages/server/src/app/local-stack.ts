@@ -1,6 +1,8 @@
 import { availableParallelism, hostname } from 'node:os'
 import type { HomePaths } from '../config/home-paths.ts'
+import { secretStoresOf } from '../config/secret-stores.ts'
 import type { Settings } from '../config/settings.ts'
+import { executorPolicyOf } from '../domain/profiles.ts'
 import { createPool } from '../platform/db/database.ts'
 import { describeDatabase } from '../platform/db/describe-database.ts'
 import { migrate } from '../platform/db/migrate.ts'
@@ -17,6 +19,7 @@ import type { RegistryBundle } from '../registry/registry-bundle.ts'
 import { RegistryFeed } from './registry-feed.ts'
 import { readEngineAccess } from './engine-access.ts'
 import { defaultLanes, lanesApart } from './served-lanes.ts'
+import { SecretRenewal } from './secret-renewal.ts'
 import { sandboxdCommand } from './sandboxd-command.ts'
 import { readUplinkNeeds, requireUplinkHere, requireUplinkOf } from './uplink-needs.ts'
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
@@ -84,10 +87,12 @@ export class LocalStack {
               env,
               executionTypes: lanes,
               acceptedRisks: settings.acceptedRisks,
+              secretStores: secretStoresOf(settings),
               logger,
               requireHost,
             }),
       process: null,
+      renewal: null,
     }))
   }
 
@@ -144,6 +149,7 @@ export class LocalStack {
   /** Stops everything in the order of dependence; what this stack did not start stays. */
   async stop(): Promise<void> {
     await Promise.all([this.#database, this.#sandboxd, this.#worker].map((part) => part.settled()))
+    for (const { renewal } of this.#divisions) renewal?.stop()
     for (const process of this.#processes.toReversed()) await process.stop()
     await this.#postgres?.stop()
   }
@@ -200,10 +206,16 @@ export class LocalStack {
 
   async #startWorkers(urls: DatabaseUrls): Promise<void> {
     for (const { feed } of this.#divisions) await feed?.load()
-    for (const division of this.#divisions) division.process = await this.#startWorker(division, urls)
+    for (const division of this.#divisions) {
+      const { feed } = division
+      const tell = (registry: RegistryBundle) => division.process?.tell(JSON.stringify({ registry }))
+      if (feed !== null) division.renewal = new SecretRenewal(feed, tell, this.#options.logger)
+      division.process = await this.#startWorker(division, urls)
+      division.renewal?.start()
+    }
   }
 
-  async #startWorker({ lanes, feed }: Division, urls: DatabaseUrls): Promise<SupervisedProcess> {
+  async #startWorker({ lanes, feed, renewal }: Division, urls: DatabaseUrls): Promise<SupervisedProcess> {
     const { settings, paths, logger, slots, sandboxSlots, warmUp = false, drainMs = 5_000 } = this.#options
     const access = lanes.includes('docker') ? await readEngineAccess(settings) : null
     const config = {
@@ -222,7 +234,7 @@ export class LocalStack {
       drainMs,
       logLevel: settings.logLevel,
       sandboxRuntime: settings.sandboxRuntime,
-      executorPolicy: settings.executorPolicy,
+      executorPolicy: JSON.stringify(executorPolicyOf(settings.profile, settings.executorPolicy)),
       dockerEngine: access?.engine ?? null,
       signingKey: await ensureSigningKey(settings, paths),
     }
@@ -230,7 +242,8 @@ export class LocalStack {
     // Its registry as it is at each start.
     const command = () =>
       workerCommand({ ...config, registry: feed?.current ?? null }, paths, user, access?.socketGroup ?? null)
-    return this.#run(access === null ? 'worker' : 'docker worker', command, logger, drainMs + 10_000)
+    const onLine = (line: string) => renewal?.hear(line)
+    return this.#run(access === null ? 'worker' : 'docker worker', command, logger, drainMs + 10_000, onLine)
   }
 
   async #run(
@@ -238,8 +251,10 @@ export class LocalStack {
     command: () => ProcessCommand,
     logger: Logger,
     stopTimeoutMs: number,
+    onLine: (line: string) => void = () => {},
   ): Promise<SupervisedProcess> {
-    const child = new SupervisedProcess({ name, command, readyTimeoutMs: READY_TIMEOUT_MS, stopTimeoutMs, logger })
+    const readyTimeoutMs = READY_TIMEOUT_MS
+    const child = new SupervisedProcess({ name, command, readyTimeoutMs, stopTimeoutMs, logger, onLine })
     await child.start()
     this.#processes.push(child)
     return child
@@ -256,6 +271,7 @@ interface Division {
   lanes: readonly string[]
   feed: RegistryFeed | null
   process: SupervisedProcess | null
+  renewal: SecretRenewal | null
 }
 
 /** Starts something once, whoever asks meanwhile. A start that failed is forgotten: what was in its way may be gone at the next use. */

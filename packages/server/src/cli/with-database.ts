@@ -19,7 +19,7 @@ export async function withDatabase<T>(
   work: (context: CommandContext) => Promise<T>,
   options: { flags?: Partial<Settings>; needsRegistry?: boolean } = {},
 ): Promise<T> {
-  const { settings } = loadSettings(process.env, options.flags)
+  const { settings } = loadSettings(process.env, options.flags, { startsWorkers: need === 'worker' })
   const paths = homePaths(settings)
   // The user's own database needs no process of ours for a command that only reads and writes rows.
   const use: StackUse | null =

@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline'
 import { createWorker } from '../app/create-worker.ts'
+import { SECRET_REFUSED_LINE } from '../app/secret-renewal.ts'
 import { workerMessageSchema, workerProcessConfigSchema } from '../app/worker-process-config.ts'
 
 /** The worker process: configuration on standard input, new versions of the registry after it, a line each; one line of JSON when ready, drains on SIGTERM. */
@@ -9,7 +10,7 @@ async function main(): Promise<void> {
   const config = workerProcessConfigSchema.parse(JSON.parse(first.done === true ? '' : first.value))
   // A parent that was killed before the kernel was asked to tell us of its death takes nobody along.
   if (process.ppid !== config.parentPid) throw new Error('the process that started this worker is gone')
-  const worker = await createWorker(config)
+  const worker = await createWorker(config, () => void process.stdout.write(`${SECRET_REFUSED_LINE}\n`))
   const listen = async () => {
     for await (const line of lines) worker.replaceRegistry(workerMessageSchema.parse(JSON.parse(line)).registry)
   }

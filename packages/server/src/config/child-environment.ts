@@ -1,4 +1,4 @@
-import type { Settings } from './settings.ts'
+import { NO_REGISTRY, type Settings } from './settings.ts'
 import { SETTING_VARIABLES } from './setting-catalogue.ts'
 
 /** The environment of a child that is the same user's own process: ours, with the settings spelt out. */
@@ -12,11 +12,15 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.logLevel]: settings.logLevel,
     [SETTING_VARIABLES.sandboxRuntime]: settings.sandboxRuntime,
     [SETTING_VARIABLES.executorPolicy]: settings.executorPolicy ?? '',
-    [SETTING_VARIABLES.registry]: settings.registry ?? '',
+    [SETTING_VARIABLES.registry]:
+      settings.registry ?? (env[SETTING_VARIABLES.registry] === NO_REGISTRY ? NO_REGISTRY : ''),
     [SETTING_VARIABLES.dockerHost]: settings.dockerHost ?? '',
     [SETTING_VARIABLES.dockerCertPath]: settings.dockerCertPath ?? '',
     [SETTING_VARIABLES.acceptedRisks]: settings.acceptedRisks.join(','),
     [SETTING_VARIABLES.signingKeyFile]: settings.signingKeyFile ?? '',
+    [SETTING_VARIABLES.secretCommand]: settings.secretCommand ?? '',
+    [SETTING_VARIABLES.vaultAddress]: settings.vaultAddress ?? '',
+    [SETTING_VARIABLES.vaultTokenFile]: settings.vaultTokenFile ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
     [SETTING_VARIABLES.callbackDatabaseUrl]: settings.callbackDatabaseUrl ?? '',
   }

@@ -1,6 +1,7 @@
 import os from 'node:os'
 import path from 'node:path'
 import type { z } from 'zod'
+import { PROFILE_RULES, PROFILES, type RequiredSetting } from '../domain/profiles.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { SETTING_VARIABLES } from './setting-catalogue.ts'
 import { type Settings, settingsSchema } from './settings.ts'
@@ -14,22 +15,32 @@ export interface LoadedSettings {
 }
 
 /** Settings that a command can work with; throws CONFIG_INVALID, also for a profile that lacks what it needs. */
-export function loadSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {
+export function loadSettings(
+  env: NodeJS.ProcessEnv,
+  flags: Partial<Settings> = {},
+  { startsWorkers = false }: { startsWorkers?: boolean } = {},
+): LoadedSettings {
   const loaded = readSettings(env, flags)
-  const lacking = findLackOfProfile(loaded.settings)
-  if (lacking !== null) throw new ErgonError('CONFIG_INVALID', lacking)
+  const lacks = findLacks(loaded).filter(({ by }) => by === 'every command' || startsWorkers)
+  if (lacks.length > 0) throw new ErgonError('CONFIG_INVALID', describeLacks(loaded.settings, lacks))
   return loaded
 }
 
-/** What the profile demands and the settings do not give, in words, or null. */
-export function findLackOfProfile({ profile, databaseUrl }: Settings): string | null {
-  if (profile === 'development' || databaseUrl !== null) return null
-  return `${SETTING_VARIABLES.profile} is ${profile}, which needs ${SETTING_VARIABLES.databaseUrl}: the embedded database is for development`
+/** What the profile demands and nobody set. */
+export function findLacks({ settings, sources }: Pick<LoadedSettings, 'settings' | 'sources'>): RequiredSetting[] {
+  const required: readonly RequiredSetting[] = PROFILE_RULES[settings.profile].required
+  return required.filter(({ setting }) => sources[setting] === 'default')
+}
+
+/** All that is missing, in words. */
+export function describeLacks({ profile }: Settings, lacks: readonly RequiredSetting[]): string {
+  const each = lacks.map(({ setting, why }) => `${SETTING_VARIABLES[setting]}: ${why}`)
+  return `${SETTING_VARIABLES.profile} is ${profile}, which needs ${each.join('; ')}`
 }
 
 /** Settings from the command line, else the environment, else defaults; throws CONFIG_INVALID naming the variable. */
 export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = {}): LoadedSettings {
-  const profile = env[SETTING_VARIABLES.profile] ?? 'development'
+  const profile = flags.profile ?? PROFILES.find((name) => name === env[SETTING_VARIABLES.profile]) ?? 'development'
   const home = flags.home ?? env[SETTING_VARIABLES.home]
   const defaultHome = defaultFolder(env, 'XDG_DATA_HOME', '.local/share', '/var/lib/ergon')
   const defaults: Settings = {
@@ -46,9 +57,12 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     dockerCertPath: null,
     signingKeyFile: null,
     acceptedRisks: [],
+    secretCommand: null,
+    vaultAddress: null,
+    vaultTokenFile: null,
     debianMirror: null,
     debianSecurityMirror: null,
-    logLevel: profile === 'development' ? 'warn' : 'info',
+    logLevel: PROFILE_RULES[profile].logLevel,
   }
   const values: Record<string, unknown> = {}
   const sources = {} as LoadedSettings['sources']
@@ -58,7 +72,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     values[key] = flags[key] ?? fromEnvironment ?? defaults[key]
   }
   const parsed = settingsSchema.safeParse(values)
-  if (!parsed.success) throw invalid(parsed.error.issues[0], values)
+  if (!parsed.success) throw invalid(parsed.error.issues, values)
   return { settings: parsed.data, sources }
 }
 
@@ -68,10 +82,15 @@ function defaultFolder(env: NodeJS.ProcessEnv, xdg: string, belowHome: string, f
   return process.getuid?.() === 0 ? forRoot : path.join(os.homedir(), belowHome, 'ergon')
 }
 
-function invalid(issue: z.core.$ZodIssue | undefined, values: Record<string, unknown>): ErgonError {
-  const key = String(issue?.path[0] ?? '')
+/** All that is wrong, in one go. */
+function invalid(issues: readonly z.core.$ZodIssue[], values: Record<string, unknown>): ErgonError {
+  return new ErgonError('CONFIG_INVALID', issues.map((issue) => explain(issue, values)).join('; '))
+}
+
+function explain(issue: z.core.$ZodIssue, values: Record<string, unknown>): string {
+  const key = String(issue.path[0] ?? '')
   const variable = SETTING_VARIABLES[key as keyof Settings] ?? key
   // A database URL holds a password, so its value is never shown.
   const shown = key === 'databaseUrl' || key === 'callbackDatabaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])})`
-  return new ErgonError('CONFIG_INVALID', `${variable}${shown}: ${issue?.message ?? 'invalid'}`)
+  return `${variable}${shown}: ${issue.message}`
 }

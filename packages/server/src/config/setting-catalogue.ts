@@ -17,13 +17,15 @@ export const SETTING_VARIABLES = {
   debianSecurityMirror: 'ERGON_DEBIAN_SECURITY_MIRROR',
   dockerHost: 'ERGON_DOCKER_HOST',
   dockerCertPath: 'ERGON_DOCKER_CERT_PATH',
+  secretCommand: 'ERGON_SECRET_COMMAND',
+  vaultAddress: 'ERGON_VAULT_ADDRESS',
+  vaultTokenFile: 'ERGON_VAULT_TOKEN_FILE',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
 /** One sentence on each setting, for docs/settings.md. */
 export const SETTING_SUMMARIES = {
-  profile:
-    'development, staging or production. The last two need DATABASE_URL and log more; production refuses, and staging warns of, a registry with findings of high severity; isolation is the same in all.',
+  profile: 'development (the default), staging or production: see [Profiles](#profiles). Isolation is the same in all.',
   home: 'Data folder: database, artifacts, credentials. By default /var/lib/ergon for root, else below XDG_DATA_HOME.',
   cache: 'Cache folder; all in it can be made again. By default /var/cache/ergon for root, else below XDG_CACHE_HOME.',
   environments: 'Where environments are; by default the folder environments in the data folder.',
@@ -34,9 +36,9 @@ export const SETTING_SUMMARIES = {
   sandboxRuntime:
     'The OCI runtime that starts sandboxes: crun (the default), runc, or runsc (gVisor). Verdicts and evidence of the first two are the same, crun starts sooner; SECURITY.md says what gVisor adds and what it cannot count.',
   executorPolicy:
-    'JSON: what the built-in executor service lets its jobs have, see the job contract. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
+    'JSON: what the built-in executor service lets its jobs have, see the job contract; limits that it leaves out are those of the profile. For instance {"limits":{"memory_mb":1024},"on_output_limit":"truncate"}.',
   registry:
-    'The service registry, a YAML file; `--registry` of a command comes before it. Without one there is only the built-in executor service.',
+    'The service registry, a YAML file; `--registry` of a command comes before it. Without one, or with none, there is only the built-in executor service.',
   acceptedRisks:
     'Rules of `ergon security-check`, with commas between them, whose findings of high severity workers run with all the same. Without it production refuses a registry that has one, staging warns of it, development leaves it to the command.',
   signingKeyFile:
@@ -47,6 +49,11 @@ export const SETTING_SUMMARIES = {
     'The Docker engine that docker jobs run on: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
   dockerCertPath:
     'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
+  secretCommand:
+    'The program that prints a secret, its name being the only argument, for `…_vault: exec:NAME` of a registry. It and its folders belong to root or to whoever starts workers, and nobody else may write there. Asked when a registry is read and every five minutes.',
+  vaultAddress:
+    'The server of `…_vault: vault:MOUNT/PATH#FIELD`: HashiCorp Vault, OpenBao or what else has the key-value API of version 2. https://, but for an address of this machine’s loopback.',
+  vaultTokenFile: 'The file with the token for that server, read at each question, so that an agent may renew it.',
   logLevel:
-    'silent, error, warn, info or debug; by default warn in development, info elsewhere. Logs are JSON lines on standard error.',
+    'silent, error, warn, info or debug; by default that of the profile. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

@@ -1,8 +1,10 @@
 import path from 'node:path'
 import { z } from 'zod'
+import { PROFILES } from '../domain/profiles.ts'
 import { parseSandboxPolicy } from '../domain/sandbox-policy.ts'
 
-const PROFILES = ['development', 'staging', 'production'] as const
+/** What says that there is no registry, and that nobody forgot it. */
+export const NO_REGISTRY = 'none'
 
 /** Every setting with the values it takes. */
 export const settingsSchema = z.object({
@@ -34,7 +36,10 @@ export const settingsSchema = z.object({
     })
     .nullable(),
   /** The service registry file, or null for the built-in services alone. */
-  registry: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  registry: z.preprocess(
+    (value) => (value === NO_REGISTRY ? null : value),
+    z.string().refine(path.isAbsolute, 'expected an absolute path, or none').nullable(),
+  ),
   /** Rules of `ergon security-check` whose high findings production runs with all the same. */
   acceptedRisks: z.preprocess(
     (value) => (typeof value === 'string' ? value.split(',') : value),
@@ -55,6 +60,12 @@ export const settingsSchema = z.object({
     .nullable(),
   /** Folder with the ca.pem, cert.pem and key.pem of an engine at tcp://. */
   dockerCertPath: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** The program that prints secrets which registries name as `exec:NAME`, or null for none. */
+  secretCommand: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** The server of secrets which registries name as `vault:MOUNT/PATH#FIELD`, or null for none. */
+  vaultAddress: z.url({ protocol: /^https?$/, error: 'expected a URL that begins with https://' }).nullable(),
+  /** The file with the token that the server takes. */
+  vaultTokenFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>

@@ -8,7 +8,7 @@ import {
 } from '../registry/parse-registry.ts'
 import { publishRegistrySchema } from '../registry/published-schema.ts'
 import { readRegistry } from '../registry/read-registry.ts'
-import { gatherRegistry, requireNoFaults } from '../registry/registry-bundle.ts'
+import { gatherRegistry, type GatherOptions, requireNoFaults } from '../registry/registry-bundle.ts'
 import { faultText, RegistryError, type RegistryFault } from '../registry/registry-fault.ts'
 import { REGISTRY_EXECUTION_TYPES, type Operation, type Service } from '../registry/schema/service.ts'
 import { checkSecurity, type SecurityFinding } from '../registry/security/check-security.ts'
@@ -42,10 +42,13 @@ export interface RegistryReport {
   warnings: readonly RegistryFault[]
 }
 
-/** Every fault of a registry file; with an environment also whether everything that its services name is there. */
+/** Where what services name is looked for. */
+export type Outside = Pick<GatherOptions, 'env' | 'secretStores'>
+
+/** Every fault of a registry file; with an outside also whether everything that its services name is there. */
 export async function checkRegistry(
   { file, profile, acceptedRisks = [] }: RegistryQuestion,
-  env: Readonly<Record<string, string | undefined>> | null,
+  outside: Outside | null,
 ): Promise<RegistryReport> {
   const { parsed, mode } = await readRegistry(requireFile(file))
   const risks = judgeRisks({ parsed, mode, profile, executionTypes: REGISTRY_EXECUTION_TYPES, acceptedRisks })
@@ -53,7 +56,7 @@ export async function checkRegistry(
   const faults = [
     ...parsed.faults,
     ...(isReadable ? risks.faults : []),
-    ...(env === null || !isReadable ? [] : await findMissing(parsed, profile, env)),
+    ...(outside === null || !isReadable ? [] : await findMissing(parsed, profile, outside)),
   ]
   return {
     ok: faults.length === 0,
@@ -65,15 +68,25 @@ export async function checkRegistry(
   }
 }
 
+/** What the services of a valid registry name and nobody finds. */
+export async function findMissingReferences(
+  { file, profile }: RegistryQuestion,
+  outside: Outside,
+): Promise<readonly RegistryFault[]> {
+  const { parsed } = await readRegistry(requireFile(file))
+  return findMissing(parsed, profile, outside)
+}
+
 async function findMissing(
   parsed: ParsedRegistry,
   profile: RegistryProfile,
-  env: Readonly<Record<string, string | undefined>>,
+  outside: Outside,
 ): Promise<readonly RegistryFault[]> {
   try {
     // Risks are judged apart from this, also where there is no environment to look things up in.
     const acceptedRisks = Object.keys(SECURITY_RULES)
-    await gatherRegistry({ file: parsed.file, profile, env, executionTypes: REGISTRY_EXECUTION_TYPES, acceptedRisks })
+    const executionTypes = REGISTRY_EXECUTION_TYPES
+    await gatherRegistry({ file: parsed.file, profile, executionTypes, acceptedRisks, ...outside })
     return []
   } catch (error) {
     if (error instanceof RegistryError) return error.faults

@@ -9,4 +9,6 @@ export interface ServiceRegistration {
   rateLimitPerMinute: number | null
   /** Starts in any hour, over all workers. */
   maxInvocationsPerHour: number | null
+  /** US dollars that jobs of any hour may cost, as estimated, before no more are started, over all workers. */
+  maxCostPerHour: number | null
 }

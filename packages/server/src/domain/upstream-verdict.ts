@@ -22,6 +22,11 @@ export function decideByStatus(statusCode: number, request: string): Verdict {
   return { kind: 'failed', failure }
 }
 
+/** True when a server refused whoever asked, so that the secret it was shown may be out of date. */
+export function isRefusedSignIn({ details }: Failure): boolean {
+  return details?.status_code === 401 || details?.status_code === 403
+}
+
 /** Where a service's `retry.on_status` looks. */
 export function statusDetails(statusCode: number): Failure['details'] {
   return { traceback: null, line: null, column: null, status_code: statusCode }

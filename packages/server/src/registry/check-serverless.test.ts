@@ -21,6 +21,9 @@ const GCP = 'provider: gcp, project: my-project, function_name: resize'
 describe('a serverless service', () => {
   it.each([
     `{${AWS}}`,
+    `{${AWS}, auth: {type: access_key, access_key_id_vault: "exec:id", secret_access_key_vault: "vault:kv/aws#key"}}`,
+    `{${AWS}, auth: {type: iam_role, role_arn: "\${ROLE}", access_key_id_vault: "exec:a", secret_access_key_env_var: B}}`,
+    `{${GCP}, auth: {type: service_account, service_account_key_vault: "exec:key"}}`,
     `{${AWS}, qualifier: $LATEST, auth: {type: access_key, access_key_id_env_var: A, secret_access_key_env_var: B}}`,
     '{provider: aws, region: eu-central-1, function_name: "arn:aws:lambda:eu-central-1:123456789012:function:resize"}',
     `{${AWS}, auth_config: {type: iam_role, role_arn: "arn:aws:iam::123456789012:role/caller"}}`,
@@ -45,6 +48,15 @@ describe('a serverless service', () => {
     [`{${GCP}, qualifier: "1"}`, 'has no effect with provider gcp'],
     [`{${GCP}, auth_config: {type: access_key}}`, "access_key is none of gcp's: default_credentials, service_account"],
     [`{${GCP}, auth_config: {type: service_account}}`, 'service_account_key_env_var or service_account_key_file'],
+    [
+      `{${GCP}, auth_config: {type: service_account, service_account_key_env_var: A, service_account_key_vault: "exec:a"}}`,
+      'and only one of them',
+    ],
+    [
+      `{${AWS}, auth: {type: access_key, access_key_id_vault: "exec:a", access_key_id_env_var: A, secret_access_key_env_var: B}}`,
+      'auth.access_key_id_vault: stands beside access_key_id_env_var',
+    ],
+    [`{${AWS}, auth_config: {type: default_credentials, access_key_id_vault: "exec:a"}}`, 'has no effect'],
     [`{${AWS}, auth_config: {type: access_key}}`, 'access_key needs access_key_id_env_var'],
     [`{${AWS}, auth_config: {type: profile, profile: live}}`, 'profile needs credentials_file'],
     [

@@ -149,17 +149,39 @@ function checkAuth(config: RunnerConfig, provider: ServerlessProvider, remarks: 
     remarks.fault([...at, 'type'], `${auth.type} is none of ${provider}'s: ${Object.keys(types).join(', ')}`)
     return
   }
-  for (const field of rules.required) if (auth[field] === undefined) remarks.fault(at, `${auth.type} needs ${field}`)
-  const known = new Set<string>(['type', ...rules.required, ...rules.optional])
+  for (const field of rules.required)
+    if (!isStated(auth, field)) remarks.fault(at, `${auth.type} needs ${[field, ...inVault(field)].join(' or ')}`)
+  const fields = [...rules.required, ...rules.optional]
+  const known = new Set<string>(['type', ...fields, ...fields.flatMap(inVault)])
   for (const field of Object.keys(auth))
     if (!known.has(field)) remarks.fault([...at, field], `has no effect with type ${auth.type}`)
-  const keys = [auth.service_account_key_env_var, auth.service_account_key_file]
+  const keys = [auth.service_account_key_env_var, auth.service_account_key_file, auth.service_account_key_vault]
   if (auth.type === 'service_account' && keys.filter((key) => key !== undefined).length !== 1)
     remarks.fault(
       at,
-      'service_account needs service_account_key_env_var or service_account_key_file, and only one of them',
+      'service_account needs service_account_key_env_var or service_account_key_file or service_account_key_vault, and only one of them',
     )
+  for (const field of ['access_key_id_env_var', 'secret_access_key_env_var', 'session_token_env_var'] as const)
+    for (const other of inVault(field))
+      if (auth[field] !== undefined && auth[other] !== undefined)
+        remarks.fault([...at, other], `stands beside ${field}: keep one of them`)
   if (auth.type === 'iam_role') checkRole(auth, at, remarks)
+}
+
+/** The other name of a secret that a variable may hold: that of a vault. */
+function inVault(field: keyof CloudAuth): (keyof CloudAuth & `${string}_vault`)[] {
+  return VAULT_FIELDS.filter((vault) => vault.replace(/_vault$/, '_env_var') === field)
+}
+
+const VAULT_FIELDS = [
+  'access_key_id_vault',
+  'secret_access_key_vault',
+  'session_token_vault',
+  'service_account_key_vault',
+] as const satisfies (keyof CloudAuth)[]
+
+function isStated(auth: CloudAuth, field: keyof CloudAuth): boolean {
+  return [field, ...inVault(field)].some((each) => auth[each] !== undefined)
 }
 
 /** A role is assumed with an access key, a profile, or what the machine has: never with whatever is found first. */
@@ -167,9 +189,11 @@ function checkRole(auth: CloudAuth, at: PropertyKey[], remarks: Remarks): void {
   const { role_arn: role } = auth
   if (role !== undefined && !hasReference(role) && !ROLE_ARN.test(role))
     remarks.fault([...at, 'role_arn'], 'must be arn:aws:iam::ACCOUNT:role/NAME')
-  const keys = [auth.access_key_id_env_var, auth.secret_access_key_env_var].filter((each) => each !== undefined).length
+  const keys = (['access_key_id_env_var', 'secret_access_key_env_var'] as const).filter((field) =>
+    isStated(auth, field),
+  ).length
   const profile = [auth.profile, auth.credentials_file].filter((each) => each !== undefined).length
-  if (keys === 1 || (keys === 0 && auth.session_token_env_var !== undefined))
+  if (keys === 1 || (keys === 0 && isStated(auth, 'session_token_env_var')))
     remarks.fault(at, 'an access key is access_key_id_env_var and secret_access_key_env_var')
   if (profile === 1) remarks.fault(at, 'a profile is profile and credentials_file')
   if (keys > 0 && profile > 0) remarks.fault(at, 'iam_role takes an access key or a profile, not both')

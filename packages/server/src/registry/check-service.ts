@@ -83,6 +83,10 @@ function checkRetry({ execution_type: type, retry }: Service, remarks: Remarks):
     )
 }
 
+function waysToName<Secret extends string>(secret: Secret) {
+  return [`${secret}_env_var`, `${secret}_file`, `${secret}_vault`] as const
+}
+
 /** The secrets of each auth_type: one of each pair must be named, and nothing else may be. */
 const AUTH_SECRETS = {
   none: [],
@@ -99,12 +103,12 @@ function checkHttp(
   const secrets: readonly string[] = AUTH_SECRETS[type]
   const stated = new Set(Object.keys(auth))
   for (const secret of secrets) {
-    const both = [`${secret}_env_var`, `${secret}_file`]
-    const named = both.filter((key) => stated.delete(key))
+    const keys = waysToName(secret)
+    const named = keys.filter((key) => stated.delete(key))
     if (named.length !== 1)
       remarks.fault(
         ['runner_config', 'auth_config'],
-        `auth_type ${type} needs ${both.join(' or ')}, and only one of them`,
+        `auth_type ${type} needs ${keys.join(' or ')}, and only one of them`,
       )
   }
   if (type === 'api_key') stated.delete('header_name')
@@ -215,9 +219,9 @@ function checkDocker({ runner_config: config, security_policy: policy }: Service
   }
   if (config.registry_auth !== undefined) {
     for (const secret of ['username', 'password'] as const) {
-      const both = [`${secret}_env_var`, `${secret}_file`] as const
-      if (both.filter((key) => config.registry_auth?.[key] !== undefined).length !== 1)
-        remarks.fault(['runner_config', 'registry_auth'], `needs ${both.join(' or ')}, and only one of them`)
+      const keys = waysToName(secret)
+      if (keys.filter((key) => config.registry_auth?.[key] !== undefined).length !== 1)
+        remarks.fault(['runner_config', 'registry_auth'], `needs ${keys.join(' or ')}, and only one of them`)
     }
   }
 }

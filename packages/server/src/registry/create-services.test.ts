@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { inspect } from 'node:util'
@@ -70,9 +70,10 @@ describe('a registry as a worker gets it', () => {
   })
 
   it('says of every service what the fleet must know, the built-in one included', async () => {
-    const text = VALID_REGISTRY.replace('max_invocations_per_hour: 100', 'max_invocations_per_hour: 0')
+    const limits = 'max_invocations_per_hour: 0, max_cost_per_hour: 0.25'
+    const text = VALID_REGISTRY.replace('max_invocations_per_hour: 100', limits)
     const all = combineServices(createBuiltInServices(null), services(await gather(text))).registrations()
-    const none = { maxConcurrent: null, rateLimitPerMinute: null, maxInvocationsPerHour: null }
+    const none = { maxConcurrent: null, rateLimitPerMinute: null, maxInvocationsPerHour: null, maxCostPerHour: null }
     expect(all).toContainEqual({ service: 'executor', executionType: 'sandbox', ...none })
     expect(all).toContainEqual({ service: 'Stripe', executionType: 'http', ...none, rateLimitPerMinute: 60 })
     expect(all.find(({ executionType }) => executionType === 'serverless')).toEqual({
@@ -80,6 +81,7 @@ describe('a registry as a worker gets it', () => {
       executionType: 'serverless',
       ...none,
       maxInvocationsPerHour: 0,
+      maxCostPerHour: 0.25,
     })
   })
 
@@ -109,6 +111,21 @@ describe('a registry as a worker gets it', () => {
       'the secret file /not/there cannot be used: ENOENT',
     )
     await expect(gather(text.replace(secret, '/dev/zero'))).rejects.toThrow('it is not a regular file')
+  })
+
+  it('takes secrets from the stores of whoever starts workers, as one of three ways to name them', async () => {
+    const command = write('helper', '#!/bin/sh\nexec printf %s "value-of-$1"\n')
+    chmodSync(command, 0o755)
+    const secretStores = { command, vaultAddress: null, vaultTokenFile: null }
+    const text = VALID_REGISTRY.replace('token_env_var: STRIPE_TOKEN', 'token_vault: "exec:stripe"')
+    const config = services(await gather(text, { secretStores })).resolve('stripe', 'create_charge')
+      .runnerConfig as ServiceConfig<'http'>
+    expect(config.secrets.read(config.service.runner_config.auth_config, 'token')).toBe('value-of-stripe')
+    expect(config.secrets.redacted()).toContain('value-of-stripe')
+    expect(inspect(config, { depth: 10, showHidden: true }) + JSON.stringify(config)).not.toContain('value-of-stripe')
+    await expect(gather(text)).rejects.toThrow('ERGON_SECRET_COMMAND, the program to ask, is not set')
+    const twice = VALID_REGISTRY.replace('token_env_var: STRIPE_TOKEN', '$&, token_vault: "exec:stripe"')
+    await expect(gather(twice)).rejects.toThrow('token_env_var or token_file or token_vault, and only one of them')
   })
 
   const scripted = VALID_REGISTRY.replace(/code: .*\}/, 'script: programs/fit.py}')

@@ -130,7 +130,7 @@ function createService(
 }
 
 /** What this service names, and nothing that another one of the registry does. */
-function secretsOf({ source }: CheckedService, { variables, secretFiles }: RegistryBundle): SecretSource {
+function secretsOf({ source }: CheckedService, bundle: RegistryBundle): SecretSource {
   const needs = findNeeds(source)
   const named = (kind: string, values: Record<string, string>) =>
     Object.fromEntries(
@@ -139,7 +139,11 @@ function secretsOf({ source }: CheckedService, { variables, secretFiles }: Regis
         return value === undefined ? [] : [[need.name, value] as const]
       }),
     )
-  return new SecretSource({ variables: named('variable', variables), secretFiles: named('secret file', secretFiles) })
+  return new SecretSource({
+    variables: named('variable', bundle.variables),
+    secretFiles: named('secret file', bundle.secretFiles),
+    vaultSecrets: named('vault secret', bundle.vaultSecrets ?? {}),
+  })
 }
 
 function expand(checked: CheckedService, bundle: RegistryBundle, parsed: ParsedRegistry): CheckedService['service'] {

@@ -9,7 +9,7 @@ export interface Remark {
 }
 
 /** Values below these may be secrets that somebody wrote where a name belongs: they are never repeated. */
-const MAY_HOLD_SECRETS = /_env_var$|_file$|^(headers|environment|auth|auth_config|registry_auth)$/
+const MAY_HOLD_SECRETS = /_env_var$|_file$|_vault$|^(headers|environment|auth|auth_config|registry_auth)$/
 
 /** Every issue of a schema as words: the field, what was found, what is allowed, and what was perhaps meant. */
 export function explainIssues(

@@ -26,9 +26,8 @@ export const NOT_ENFORCED_YET = {
     'security_policy.resource_limits.memory_mb',
     'security_policy.resource_limits.disk_mb',
     'security_policy.resource_limits.cpu_seconds',
-    'security_policy.cost_limits.max_cost_per_hour',
   ],
-  sandbox: ['security_policy.resource_limits.cpu_cores'],
+  sandbox: [],
 } as const satisfies Record<RegistryExecutionType, readonly string[] | null>
 
 /** The types that a worker of this build can serve. */

@@ -148,6 +148,9 @@ describe('parseRegistry', () => {
       'X-Account: "${ACCOUNT}"',
       'X-Account: "s3cr3t\\nvalue"',
     )
+    expect(faultsOf(changed('token_env_var: STRIPE_TOKEN', 'token_vault: "s3cr3t:value"'))).toEqual([
+      expect.stringMatching(/token_vault: must be PROVIDER:NAME with one of the providers exec, vault$/),
+    ])
     expect(faultsOf(secrets)).toHaveLength(2)
     expect(faultsOf(secrets).join()).not.toContain('s3cr3t')
   })

@@ -1,3 +1,4 @@
+import { type Profile, PROFILES } from '../domain/profiles.ts'
 import { type Located, type Place, placeAt, readLocatedYaml, toPlain } from '../platform/yaml/located-yaml.ts'
 import { checkService } from './check-service.ts'
 import { explainIssues, explainUnknown, type Remark } from './explain-issues.ts'
@@ -20,8 +21,8 @@ import {
 } from './schema/service.ts'
 
 /** Sections that overlay the base, each by its name, for the profile of that name. */
-export const REGISTRY_PROFILES = ['development', 'staging', 'production'] as const
-export type RegistryProfile = (typeof REGISTRY_PROFILES)[number]
+export const REGISTRY_PROFILES = PROFILES
+export type RegistryProfile = Profile
 
 /** A service that passed every check, with what its checks need to point into the file. */
 export interface CheckedService {
@@ -50,6 +51,8 @@ export interface ParsedRegistry {
   faultAt(place: Place, message: string): RegistryFault
 }
 
+/** With the built-in one, what the database takes of one worker. */
+const MAX_SERVICES = 9_999
 /** The built-in service, whose name no registry may take. */
 const RESERVED_NAMES = new Set(['executor'])
 
@@ -128,6 +131,8 @@ function readServices(node: Located, report: FaultReport): readonly Located[] {
     report.fault(node.at, 'must be a list of services, each beginning with "- name:"')
     return []
   }
+  if (node.items.length > MAX_SERVICES)
+    report.fault(node.at, `lists ${node.items.length} services; a worker registers at most ${MAX_SERVICES}`)
   const seen = new Map<string, Place>()
   for (const item of node.items) {
     const name = nameOf(item)

@@ -8,7 +8,7 @@ export function registrationOf(
   policy: {
     max_concurrent?: number
     rate_limit_per_minute?: number
-    cost_limits?: { max_invocations_per_hour?: number }
+    cost_limits?: { max_invocations_per_hour?: number; max_cost_per_hour?: number }
   },
 ): ServiceRegistration {
   return {
@@ -17,5 +17,6 @@ export function registrationOf(
     maxConcurrent: policy.max_concurrent ?? null,
     rateLimitPerMinute: policy.rate_limit_per_minute ?? null,
     maxInvocationsPerHour: policy.cost_limits?.max_invocations_per_hour ?? null,
+    maxCostPerHour: policy.cost_limits?.max_cost_per_hour ?? null,
   }
 }

@@ -6,8 +6,11 @@ import {
   REGISTRY_PROFILES,
   type RegistryProfile,
 } from './parse-registry.ts'
-import { readRegistry, readScript, readSecretFile, reasonOf } from './read-registry.ts'
+import { readSecretFile } from './bounded-file.ts'
+import { readRegistry, readScript, reasonOf } from './read-registry.ts'
 import { RegistryError, type RegistryFault } from './registry-fault.ts'
+import type { SecretStores } from './secrets/secret-provider.ts'
+import { readSecrets, type SecretAnswer } from './secrets/secret-providers.ts'
 import { judgeRisks } from './security/judge-risks.ts'
 import { findNeeds, type Need } from './service-needs.ts'
 
@@ -24,6 +27,8 @@ export const registryBundleSchema = z.object({
   secretFiles: z.record(z.string(), z.string()),
   /** Programs by their path below the registry's folder. */
   scripts: z.record(z.string(), z.string()),
+  /** Secrets of stores by their references; absent where no service names one. */
+  vaultSecrets: z.record(z.string(), z.string()).exactOptional(),
 })
 export type RegistryBundle = z.infer<typeof registryBundleSchema>
 
@@ -35,13 +40,22 @@ export interface GatherOptions {
   executionTypes: readonly string[]
   /** Rules of `ergon security-check` whose findings do not count; none unless it is said. */
   acceptedRisks?: readonly string[]
+  /** Where secrets that are named by provider are asked for; nowhere unless it is said. */
+  secretStores?: SecretStores
 }
 
+export interface GatheredRegistry {
+  bundle: RegistryBundle
+  warnings: readonly RegistryFault[]
+  /** When the first secret of a store ends, in milliseconds from now; null when none says so. */
+  secretsExpireInMs: number | null
+}
+
+const NO_STORES: SecretStores = { command: null, vaultAddress: null, vaultTokenFile: null }
+
 /** Reads the registry and everything its services name; throws a RegistryError with every fault and every missing thing. */
-export async function gatherRegistry(
-  options: GatherOptions,
-): Promise<{ bundle: RegistryBundle; warnings: readonly RegistryFault[] }> {
-  const { file, profile, env, executionTypes, acceptedRisks = [] } = options
+export async function gatherRegistry(options: GatherOptions): Promise<GatheredRegistry> {
+  const { file, profile, env, executionTypes, acceptedRisks = [], secretStores = NO_STORES } = options
   const { text, mode, parsed } = await readRegistry(file)
   requireNoFaults(parsed, parsed.faults)
   const risks = judgeRisks({ parsed, mode, profile, executionTypes, acceptedRisks })
@@ -49,11 +63,17 @@ export async function gatherRegistry(
   const secretFiles = new Map<string, string>()
   const scripts = new Map<string, string>()
   const missing: RegistryFault[] = []
-  for (const need of needsOf(parsed, profile, executionTypes)) {
+  const needs = needsOf(parsed, profile, executionTypes)
+  const answers = await readSecrets(
+    needs.filter(({ kind }) => kind === 'vault secret').map(({ name }) => name),
+    secretStores,
+  )
+  for (const need of needs) {
     try {
       if (need.kind === 'variable') variables.set(need.name, requireVariable(env, need.name))
       else if (need.kind === 'secret file') secretFiles.set(need.name, await readSecretFile(need.name))
-      else scripts.set(need.name, await readScript(file, need.name))
+      else if (need.kind === 'script') scripts.set(need.name, await readScript(file, need.name))
+      else requireAnswer(answers.get(need.name))
     } catch (error) {
       missing.push(parsed.faultAt(need.at, `the ${need.kind} ${need.name} cannot be used: ${reasonOf(error)}`))
     }
@@ -66,8 +86,38 @@ export async function gatherRegistry(
     variables: Object.fromEntries(variables),
     secretFiles: Object.fromEntries(secretFiles),
     scripts: Object.fromEntries(scripts),
+    ...(answers.size === 0 ? {} : { vaultSecrets: valuesOf(answers) }),
   }
-  return { bundle, warnings: [...parsed.warnings, ...risks.warnings] }
+  return { bundle, warnings: [...parsed.warnings, ...risks.warnings], secretsExpireInMs: soonestEnd(answers) }
+}
+
+/** A bundle with the values that its stores give now; what cannot be had keeps the value that it had. */
+export async function renewSecrets(
+  bundle: RegistryBundle,
+  secretStores: SecretStores,
+): Promise<{ bundle: RegistryBundle; failures: readonly string[]; secretsExpireInMs: number | null }> {
+  const answers = await readSecrets(Object.keys(bundle.vaultSecrets ?? {}), secretStores)
+  const failures = [...answers].flatMap(([name, answer]) => (answer.ok ? [] : [`${name}: ${answer.reason}`]))
+  return {
+    bundle: { ...bundle, vaultSecrets: { ...bundle.vaultSecrets, ...valuesOf(answers) } },
+    failures,
+    secretsExpireInMs: soonestEnd(answers),
+  }
+}
+
+function requireAnswer(answer: SecretAnswer | undefined): void {
+  if (answer?.ok === false) throw new Error(answer.reason)
+}
+
+function valuesOf(answers: ReadonlyMap<string, SecretAnswer>): Record<string, string> {
+  const known = [...answers].flatMap(([name, answer]) => (answer.ok ? [[name, answer.secret.value] as const] : []))
+  return Object.fromEntries(known)
+}
+
+function soonestEnd(answers: ReadonlyMap<string, SecretAnswer>): number | null {
+  const ends = [...answers.values()].flatMap((answer) => (answer.ok ? [answer.secret.expiresInMs ?? Infinity] : []))
+  const soonest = Math.min(...ends)
+  return Number.isFinite(soonest) ? soonest : null
 }
 
 /** The services of a bundle, once more checked where they are used; whoever gathered it has tried the schemas of their operations. */

@@ -3,7 +3,7 @@ import { expandReferences, referencedVariables } from './references.ts'
 
 /** Something outside the registry that a service names, and where it names it. */
 export interface Need {
-  kind: 'variable' | 'secret file' | 'script'
+  kind: 'variable' | 'secret file' | 'vault secret' | 'script'
   name: string
   at: Place
 }
@@ -25,6 +25,8 @@ export function findNeeds(service: Located): Need[] {
         needs.push({ kind: 'variable', name: value, at })
       else if (HOLDS_SECRET_NAMES.has(parentKey) && key.endsWith('_file'))
         needs.push({ kind: 'secret file', name: value, at })
+      else if (HOLDS_SECRET_NAMES.has(parentKey) && key.endsWith('_vault'))
+        needs.push({ kind: 'vault secret', name: value, at })
       else if (key === 'script' && parentKey === 'runner_config') needs.push({ kind: 'script', name: value, at })
       else for (const name of referencedVariables(value)) needs.push({ kind: 'variable', name, at })
     }

@@ -111,6 +111,7 @@ async function execute(
       stopped: () => record('stopped'),
     },
     pauseClaims: () => void recorded.push('pause'),
+    renewSecrets: () => void recorded.push('renew'),
     resolveDatasets: () => Promise.resolve(new Set()),
     logger: createLogger('test', 'silent'),
     random: () => 1,

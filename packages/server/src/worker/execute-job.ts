@@ -4,6 +4,7 @@ import type { ArtifactStore } from '../artifacts/artifact-store.ts'
 import type { Verdict } from '../domain/decide-outcome.ts'
 import { MAX_JSON_DEPTH, measureDepth } from '../domain/check-result-json.ts'
 import { retryDelayMs } from '../domain/retry-policy.ts'
+import { isRefusedSignIn } from '../domain/upstream-verdict.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
@@ -26,6 +27,8 @@ export interface ExecuteJobDependencies {
   pauseClaims(): void
   /** Which of these dataset digests the job's tenant may read. */
   resolveDatasets(attempt: Attempt, digests: readonly string[]): Promise<ReadonlySet<string>>
+  /** Called when somebody refused a secret that a store may have changed. */
+  renewSecrets(): void
   logger: Logger
   random(): number
 }
@@ -155,6 +158,7 @@ async function recordOutcome(
       return recorder.complete(attempt, result)
     case 'failed': {
       const { failure } = verdict
+      if (service?.secrets?.canBeRenewed === true && isRefusedSignIn(failure)) dependencies.renewSecrets()
       const maxAttempts = service === null ? attempt.job.maxAttempts : boundsOf(attempt, service).maxAttempts
       const delayMs = retryDelayMs(failure, attempt.job.attempt, maxAttempts, random(), service?.rules?.retry)
       return recorder.fail(attempt, failure, delayMs, result)

@@ -201,6 +201,7 @@ test('doctor reports a profile without its database among the findings, and all 
   const report = JSON.parse(ended.stdout) as { ok: boolean; findings: { check: string; ok: boolean; detail: string }[] }
   expect(ended.code).toBe(3)
   expect(report.findings.filter(({ ok }) => !ok)).toMatchObject([
+    { check: 'profile', detail: expect.stringContaining('ERGON_PROFILE is production, which needs ERGON_REGISTRY') },
     { check: 'database', detail: expect.stringContaining('ERGON_PROFILE is production, which needs DATABASE_URL') },
     { check: 'audit seals', detail: expect.stringContaining('off: there is no signing key'), isEssential: false },
   ])

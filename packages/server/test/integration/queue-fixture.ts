@@ -98,6 +98,7 @@ export function registrationOf(limit: Partial<ServiceRegistration>): ServiceRegi
     maxConcurrent: null,
     rateLimitPerMinute: null,
     maxInvocationsPerHour: null,
+    maxCostPerHour: null,
     ...limit,
   }
 }

@@ -101,7 +101,7 @@ it('is done by one rescuer at a time', async () => {
   await silence(worker)
   const other = await db.admin.connect()
   try {
-    await other.query(`begin; select pg_advisory_xact_lock(hashtextextended('ergon.rescue', 0))`)
+    await other.query(`begin; select from jobs.tb_mutex where name = 'rescue' for update`)
     expect(await rescue()).toEqual({ retried: 0, failed: 0, removedWorkers: 0 })
   } finally {
     await other.query('rollback')

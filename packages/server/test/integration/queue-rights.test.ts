@@ -86,6 +86,8 @@ describe('a worker', () => {
       'record_failure',
       'register_artifacts',
       'register_services',
+      // As workers of the version before call it.
+      'register_services',
       'register_worker',
       'release_jobs',
       'rescue_jobs',

@@ -32,7 +32,7 @@ export function addDevCommand(program: Command): void {
         ...(options.data === undefined ? {} : { home: path.resolve(options.data) }),
         ...registryFlag(options.registry),
       }
-      const { settings } = loadSettings(process.env, flags)
+      const { settings } = loadSettings(process.env, flags, { startsWorkers: true })
       const paths = homePaths(settings)
       const logger = createLogger('ergon', settings.logLevel)
       const stack = new LocalStack({ settings, paths, logger, env: process.env, warmUp: true, ...options })

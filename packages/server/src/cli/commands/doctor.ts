@@ -73,7 +73,7 @@ function attack({ runtime, isolation, row: rows, markdown, json }: DoctorOptions
 }
 
 async function examine({ json }: DoctorOptions): Promise<number> {
-  const findings = await examineHost(readSettings(process.env))
+  const findings = await examineHost(readSettings(process.env), process.env)
   const isFit = findings.every(({ ok, isEssential }) => ok || !isEssential)
   if (json) process.stdout.write(`${JSON.stringify({ ok: isFit, findings })}\n`)
   else {

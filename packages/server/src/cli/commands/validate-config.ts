@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { loadSettings } from '../../config/load-settings.ts'
+import { secretStoresOf } from '../../config/secret-stores.ts'
 import type { RegistryReport } from '../../control/registry-file.ts'
 import { ERROR_CATALOGUE } from '../../platform/errors/error-catalogue.ts'
 import { paint } from '../terminal.ts'
@@ -15,7 +16,10 @@ export function addValidateConfigCommand(program: Command): void {
     .command('validate-config')
     .description('every fault of a service registry, with file, line, column and path')
     .argument('[file]', 'the registry; by default ERGON_REGISTRY')
-    .option('--no-env', 'do not ask whether the variables, secret files and scripts that services name are there')
+    .option(
+      '--no-env',
+      'do not ask whether the variables, secret files, secrets of vaults and scripts that services name are there',
+    )
     .option('--json', 'one JSON object {ok, file, profile, services, faults, warnings}', false)
     .addHelpText(
       'after',
@@ -31,7 +35,7 @@ export function addValidateConfigCommand(program: Command): void {
           profile: settings.profile,
           acceptedRisks: settings.acceptedRisks,
         },
-        options.env ? process.env : null,
+        options.env ? { env: process.env, secretStores: secretStoresOf(settings) } : null,
       )
       if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`)
       else {

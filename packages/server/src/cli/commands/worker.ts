@@ -5,21 +5,27 @@ import type { Command } from 'commander'
 import { findSigningKey } from '../../app/find-signing-key.ts'
 import { readEngineAccess } from '../../app/engine-access.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
-import { RegistryFeed } from '../../app/registry-feed.ts'
+import { type RegistryBundle, RegistryFeed } from '../../app/registry-feed.ts'
+import { SecretRenewal } from '../../app/secret-renewal.ts'
 import { defaultLanes, findMixture, needsSandboxd, typeOfLane, whyNotServed } from '../../app/served-lanes.ts'
 import { type StackUse, useStack } from '../../app/stack-client.ts'
 import { requireUplinkOf } from '../../app/uplink-needs.ts'
 import { VERSION } from '../../app/version.ts'
 import { workerCommand } from '../../app/worker-command.ts'
 import { homePaths } from '../../config/home-paths.ts'
+import { secretStoresOf } from '../../config/secret-stores.ts'
 import type { Settings } from '../../config/settings.ts'
 import { loadSettings } from '../../config/load-settings.ts'
+import { executorPolicyOf } from '../../domain/profiles.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { createLogger } from '../../platform/logger.ts'
+import { onBoundedLines } from '../../platform/process/bounded-lines.ts'
 import { parseNumber } from '../parse-options.ts'
 import { onHangUp } from '../on-hang-up.ts'
 import { registryFlag } from '../registry-flag.ts'
 import { addSlotOptions, type SlotOptions } from '../slot-options.ts'
+
+const MAX_LINE_BYTES = 65_536
 
 interface WorkerOptions extends SlotOptions {
   lanes?: string
@@ -45,11 +51,12 @@ export function addWorkerCommand(program: Command): void {
       '\nWith DATABASE_URL the worker uses that database (give it the URL of role ergon_worker, and ERGON_CALLBACK_DATABASE_URL with role ergon_callback for callbacks); else that of the running `ergon dev`.\n\nExample:\n  ergon worker --slots 8 --sandbox-slots 2',
     )
     .action(async (options: WorkerOptions) => {
-      const { settings } = loadSettings(process.env, registryFlag(options.registry))
+      const { settings } = loadSettings(process.env, registryFlag(options.registry), { startsWorkers: true })
       const lanes = parseLanes(options.lanes, settings)
       const access = lanes.map(typeOfLane).includes('docker') ? await readEngineAccess(settings) : null
       const paths = homePaths(settings)
       const user = workerUser()
+      const logger = createLogger('ergon', settings.logLevel)
       const registry =
         settings.registry === null
           ? null
@@ -59,7 +66,8 @@ export function addWorkerCommand(program: Command): void {
               env: process.env,
               executionTypes: lanes.map(typeOfLane),
               acceptedRisks: settings.acceptedRisks,
-              logger: createLogger('ergon', settings.logLevel),
+              secretStores: secretStoresOf(settings),
+              logger,
               requireHost: async (bundle) => {
                 if (machine !== null) await requireUplinkOf(bundle, paths.sandboxdSocket)
               },
@@ -89,7 +97,7 @@ export function addWorkerCommand(program: Command): void {
           drainMs: options.drain * 1_000,
           logLevel: settings.logLevel,
           sandboxRuntime: settings.sandboxRuntime,
-          executorPolicy: settings.executorPolicy,
+          executorPolicy: JSON.stringify(executorPolicyOf(settings.profile, settings.executorPolicy)),
           dockerEngine: access?.engine ?? null,
           registry: registry?.current ?? null,
           signingKey,
@@ -98,16 +106,26 @@ export function addWorkerCommand(program: Command): void {
         const child = spawn(command, args, {
           env,
           cwd: '/',
-          stdio: ['pipe', options.json ? 'inherit' : 'ignore', 'inherit'],
+          stdio: ['pipe', 'pipe', 'inherit'],
         })
         child.stdin?.on('error', () => {}).write(stdin)
+        const tell = (bundle: RegistryBundle) => child.stdin?.write(`${JSON.stringify({ registry: bundle })}\n`)
+        const renewal = registry === null ? null : new SecretRenewal(registry, tell, logger)
+        let isReady = false
+        onBoundedLines(child.stdout, MAX_LINE_BYTES, (line) => {
+          if (isReady) return renewal?.hear(line)
+          isReady = true
+          if (options.json) process.stdout.write(`${line}\n`)
+          renewal?.start()
+        })
         for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill('SIGTERM'))
         const reload = async () => {
           const bundle = await registry?.reload()
-          if (bundle) child.stdin?.write(`${JSON.stringify({ registry: bundle })}\n`)
+          if (bundle) tell(bundle)
         }
         onHangUp({ reload: () => void reload(), stop: () => child.kill('SIGTERM') })
         await once(child, 'exit')
+        renewal?.stop()
         const { exitCode: code, signalCode: signal } = child
         if (code !== 0) throw new ErgonError('PROCESS_FAILED', `the worker ended with ${signal ?? `status ${code}`}`)
       } finally {

@@ -251,6 +251,11 @@ export const ERROR_CATALOGUE = {
     httpStatus: 500,
     summary: 'The signing key is missing, is no Ed25519 key in PEM, or can be read by other users.',
   },
+  TOO_MANY_SERVICES: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'A worker registers more services than the database takes of one.',
+  },
   WORKER_UNKNOWN: { exitCode: 3, httpStatus: 409, summary: 'The worker is not registered, or was lost and removed.' },
   WORKER_DRAINING: { exitCode: 3, httpStatus: 409, summary: 'A draining worker tried to claim.' },
   LANE_NOT_REGISTERED: {

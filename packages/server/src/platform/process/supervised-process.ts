@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ErgonError } from '../errors/ergon-error.ts'
 import type { Logger } from '../logger.ts'
+import { onBoundedLines } from './bounded-lines.ts'
 
 const MIN_RESTART_DELAY_MS = 200
 const MAX_RESTART_DELAY_MS = 5_000
+const MAX_LINE_BYTES = 65_536
 
 export interface ProcessCommand {
   command: string
@@ -26,6 +27,8 @@ interface SupervisedProcessOptions {
   /** How long SIGTERM may take before SIGKILL. */
   stopTimeoutMs: number
   logger: Logger
+  /** Told each line of the child's output after the one that says it is ready. */
+  onLine?: (line: string) => void
 }
 
 /** A child that says {"ready":true} as its first line of output, and is started again whenever it ends unasked. */
@@ -114,9 +117,13 @@ export class SupervisedProcess {
       child.once('exit', (code, signal) =>
         reject(failed(`ended before it was ready (${signal ?? `exit status ${code}`})`)),
       )
-      createInterface({ input: child.stdout }).once('line', (line) =>
-        line.includes('"ready"') ? resolve() : reject(failed(`said ${line.slice(0, 200)}`)),
-      )
+      let isReady = false
+      onBoundedLines(child.stdout, MAX_LINE_BYTES, (line) => {
+        if (isReady) return this.#options.onLine?.(line)
+        isReady = line.includes('"ready"')
+        if (isReady) resolve()
+        else reject(failed(`said ${line.slice(0, 200)}`))
+      })
     })
     const timer = setTimeout(() => child.kill('SIGKILL'), readyTimeoutMs)
     try {

@@ -1,7 +1,16 @@
 import { limitsSchema } from '@ergon/contract'
 import { z } from 'zod'
 import { artifactPolicy, commonPolicy, resourceLimitsSchema } from './policy.ts'
-import { absolutePath, checkedText, configText, environmentMap, seconds, secretFile, variableName } from './text.ts'
+import {
+  absolutePath,
+  checkedText,
+  configText,
+  environmentMap,
+  seconds,
+  secretFile,
+  variableName,
+  vaultReference,
+} from './text.ts'
 
 /** `registry/name:tag` or `registry/name@sha256:…`; what the engine would refuse is refused here. */
 const imageReference = checkedText(
@@ -37,8 +46,10 @@ export const dockerRunnerConfigSchema = z.strictObject({
     .strictObject({
       username_env_var: variableName.exactOptional(),
       username_file: secretFile.exactOptional(),
+      username_vault: vaultReference.exactOptional(),
       password_env_var: variableName.exactOptional(),
       password_file: secretFile.exactOptional(),
+      password_vault: vaultReference.exactOptional(),
     })
     .exactOptional(),
   timeout: seconds.default(1_800),

@@ -1,17 +1,30 @@
 import { z } from 'zod'
 import { commonPolicy } from './policy.ts'
-import { domainPattern, headerMap, httpUrl, networkRange, seconds, secretFile, variableName } from './text.ts'
+import {
+  domainPattern,
+  headerMap,
+  httpUrl,
+  networkRange,
+  seconds,
+  secretFile,
+  variableName,
+  vaultReference,
+} from './text.ts'
 
-/** Where the secrets of a service are: a variable or a file each, never the secret. */
+/** Where the secrets of a service are: a variable, a file or a name in a store each, never the secret. */
 const authConfigSchema = z.strictObject({
   token_env_var: variableName.exactOptional(),
   token_file: secretFile.exactOptional(),
+  token_vault: vaultReference.exactOptional(),
   username_env_var: variableName.exactOptional(),
   username_file: secretFile.exactOptional(),
+  username_vault: vaultReference.exactOptional(),
   password_env_var: variableName.exactOptional(),
   password_file: secretFile.exactOptional(),
+  password_vault: vaultReference.exactOptional(),
   api_key_env_var: variableName.exactOptional(),
   api_key_file: secretFile.exactOptional(),
+  api_key_vault: vaultReference.exactOptional(),
   header_name: z
     .string()
     .regex(/^[A-Za-z0-9-]{1,100}$/, 'must be the name of an HTTP header')

@@ -1,6 +1,15 @@
 import { z } from 'zod'
 import { commonPolicy, resourceLimitsSchema } from './policy.ts'
-import { configText, environmentMap, httpUrl, networkRange, seconds, secretFile, variableName } from './text.ts'
+import {
+  configText,
+  environmentMap,
+  httpUrl,
+  networkRange,
+  seconds,
+  secretFile,
+  variableName,
+  vaultReference,
+} from './text.ts'
 
 const cloudAuthSchema = z.strictObject({
   type: z
@@ -11,9 +20,13 @@ const cloudAuthSchema = z.strictObject({
   credentials_file: secretFile.exactOptional().describe('the AWS credentials file that holds the profile'),
   sts_endpoint: httpUrl.exactOptional().describe("where roles are assumed, instead of the region's own STS"),
   access_key_id_env_var: variableName.exactOptional(),
+  access_key_id_vault: vaultReference.exactOptional(),
   secret_access_key_env_var: variableName.exactOptional(),
+  secret_access_key_vault: vaultReference.exactOptional(),
   session_token_env_var: variableName.exactOptional(),
+  session_token_vault: vaultReference.exactOptional(),
   service_account_key_env_var: variableName.exactOptional(),
+  service_account_key_vault: vaultReference.exactOptional(),
   service_account_key_file: secretFile.exactOptional(),
 })
 

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { findBrokenReference, hasReference, VARIABLE_NAME } from '../references.ts'
+import { findReferenceProblem } from '../secrets/secret-providers.ts'
 
 const MAX_TEXT = 8_192
 
@@ -32,6 +33,15 @@ export const secretFile = z
   .string()
   .max(4_096)
   .regex(/^\/[^\u0000-\u001f$]+$/, 'must be the absolute path of a file that holds the secret')
+/** The name of a secret in a store of the operator's, after the provider that keeps it. */
+export const vaultReference = z
+  .string()
+  .max(1_024)
+  .superRefine((text, context) => {
+    const problem = findReferenceProblem(text)
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem })
+  })
+  .describe('PROVIDER:NAME of a secret: exec:NAME or vault:MOUNT/PATH#FIELD')
 
 export const absolutePath = checkedText(
   (text) => text.startsWith('/') && !text.split('/').includes('..') && !/[\u0000-\u001f]/.test(text),

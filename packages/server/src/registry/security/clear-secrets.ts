@@ -8,7 +8,7 @@ const SECRET_NAME =
 /** Texts that are secrets wherever they stand: key formats of common providers, private keys, passwords in URLs. */
 const SECRET_TEXT =
   /-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(AKIA|ASIA)[A-Z0-9]{16}\b|\b(sk|rk|pk)_(live|test)_[A-Za-z0-9]{8,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|:\/\/[^/\s:@]+:[^/\s@$]+@/
-const NAMES_A_SECRET = /_(env_var|file)$/
+const NAMES_A_SECRET = /_(env_var|file|vault)$/
 
 /** Secrets that stand in the registry itself. Their texts are never repeated. */
 export function findClearSecrets(service: Service): Risk[] {

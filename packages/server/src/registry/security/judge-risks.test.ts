@@ -46,6 +46,22 @@ describe('judgeRisks', () => {
     expect(judge({ executionTypes: ['sandbox'] })).toEqual({ faults: [], warnings: [] })
   })
 
+  it('lets nobody accept a secret that is written out in production', () => {
+    const text = `services:
+  - {name: a, type: t, category: c, operations: [{name: o}], runner_config: {base_url: "https://a.example.org", headers: {X-Api-Key: hunter2}}}
+`
+    const question = {
+      parsed: parseRegistry(text, 'r.yaml'),
+      executionTypes: ['http'],
+      acceptedRisks: ['secret-in-clear'],
+    }
+    expect(judge(question).faults).toMatchObject([
+      { message: 'ERGON_ACCEPTED_RISKS names secret-in-clear, which nobody may accept in production' },
+      { message: expect.stringMatching(/^secret-in-clear: (?!.*ERGON_ACCEPTED_RISKS)/) },
+    ])
+    expect(judge({ ...question, profile: 'staging' })).toEqual({ faults: [], warnings: [] })
+  })
+
   it('minds who may write the file', () => {
     expect(judge({ mode: 0o666, executionTypes: [] }).faults).toMatchObject([
       { message: expect.stringContaining('registry-writable') },

@@ -1,3 +1,4 @@
+import { PROFILE_RULES } from '../../domain/profiles.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import type { ParsedRegistry, RegistryProfile } from '../parse-registry.ts'
 import type { RegistryFault } from '../registry-fault.ts'
@@ -25,14 +26,22 @@ export function judgeRisks(question: RiskQuestion): { faults: RegistryFault[]; w
   const unknown = acceptedRisks
     .filter((rule) => !Object.hasOwn(SECURITY_RULES, rule))
     .map((rule) => ({ ...wholeFile, message: `ERGON_ACCEPTED_RISKS names ${rule}, which is no rule${suggest(rule)}` }))
-  if (profile === 'development') return { faults: unknown, warnings: [] }
+  const { highFindings } = PROFILE_RULES[profile]
+  const refused = acceptedRisks
+    .filter((rule) => isNeverAccepted(rule, profile))
+    .map((rule) => ({
+      ...wholeFile,
+      message: `ERGON_ACCEPTED_RISKS names ${rule}, which nobody may accept in ${profile}`,
+    }))
+  const wrong = [...unknown, ...refused]
+  if (highFindings === 'not looked at') return { faults: wrong, warnings: [] }
   const found = findRisks(question).map(({ rule, file, line, column, path, message, fix }) => ({
     ...{ file, line, column, path },
-    message: `${rule}: ${message}. ${fix} Or accept it with ERGON_ACCEPTED_RISKS=${rule}`,
+    message: `${rule}: ${message}. ${fix}${isNeverAccepted(rule, profile) ? '' : ` Or accept it with ERGON_ACCEPTED_RISKS=${rule}`}`,
   }))
-  return profile === 'production'
-    ? { faults: [...unknown, ...found], warnings: [] }
-    : { faults: unknown, warnings: found }
+  return highFindings === 'refused'
+    ? { faults: [...wrong, ...found], warnings: [] }
+    : { faults: wrong, warnings: found }
 }
 
 function findRisks({ parsed, mode, profile, executionTypes, acceptedRisks }: RiskQuestion) {
@@ -40,8 +49,13 @@ function findRisks({ parsed, mode, profile, executionTypes, acceptedRisks }: Ris
     executionTypes.includes(service.execution_type),
   )
   return checkSecurity({ ...parsed, readable }, mode).filter(
-    ({ severity, rule }) => severity === 'high' && !acceptedRisks.includes(rule),
+    ({ severity, rule }) => severity === 'high' && (!acceptedRisks.includes(rule) || isNeverAccepted(rule, profile)),
   )
+}
+
+function isNeverAccepted(rule: string, profile: RegistryProfile): boolean {
+  const never: readonly string[] = PROFILE_RULES[profile].neverAccepted
+  return never.includes(rule)
 }
 
 function suggest(rule: string): string {

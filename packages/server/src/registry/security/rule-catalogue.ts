@@ -23,7 +23,7 @@ export const SECURITY_RULES = {
   'secret-in-clear': {
     severities: ['high'],
     explanation: 'A secret in the registry is in every copy, backup and version of the file.',
-    fix: 'Write ${NAME}, or name a variable or file (…_env_var, …_file); then change the secret, since it has been seen.',
+    fix: 'Write ${NAME}, or name a variable, a file or a secret of a vault (…_env_var, …_file, …_vault); then change the secret, since it has been seen.',
   },
   'wildcard-domain': {
     severities: ['high', 'medium'],

@@ -105,7 +105,8 @@ function readAuth(
   const read = (prefix: string): string => {
     const value = secrets.read(auth, prefix)
     const field = `runner_config.auth_config.${prefix}`
-    if (value === null) throw invalid(service, field, 'has no value: name an environment variable or a file')
+    if (value === null)
+      throw invalid(service, field, 'has no value: name an environment variable, a file or a secret of a vault')
     return value
   }
   const asHeader = (prefix: string) => requireHeaderValue(read(prefix), `runner_config.auth_config.${prefix}`, service)

@@ -26,7 +26,7 @@ export function createPythonAdapter(sandbox: Sandbox, runtime: SandboxRuntime, c
           seed: inputs.seed,
           network: { level: 'loopback' },
           workspace: 'read_write',
-          limits: toSandboxLimits(inputs.limits, cpuPercent),
+          limits: toSandboxLimits(inputs.limits, Math.min(inputs.cpuPercent ?? Infinity, cpuPercent)),
           onOutputLimit: inputs.policy.on_output_limit,
           files: [code, parameters, ...inputs.datasets],
         },

@@ -13,6 +13,8 @@ export interface AdapterInputs {
   /** The payload's under the policy; `timeout_ms` also under the row's time-out. */
   limits: EffectiveLimits
   policy: SandboxPolicy
+  /** What the service allows at the most, in per cent of a core; null where it says nothing. */
+  cpuPercent: number | null
   isolation: Isolation
   /** 64 hexadecimal digits that the job's random numbers are derived from; null for the operating system's. */
   seed: string | null

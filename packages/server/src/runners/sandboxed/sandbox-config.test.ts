@@ -77,6 +77,11 @@ describe('a sandboxed service', () => {
     expect(read(policy, null)).toMatchObject({ ok: true, read: { limits } })
   })
 
+  it('has the share of the machine that its policy names', () => {
+    expect(programOf('{resource_limits: {cpu_cores: 0.25}}').cpuPercent).toBe(25)
+    expect(programOf('{}').cpuPercent).toBeNull()
+  })
+
   it('has the isolation, output rule and formats of its policy', () => {
     expect(programOf('{isolation: fresh, on_output_limit: truncate, formats: [csv]}').policy).toMatchObject({
       isolation: 'fresh',

@@ -22,6 +22,8 @@ export interface SandboxProgram {
   policy: SandboxPolicy
   /** What the policy states: ceiling and request at once, since callers of a service ask for nothing. */
   limits: JobLimits
+  /** Share of the machine in per cent of a core; null for all that the worker gives a sandbox. */
+  cpuPercent: number | null
   language: string
   environment: string
   entrypoint: string
@@ -46,7 +48,7 @@ function readProgram({ service, script }: ServiceConfig<'sandbox'>): SandboxProg
   const code = config.code ?? script
   if (code === null)
     throw new ErgonError('CONFIG_INVALID', `service '${name}' has neither code nor a script that could be read`)
-  const { cpu_seconds: cpuSeconds, cpu_cores: _unenforced, ...limits } = security.resource_limits
+  const { cpu_seconds: cpuSeconds, cpu_cores: cpuCores, ...limits } = security.resource_limits
   const stated: JobLimits = {
     ...limits,
     ...(cpuSeconds === undefined ? {} : { cpu_ms: Math.round(cpuSeconds * MS) }),
@@ -61,6 +63,7 @@ function readProgram({ service, script }: ServiceConfig<'sandbox'>): SandboxProg
       formats: security.formats ?? [...DEFAULT_FORMATS],
     },
     limits: stated,
+    cpuPercent: cpuCores === undefined ? null : Math.round(cpuCores * 100),
     language: config.runtime,
     environment: config.environment,
     entrypoint: entrypointOf(config.script),

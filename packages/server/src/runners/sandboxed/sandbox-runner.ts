@@ -89,6 +89,7 @@ export class SandboxRunner implements Runner<SandboxConfig> {
         seed: deriveSeed({ payload, parametersJson, envVersion, limits }),
         limits: { ...limits, timeout_ms: Math.min(limits.timeout_ms, job.timeoutSeconds * 1_000) },
         policy,
+        cpuPercent: config.kind === 'program' ? config.cpuPercent : null,
         parametersJson,
         envVersion,
         datasets: inputs.datasets,

@@ -20,6 +20,7 @@ s3 =
 const secrets = new SecretSource({
   variables: { ID: 'AKIA1', KEY: 's3cr3t', EMPTY: '' },
   secretFiles: { '/aws': FILE },
+  vaultSecrets: { 'exec:id': 'AKIA1', 'exec:key': 's3cr3t' },
 })
 const profile = (name: string) => readAwsSignIn({ type: 'profile', profile: name, credentials_file: '/aws' }, secrets)
 const DEFAULT = {
@@ -36,6 +37,8 @@ describe('where AWS credentials come from', () => {
     expect(readAwsSignIn({ type: 'access_key', ...keys }, secrets)).toEqual(expected)
     const role = { type: 'iam_role', role_arn: 'arn:aws:iam::123456789012:role/a' } as const
     expect(readAwsSignIn({ ...role, ...keys }, secrets)).toMatchObject({ kind: 'role', source: expected })
+    const stored = { access_key_id_vault: 'exec:id', secret_access_key_vault: 'exec:key' }
+    expect(readAwsSignIn({ ...role, ...stored }, secrets)).toMatchObject({ kind: 'role', source: expected })
     expect(readAwsSignIn(role, secrets)).toMatchObject({ kind: 'role', source: { kind: 'machine' } })
     expect(readAwsSignIn({ type: 'default_credentials' }, secrets)).toEqual({ kind: 'machine' })
   })
@@ -55,6 +58,8 @@ describe('where AWS credentials come from', () => {
 
   it('is no empty variable', () => {
     const keys = { access_key_id_env_var: 'ID', secret_access_key_env_var: 'EMPTY' }
-    expect(() => readAwsSignIn({ type: 'access_key', ...keys }, secrets)).toThrow('secret_access_key_env_var is empty')
+    expect(() => readAwsSignIn({ type: 'access_key', ...keys }, secrets)).toThrow(
+      'the value of secret_access_key is empty',
+    )
   })
 })

@@ -37,15 +37,15 @@ export function secretsOf(signIn: AwsSignIn): string[] {
 }
 
 function readRoleSource(auth: CloudAuth, secrets: SecretSource): AwsSignIn {
-  if (auth.access_key_id_env_var !== undefined) return readKeys(auth, secrets)
+  if ((auth.access_key_id_env_var ?? auth.access_key_id_vault) !== undefined) return readKeys(auth, secrets)
   return auth.profile === undefined ? { kind: 'machine' } : readProfile(auth, secrets)
 }
 
 function readKeys(auth: CloudAuth, secrets: SecretSource): AwsSignIn {
   const accessKeyId = secrets.read(auth, 'access_key_id')
   const secretAccessKey = secrets.read(auth, 'secret_access_key')
-  if (isMissing(accessKeyId)) throw invalid('the variable of access_key_id_env_var is empty')
-  if (isMissing(secretAccessKey)) throw invalid('the variable of secret_access_key_env_var is empty')
+  if (isMissing(accessKeyId)) throw invalid('the value of access_key_id is empty')
+  if (isMissing(secretAccessKey)) throw invalid('the value of secret_access_key is empty')
   return { kind: 'keys', accessKeyId, secretAccessKey, sessionToken: secrets.read(auth, 'session_token') }
 }
 

@@ -42,7 +42,11 @@ export function readGcpSignIn({ service, secrets }: ServiceConfig<'serverless'>)
   const auth = authOf(service.runner_config)
   if (auth.type === 'none') return { kind: 'none' }
   if (auth.type !== 'service_account') return { kind: 'machine' }
-  const name = auth.service_account_key_env_var ?? auth.service_account_key_file ?? 'service_account_key'
+  const name =
+    auth.service_account_key_env_var ??
+    auth.service_account_key_file ??
+    auth.service_account_key_vault ??
+    'service_account_key'
   const parsed = serviceAccountKeySchema.safeParse(parseJson(secrets.read(auth, 'service_account_key') ?? ''))
   if (!parsed.success) {
     const fields = [...new Set(parsed.error.issues.map((issue) => issue.path.join('.') || 'the whole'))].join(', ')
