@@ -97,7 +97,7 @@ async function run(
   dependencies: ExecuteJobDependencies,
 ): Promise<RunnerOutcome> {
   const { job, output, redactor } = attempt
-  redactor.add(service.secrets?.redacted() ?? [])
+  if (service.secrets !== null) redactor.use(service.secrets.redacted)
   const context: ExecutionContext = {
     tenantId: job.tenantId,
     triggeredBy: job.triggeredBy,
