@@ -29,7 +29,6 @@ import { executeJob } from '../worker/execute-job.ts'
 import { createOutcomeRecorder } from '../worker/outcome-recorder.ts'
 import { StorageGuard } from '../worker/storage-guard.ts'
 import { Worker } from '../worker/worker.ts'
-import { createDocker } from './create-docker.ts'
 import type { WorkerProcessConfig } from './worker-process-config.ts'
 
 const ENVIRONMENT_MEMORY_MS = 5_000
@@ -46,7 +45,7 @@ export interface RunningWorker {
 }
 
 /** Wires one worker: its database connections, runners, store, loops. */
-export function createWorker(config: WorkerProcessConfig): RunningWorker {
+export async function createWorker(config: WorkerProcessConfig): Promise<RunningWorker> {
   const paths = homePaths(config)
   const logger = createLogger('ergon-worker', config.logLevel)
   const db = createPool(config.databaseUrl, {
@@ -78,7 +77,11 @@ export function createWorker(config: WorkerProcessConfig): RunningWorker {
   runners.register('http', new HttpRunner())
   runners.register('serverless', new ServerlessRunner())
 
-  const docker = config.dockerEngine === null ? null : createDocker(config.dockerEngine, { db, paths, logger })
+  // Not imported above: the engine's libraries (gRPC and ssh among them) are 5 MB of heap that most workers have no use for.
+  const docker =
+    config.dockerEngine === null
+      ? null
+      : (await import('./create-docker.ts')).createDocker(config.dockerEngine, { db, paths, logger })
   if (docker !== null) runners.register('docker', docker.runner)
 
   const author = () => ({ id: worker.id, name: config.name, version: config.version })
