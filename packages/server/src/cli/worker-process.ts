@@ -10,13 +10,13 @@ async function main(): Promise<void> {
   const config = workerProcessConfigSchema.parse(JSON.parse(first.done === true ? '' : first.value))
   // A parent that was killed before the kernel was asked to tell us of its death takes nobody along.
   if (process.ppid !== config.parentPid) throw new Error('the process that started this worker is gone')
+  // The process that started this one answers a hang-up, for both.
+  process.on('SIGHUP', () => {})
   const worker = await createWorker(config, () => void process.stdout.write(`${SECRET_REFUSED_LINE}\n`))
   const listen = async () => {
     for await (const line of lines) worker.replaceRegistry(workerMessageSchema.parse(JSON.parse(line)).registry)
   }
   listen().catch((error: unknown) => worker.logger.error({ err: error }, 'standard input is not understood any more'))
-  // The process that started this one answers a hang-up, for both.
-  process.on('SIGHUP', () => {})
   await worker.start()
   process.stdout.write(`${JSON.stringify({ ready: true, pid: process.pid })}\n`)
 

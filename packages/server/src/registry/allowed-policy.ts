@@ -70,7 +70,7 @@ const DESCRIBE: { [Type in RegistryExecutionType]: (service: ServiceOf<Type>) =>
 /** What the registry's service allows. */
 export function describeAllowed({ service, secrets, script }: ServiceConfig): AllowedPolicy {
   const redactor = new Redactor()
-  redactor.add(secrets.redacted())
+  redactor.use(secrets.redacted)
   const { terms, exceptions } = describe(service)
   const { security_policy: policy } = service
   const resolved = { service, script_sha256: script === null ? null : sha256(script) }

@@ -1,3 +1,5 @@
+import { SecretSet } from '../platform/text/secret-set.ts'
+
 interface SecretValues {
   variables: Record<string, string>
   secretFiles: Record<string, string>
@@ -10,11 +12,14 @@ export class SecretSource {
   readonly #variables: ReadonlyMap<string, string>
   readonly #files: ReadonlyMap<string, string>
   readonly #vault: ReadonlyMap<string, string>
+  /** Every value that must not appear in output, logs or errors of a service, with its forms once somebody looks for them. */
+  readonly redacted: SecretSet
 
   constructor({ variables, secretFiles, vaultSecrets = {} }: SecretValues) {
     this.#variables = new Map(Object.entries(variables))
     this.#files = new Map(Object.entries(secretFiles))
     this.#vault = new Map(Object.entries(vaultSecrets))
+    this.redacted = new SecretSet([...this.#variables.values(), ...this.#files.values(), ...this.#vault.values()])
   }
 
   /** True when a store may have another value by now. */
@@ -33,10 +38,5 @@ export class SecretSource {
       if (typeof name === 'string') return values.get(name) ?? null
     }
     return null
-  }
-
-  /** Every value that must not appear in output, logs or errors of a service. */
-  redacted(): string[] {
-    return [...new Set([...this.#variables.values(), ...this.#files.values(), ...this.#vault.values()])]
   }
 }

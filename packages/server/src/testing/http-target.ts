@@ -84,6 +84,12 @@ export class HttpTarget {
       }
       case 'redirect':
         return void response.writeHead(Number(argument), { location: searchParams.get('to') ?? '/' }).end()
+      case 'session':
+        return void json('{}', 200, {
+          'set-cookie': 'sid=s3ssion',
+          'www-authenticate': 'Bearer realm="x"',
+          'x-page': '2',
+        })
       case 'slow':
         response.writeHead(200, { 'content-type': 'text/plain' }).write('first')
         return sleep(60_000)

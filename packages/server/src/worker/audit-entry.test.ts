@@ -47,7 +47,7 @@ function attemptOf(change: Partial<ClaimedJob> = {}, policy = ''): Attempt {
     { executionTypes: ['http'], checkConfig: () => {} },
   )
   attempt.resolved = services.resolve('pay', 'charge')
-  attempt.redactor.add(attempt.resolved.secrets?.redacted() ?? [])
+  if (attempt.resolved.secrets !== null) attempt.redactor.use(attempt.resolved.secrets.redacted)
   return attempt
 }
 

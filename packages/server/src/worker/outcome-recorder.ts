@@ -2,16 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Artifact, Failure } from '@ergon/contract'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
-import { completeJobs } from '../queue/complete.ts'
-import { appendAudit } from '../queue/append-audit.ts'
+import { appendAudit, appendAudits } from '../queue/append-audit.ts'
+import { type Completion, completeJobs } from '../queue/complete.ts'
 import { failJob } from '../queue/fail.ts'
 import { releaseJob } from '../queue/release.ts'
 import type { Database } from '../platform/db/database.ts'
 import { makeVisible } from '../platform/text/sanitise-output.ts'
 import type { ResourceUsage, RunnerOutcome } from '../runners/runner.ts'
 import type { Attempt } from './attempt.ts'
-import { CompletionBatches } from './completion-batches.ts'
 import { type AuditAuthor, type AuditEnding, type AuditEvent, composeAuditEntry } from './audit-entry.ts'
+import { WriteBatches } from './write-batches.ts'
 
 const MAX_RETRY_DELAY_MS = 2_000
 
@@ -43,7 +43,17 @@ export interface OutcomeRecorder {
 }
 
 export function createOutcomeRecorder(db: Database, logger: Logger, author: () => AuditAuthor): OutcomeRecorder {
-  const successes = new CompletionBatches({ write: (completions) => completeJobs(db, completions), isDataFault })
+  const successes = new WriteBatches<Completion>({
+    write: (completions) => completeJobs(db, completions),
+    isDataFault,
+    sizeOf: ({ outputJson, stdout, stderr }) =>
+      (outputJson?.length ?? 0) + (stdout?.length ?? 0) + (stderr?.length ?? 0),
+  })
+  const announcements = new WriteBatches<{ id: string; entry: string }>({
+    write: (entries) => appendAudits(db, entries),
+    isDataFault,
+    sizeOf: ({ entry }) => entry.length,
+  })
   const entryOf = (event: AuditEvent, attempt: Attempt, ending: AuditEnding | null) =>
     composeAuditEntry(event, attempt, author(), ending)
   const fail = async (
@@ -70,7 +80,7 @@ export function createOutcomeRecorder(db: Database, logger: Logger, author: () =
       await persistently(attempt, logger, async () => {
         const { id, fence } = attempt.job
         try {
-          const accepted = await successes.complete({ id, fence, ...result, auditEntry })
+          const accepted = await successes.write({ id, fence, ...result, auditEntry })
           logger.info({ jobId: id, attempt: attempt.job.attempt, accepted }, 'job completed')
         } catch (error) {
           if (!isDataFault(error)) throw error
@@ -90,7 +100,7 @@ export function createOutcomeRecorder(db: Database, logger: Logger, author: () =
     },
     async announce(attempt) {
       try {
-        await appendAudit(db, attempt.job.id, entryOf('allowed', attempt, null))
+        await announcements.write({ id: attempt.job.id, entry: entryOf('allowed', attempt, null) })
       } catch (error) {
         throw new ErgonError(
           'AUDIT_UNWRITABLE',

@@ -8,7 +8,7 @@ import type { ProducedArtifact, RunnerOutcome } from '../runners/runner.ts'
  * bytes hold one is left out with a warning, since a file with other bytes would be another file.
  */
 export async function redactOutcome(outcome: RunnerOutcome, redactor: Redactor): Promise<RunnerOutcome> {
-  if (redactor.patterns.length === 0) return outcome
+  if (redactor.secrets.isEmpty) return outcome
   const { verdict } = outcome
   const logs = outcome.logs.map((log) => ({ ...log, message: redactor.redactCut(log.message) }))
   const artifacts: ProducedArtifact[] = []
@@ -47,7 +47,7 @@ export function redactFailure(failure: Failure, redactor: Redactor): Failure {
 
 /** What a log may say of an error that a runner threw: its words without secrets, and none of its other properties. */
 export function redactError(error: unknown, redactor: Redactor): unknown {
-  if (redactor.patterns.length === 0) return error
+  if (redactor.secrets.isEmpty) return error
   const { message, stack = '' } = error instanceof Error ? error : new Error(String(error))
   return { message: redactor.redact(message), stack: redactor.redact(stack) }
 }

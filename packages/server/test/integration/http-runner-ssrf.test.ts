@@ -149,6 +149,20 @@ describe('SSRF', () => {
     expect(answer).toMatchObject({ code: 'INPUT_INVALID' })
   })
 
+  it.each(['/echo', '/redirected', '/redirect/..%2fecho', '/redirect/%252e%252e/echo', '/redirect/..;/echo'])(
+    'a redirect to %s cannot leave the path of base_url either, with its credentials or without',
+    async (to) => {
+      const change: Change = {
+        base: `${target.origin}/redirect`,
+        config: 'auth_type: bearer\n      auth_config: {token_env_var: TOKEN}',
+        variables: { TOKEN: 't0ken-value' },
+      }
+      const answer = await call({ path: '302', query: { to } }, change)
+      expect(answer).toMatchObject({ category: 'SANDBOX_VIOLATION', code: 'PATH_DENIED' })
+      expect(target.seen).toHaveLength(1)
+    },
+  )
+
   it.each([
     'Host',
     'Transfer-Encoding',

@@ -172,6 +172,51 @@ describe('retries within the attempt', () => {
   })
 })
 
+describe('redirects', () => {
+  it('that lead nowhere are failures, with what came', async () => {
+    const nowhere = await call({ path: 'status/302' })
+    expect(nowhere).toMatchObject({ category: 'DEPENDENCY_ERROR', code: 'REDIRECT_INVALID' })
+    expect(nowhere.output).toMatchObject({ status_code: 302, body: { status: 302 } })
+    expect(nowhere.failure?.message).toContain('without a Location')
+    const broken = await call({ path: 'redirect/308', query: { to: 'http://[broken' } })
+    expect(broken).toMatchObject({ code: 'REDIRECT_INVALID', failure: { details: { status_code: 308 } } })
+    expect(broken.failure?.message).toContain('"http://[broken"')
+    expect(await call({ path: 'status/304' })).toMatchObject({ kind: 'succeeded' })
+  })
+
+  it('and repetitions are bounded together', async () => {
+    const config = 'retry_config: {max_retries: 10, backoff_factor: 0.001, retry_status_codes: [503]}'
+    const hops = (count: number, last: string): string =>
+      count === 0 ? last : `/redirect/302?to=${encodeURIComponent(hops(count - 1, last))}`
+    const asPath = (url: string) => {
+      const { pathname, searchParams } = new URL(url, target.origin)
+      return { path: pathname, query: Object.fromEntries(searchParams) }
+    }
+    const ended = await call(asPath(hops(4, '/status/503')), { config })
+    expect(ended).toMatchObject({ code: 'TOO_MANY_REDIRECTS', failure: { evidence: { limit: 20, observed: 21 } } })
+    // 5 times 5 requests, and the one whose redirect is not followed any more.
+    expect(ended.usage).toMatchObject({ requests: 26 })
+    // A circle is one for whoever walks it again.
+    const round = await call(asPath(hops(11, '/json')), { config })
+    expect(round).toMatchObject({ code: 'TOO_MANY_REDIRECTS', usage: { requests: 11 } })
+  })
+})
+
+describe('the session of a service', () => {
+  it('stays out of what is recorded of an answer', async () => {
+    const variables = { TOKEN: 't0ken-value' }
+    const config = 'auth_type: bearer\n      auth_config: {token_env_var: TOKEN}'
+    const own = await call({ path: 'session' }, { config, variables })
+    expect(own.output?.headers).toMatchObject({ 'x-page': '2' })
+    expect(own.json).not.toMatch(/s3ssion|realm/)
+    expect(own.messages).toContain(
+      "set-cookie, www-authenticate of the answer: left out of output_data, since the session is the service's own",
+    )
+    // A service without credentials has no session but the caller's.
+    expect((await call({ path: 'session' })).output?.headers).toMatchObject({ 'set-cookie': 'sid=s3ssion' })
+  })
+})
+
 describe('time', () => {
   it.each([
     ['silent', 'headers_timeout: 0.2', 20, 'DEPENDENCY_ERROR', 'UPSTREAM_TIMEOUT'],

@@ -5,13 +5,19 @@ import type { Redactor } from './redact.ts'
  * stays as it was written, digit for digit. A number that holds a value becomes a string.
  */
 export function redactJson(json: string, redactor: Redactor): string {
-  if (redactor.patterns.length === 0) return json
+  const { secrets } = redactor
+  if (secrets.isEmpty) return json
+  // Without an escape, what a string holds stands there as it is.
+  const isPlain = !secrets.inText.has(json)
+  if (isPlain && !json.includes('\\')) return json
   let result = ''
   for (let at = 0; at < json.length; ) {
     const quote = json.indexOf('"', at)
     const begin = quote < 0 ? json.length : quote
     const end = quote < 0 ? json.length : endOfString(json, quote)
-    result += redactNumbers(json.slice(at, begin), redactor) + redactString(json.slice(begin, end), redactor)
+    const [between, literal] = [json.slice(at, begin), json.slice(begin, end)]
+    result += isPlain ? between : redactNumbers(between, redactor)
+    result += isPlain && !literal.includes('\\') ? literal : redactString(literal, redactor)
     at = end
   }
   return result

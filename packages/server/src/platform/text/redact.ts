@@ -1,4 +1,5 @@
-import { formsOf, MIN_LENGTH } from './secret-forms.ts'
+import { MIN_LENGTH } from './secret-forms.ts'
+import { SecretSet } from './secret-set.ts'
 
 const MARKER = '[redacted]'
 
@@ -8,32 +9,39 @@ const MARKER = '[redacted]'
  * It finds what leaked by accident. Whoever wants to smuggle a secret out can encode it in ways that nothing here knows.
  */
 export class Redactor {
-  /** Longest first. */
-  #patterns: readonly string[] = []
-  #shortest = Infinity
+  #secrets = new SecretSet()
 
   /** Registers values; those of fewer than six characters are ignored. */
   add(values: Iterable<string>): void {
-    const patterns = new Set(this.#patterns)
-    for (const value of values) if (value.length >= MIN_LENGTH) for (const form of formsOf(value)) patterns.add(form)
-    this.#patterns = [...patterns].toSorted((a, b) => b.length - a.length)
-    this.#shortest = this.#patterns.at(-1)?.length ?? Infinity
+    this.#secrets = this.#secrets.with(values)
   }
 
-  get patterns(): readonly string[] {
-    return this.#patterns
+  /** The registered values. */
+  get secrets(): SecretSet {
+    return this.#secrets
+  }
+
+  /** Registers a set that was made before, with the work of finding its values. */
+  use(secrets: SecretSet): void {
+    this.#secrets = this.#secrets.union(secrets)
   }
 
   redact(text: string): string {
-    if (text.length < this.#shortest || !this.#patterns.some((pattern) => text.includes(pattern))) return text
-    const stream = new RedactingStream(this)
-    return stream.push(text) + stream.end()
+    if (this.#secrets.isEmpty) return text
+    let result = ''
+    let at = 0
+    for (const { start, end } of this.#secrets.inText.find(text)) {
+      result += text.slice(at, start) + MARKER
+      at = end
+    }
+    return at === 0 ? text : result + text.slice(at)
   }
 
   /** The same for text that may have been cut to a length: the beginning of a value at its very end is hidden too. */
   redactCut(text: string): string {
+    if (this.#secrets.isEmpty) return text
     const redacted = this.redact(text)
-    const begun = longestBeginning(redacted, this.#patterns)
+    const begun = this.#secrets.inText.longestBeginning(redacted)
     return begun < MIN_LENGTH ? redacted : redacted.slice(0, -begun) + MARKER
   }
 }
@@ -50,13 +58,15 @@ export class RedactingStream {
   }
 
   push(piece: string): string {
-    if (this.#held === '' && this.#redactor.patterns.length === 0) return piece
+    const { secrets } = this.#redactor
+    if (secrets.isEmpty) return piece
     const text = this.#held + piece
-    return this.#emit(text, text.length - longestBeginning(text, this.#redactor.patterns))
+    return this.#emit(text, text.length - secrets.inText.longestBeginning(text))
   }
 
   /** What was kept back, once nothing more comes. */
   end(): string {
+    if (this.#held === '') return ''
     return this.#emit(this.#held, this.#held.length)
   }
 
@@ -65,7 +75,7 @@ export class RedactingStream {
     let result = ''
     let at = Math.min(this.#covered, limit)
     let covered = this.#covered
-    for (const { start, end } of findValues(text, this.#redactor.patterns)) {
+    for (const { start, end } of this.#redactor.secrets.inText.find(text)) {
       if (start >= limit) break
       if (start > covered || (covered === 0 && start === 0)) result += text.slice(at, start) + MARKER
       at = Math.max(at, Math.min(end, limit))
@@ -78,54 +88,19 @@ export class RedactingStream {
   }
 }
 
-/** Tells whether bytes that come in pieces hold a registered value. */
+/** Tells whether bytes that come in pieces hold a registered value, in any of its forms and encodings. */
 export class SecretFinder {
-  readonly #patterns: readonly Buffer[]
-  readonly #keep: number
-  #tail: Buffer = Buffer.alloc(0)
+  readonly #secrets: SecretSet
+  #tail = ''
 
-  constructor({ patterns }: Redactor) {
-    this.#patterns = patterns.map((pattern) => Buffer.from(pattern))
-    this.#keep = Math.max(0, ...this.#patterns.map(({ length }) => length - 1))
+  constructor({ secrets }: Redactor) {
+    this.#secrets = secrets
   }
 
   push(piece: Buffer): boolean {
-    const bytes = Buffer.concat([this.#tail, piece])
-    this.#tail = bytes.subarray(Math.max(0, bytes.length - this.#keep))
-    return this.#patterns.some((pattern) => bytes.includes(pattern))
+    const { inBytes } = this.#secrets
+    const text = this.#tail + piece.toString('latin1')
+    this.#tail = text.slice(Math.max(0, text.length - inBytes.longest + 1))
+    return inBytes.has(text)
   }
-}
-
-interface Span {
-  start: number
-  end: number
-}
-
-/** Where values stand, in order, those that touch or overlap as one. */
-function findValues(text: string, patterns: readonly string[]): Span[] {
-  const spans: Span[] = []
-  for (const pattern of patterns) {
-    for (let start = text.indexOf(pattern); start >= 0; start = text.indexOf(pattern, start + 1))
-      spans.push({ start, end: start + pattern.length })
-  }
-  const merged: Span[] = []
-  for (const { start, end } of spans.toSorted((a, b) => a.start - b.start)) {
-    const last = merged.at(-1)
-    if (last !== undefined && start <= last.end) last.end = Math.max(last.end, end)
-    else merged.push({ start, end })
-  }
-  return merged
-}
-
-/** The length of the longest end of the text that a value begins with, without being all of it. */
-function longestBeginning(text: string, patterns: readonly string[]): number {
-  let longest = 0
-  for (const pattern of patterns) {
-    // Only where the first sign stands can the value begin, and the first place found is the longest end.
-    const first = pattern.charAt(0)
-    const from = Math.max(0, text.length - pattern.length + 1)
-    for (let at = text.indexOf(first, from); at >= 0 && text.length - at > longest; at = text.indexOf(first, at + 1))
-      if (pattern.startsWith(text.slice(at))) longest = text.length - at
-  }
-  return longest
 }

@@ -5,6 +5,7 @@ import { ConnectTimeout } from './guarded-connector.ts'
 import { ResponseTooLarge } from './receive-body.ts'
 
 const MAX_REASON = 300
+export const TOO_MANY_REDIRECTS = 'TOO_MANY_REDIRECTS'
 
 /** Which fault a system's or undici's error code stands for; the first that matches. */
 const FAULTS: readonly (readonly [pattern: RegExp, fault: UpstreamFault])[] = [
@@ -48,8 +49,8 @@ export function classifyError(error: unknown, request: string): Failure | null {
 }
 
 /** Whether the same request may be answered when it is sent again at once: nothing that the policy or a limit has ended. */
-export function isWorthRetrying({ category }: Failure): boolean {
-  return category === 'DEPENDENCY_ERROR'
+export function isWorthRetrying({ category, code }: Failure): boolean {
+  return category === 'DEPENDENCY_ERROR' && code !== TOO_MANY_REDIRECTS
 }
 
 function codeOf(error: Error): string {

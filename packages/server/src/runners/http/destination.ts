@@ -6,6 +6,7 @@ import {
   literalAddress,
   matchesDomain,
 } from '../../registry/network-address.ts'
+import { hasDotSegment } from './request-path.ts'
 
 /** Where a service's requests may go. */
 export interface DestinationPolicy {
@@ -18,7 +19,7 @@ export interface DestinationPolicy {
 
 /** A place that the policy refuses. */
 export class DestinationDenied extends Error {
-  readonly code: 'DOMAIN_DENIED' | 'ADDRESS_DENIED'
+  readonly code: 'DOMAIN_DENIED' | 'PATH_DENIED' | 'ADDRESS_DENIED'
 
   constructor(code: DestinationDenied['code'], message: string) {
     super(message)
@@ -42,8 +43,22 @@ export function requireAllowedUrl(url: URL, { base, domains, networks }: Destina
       'DOMAIN_DENIED',
       `${url.origin} is at another port than ${port === '' ? "its scheme's own" : port}`,
     )
+  if (isOutsideOfBase(url, base))
+    throw new DestinationDenied('PATH_DENIED', `${url.pathname.slice(0, 500)} is not below the path of base_url`)
   const address = literalAddress(hostname)
   if (address !== null) requireAllowedAddress(address, hostname, networks)
+}
+
+/**
+ * Whether a URL is on base_url's host and not below its path, or could be by a server's reading: a service's base_url is
+ * the part of a host that it may use, not only where its paths begin. The same host by another scheme, or with a last
+ * dot, is the same host.
+ */
+export function isOutsideOfBase(url: URL, base: URL): boolean {
+  const prefix = base.pathname.replace(/\/$/, '')
+  if (!isSameHost(url.hostname, base.hostname) || prefix === '') return false
+  const isBelow = url.pathname === prefix || url.pathname.startsWith(`${prefix}/`)
+  return !isBelow || hasDotSegment(url.pathname)
 }
 
 /** Throws DestinationDenied for an address that is private and in no network that the policy names. */

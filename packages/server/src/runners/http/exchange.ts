@@ -2,22 +2,32 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Failure } from '@ergon/contract'
 import type { Spool } from '../../artifacts/spool.ts'
 import type { RunnerOutcome } from '../runner.ts'
-import { classifyError, isWorthRetrying } from './classify-error.ts'
+import { classifyError, isWorthRetrying, TOO_MANY_REDIRECTS } from './classify-error.ts'
 import type { Deadline } from './deadline.ts'
 import { DestinationDenied, requireAllowedUrl } from './destination.ts'
 import type { HttpAnswer, HttpClient } from './http-client.ts'
 import { describeBody, type DescribedBody } from './describe-body.ts'
 import { receiveBody } from './receive-body.ts'
-import { followRedirect, type HttpRequest } from './redirect.ts'
+import { describeBrokenRedirect, followRedirect, type HttpRequest } from './redirect.ts'
 import { innerRetryDelayMs } from './retry-schedule.ts'
 
 const MAX_REDIRECTS = 10
+/** Of an attempt: what redirects is asked again too, and each time may lead as far. */
+const MAX_REDIRECTS_IN_ALL = 20
 /** Of an answer that is not looked at: read, so that its connection can be used again, unless it is longer. */
 const MAX_DUMPED_BYTES = 16_384
 
 /** What came of a request: the last answer, or why there is none. */
 export type ExchangeResult =
-  | { kind: 'answer'; request: HttpRequest; statusCode: number; headers: HttpAnswer['headers']; body: DescribedBody }
+  | {
+      kind: 'answer'
+      request: HttpRequest
+      statusCode: number
+      headers: HttpAnswer['headers']
+      body: DescribedBody
+      /** Why the answer is none although it came: a redirect that leads nowhere. */
+      broken: string | null
+    }
   | { kind: 'failure'; failure: Failure }
   /** By our own clock, or because the job is not ours any more. */
   | { kind: 'ended' }
@@ -26,6 +36,7 @@ export type ExchangeResult =
 export class Exchange {
   readonly logs: RunnerOutcome['logs'] = []
   requests = 0
+  #redirects = 0
   sentBytes = 0
   receivedBytes = 0
   readonly #client: HttpClient
@@ -42,7 +53,7 @@ export class Exchange {
   async run(first: HttpRequest): Promise<ExchangeResult> {
     for (let retriesDone = 0; ; retriesDone++) {
       const { result, retryAfter } = await this.#once(first)
-      if (result.kind === 'ended' || !this.#mayRepeat(result)) return result
+      if (result.kind === 'ended' || !mayRepeat(result)) return result
       const delayMs = innerRetryDelayMs(
         {
           statusCode: result.kind === 'answer' ? result.statusCode : null,
@@ -62,10 +73,6 @@ export class Exchange {
     }
   }
 
-  #mayRepeat(result: Exclude<ExchangeResult, { kind: 'ended' }>): boolean {
-    return result.kind === 'answer' || isWorthRetrying(result.failure)
-  }
-
   /** The request and the redirects that it leads to. */
   async #once(first: HttpRequest): Promise<{ result: ExchangeResult; retryAfter: string | null }> {
     let request = first
@@ -75,7 +82,8 @@ export class Exchange {
         const next = followRedirect(request, answer.statusCode, oneOf(answer.headers['location']))
         if (next === null) return await this.#receive(request, answer)
         await answer.body.dump({ limit: MAX_DUMPED_BYTES, signal: this.#deadline.signal })
-        if (redirects === MAX_REDIRECTS) return failed(tooManyRedirects(first))
+        if (redirects === MAX_REDIRECTS) return failed(tooManyRedirects(first, MAX_REDIRECTS))
+        if (this.#redirects++ === MAX_REDIRECTS_IN_ALL) return failed(tooManyRedirects(first, MAX_REDIRECTS_IN_ALL))
         request = next
       }
     } catch (error) {
@@ -118,10 +126,15 @@ export class Exchange {
       spool: this.#spool,
     })
     this.receivedBytes += received.kind === 'file' ? received.file.sizeBytes : received.bytes.length
+    const broken = describeBrokenRedirect(request.url, statusCode, oneOf(headers['location']))
     const described = await describeBody(received, oneOf(headers['content-type']), this.#spool)
-    const result: ExchangeResult = { kind: 'answer', request, statusCode, headers, body: described }
+    const result: ExchangeResult = { kind: 'answer', request, statusCode, headers, body: described, broken }
     return { result, retryAfter: oneOf(headers['retry-after']) }
   }
+}
+
+function mayRepeat(result: Exclude<ExchangeResult, { kind: 'ended' }>): boolean {
+  return result.kind === 'answer' || isWorthRetrying(result.failure)
 }
 
 /** A request for people: without its query, which may hold anything. */
@@ -137,12 +150,13 @@ function failed(failure: Failure): { result: ExchangeResult; retryAfter: null } 
   return { result: { kind: 'failure', failure }, retryAfter: null }
 }
 
-function tooManyRedirects(request: HttpRequest): Failure {
+function tooManyRedirects(request: HttpRequest, limit: number): Failure {
+  const span = limit === MAX_REDIRECTS ? '' : ', repetitions included'
   return {
     category: 'DEPENDENCY_ERROR',
-    code: 'TOO_MANY_REDIRECTS',
-    message: `${describe(request)} was redirected more than ${MAX_REDIRECTS} times.`,
-    evidence: { counter: 'redirects', limit: MAX_REDIRECTS, observed: MAX_REDIRECTS + 1 },
+    code: TOO_MANY_REDIRECTS,
+    message: `${describe(request)} was redirected more than ${limit} times${span}.`,
+    evidence: { counter: 'redirects', limit, observed: limit + 1 },
     details: null,
   }
 }

@@ -15,6 +15,22 @@ const MANAGED: ReadonlySet<string> = new Set([
   'upgrade',
   'accept-encoding',
 ])
+/** What makes of an answer a part of it, or text that is not what it says: nothing here puts it together again. */
+const OF_ANSWER: ReadonlySet<string> = new Set(['accept-charset', 'if-range', 'range', 'request-range'])
+
+/**
+ * What a server believes of whoever stands before it: another sender, host, path, scheme, method or user than the
+ * request's own. No list of names is complete, so these are families.
+ */
+const OF_GATEWAYS: readonly RegExp[] = [
+  /^(via|forwarded|max-forwards|remote-user|cookie2|set-cookie2?)$/,
+  /^(cf|cdn|fastly|akamai|sec)-/,
+  /(^|-)(forward|forwarded|original|originating|rewrite|override|envoy|accel|sendfile|nginx|vercel|akamai|webauth)(-|$)/,
+  /(^|-)(client|real|remote|source|connecting|cluster|peer)-?(ip|addr|address|host|port|cert|dn|verify)(-|$)/,
+  /^x-(http-)?(method|host|path|uri|url|scheme|proto|protocol|port)$/,
+  /^-?(http-)?method$/,
+  /^x-(ssl|tls|proxy|proxyuser|azure|arr|remote|authenticated|authentik|consumer|auth-request|amzn-oidc|goog-iap|goog-authenticated|ms-client|appengine)(-|$)/,
+]
 const NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/
 /** Of a job's headers together, names and values. */
 const MAX_BYTES = 16_384
@@ -44,6 +60,15 @@ export function whyNotOurs(name: string): string | null {
   return MANAGED.has(keyOf(name)) ? 'is a header that is never taken from a configuration or a job' : null
 }
 
+/** Why a job cannot set a header, or null: it says what its own request is, and nothing for those on the way. */
+function whyNotOfJob(name: string): string | null {
+  const key = keyOf(name)
+  if (OF_ANSWER.has(key)) return 'would make another answer of it, such as a part, which is not put together here'
+  if (OF_GATEWAYS.some((family) => family.test(key)))
+    return 'is what a gateway tells a server of a request, never a job'
+  return whyNotOurs(name)
+}
+
 /**
  * A job's headers in lower case, or what is wrong with them. `own` are the service's: a job cannot replace what the
  * registry says, least of all its credentials.
@@ -62,7 +87,7 @@ export function readJobHeaders(
     const value = String(given)
     bytes += name.length + value.length
     if (!NAME.test(name)) return refused(`${shown} is not the name of an HTTP header`)
-    const reason = whyNotOurs(name)
+    const reason = whyNotOfJob(name)
     if (reason !== null) return refused(`${shown} ${reason}`)
     if (taken.has(key)) return refused(`${shown} is the service's own; a job cannot set it`)
     if (seen.has(key)) return refused(`${shown} stands there twice; case does not count, nor "_" for "-"`)
@@ -73,6 +98,11 @@ export function readJobHeaders(
   if (bytes > MAX_BYTES || read.size > MAX_HEADERS)
     return refused(`they are more than ${MAX_HEADERS} or longer than ${MAX_BYTES} bytes together`)
   return { ok: true, headers: Object.fromEntries(read) }
+}
+
+/** Whether a service's own headers or query may hold what lets it in. */
+export function isCredentialed(own: Readonly<Record<string, string>>, base: URL | null): boolean {
+  return Object.keys(own).some((name) => !KEPT_ACROSS_ORIGINS.has(name)) || (base !== null && base.search !== '')
 }
 
 /** The headers that may follow a redirect to another origin. */

@@ -4,7 +4,7 @@ import type { ServiceConfig } from '../../registry/create-services.ts'
 import { literalAddress, networksOf } from '../../registry/network-address.ts'
 import type { SecretSource } from '../../registry/secret-source.ts'
 import { DestinationDenied, type DestinationPolicy, requireAllowedUrl } from './destination.ts'
-import { isHeaderValue, whyNotOurs } from './header-rules.ts'
+import { isCredentialed, isHeaderValue, whyNotOurs } from './header-rules.ts'
 import type { InnerRetries } from './retry-schedule.ts'
 
 const MS = 1_000
@@ -20,6 +20,8 @@ export interface HttpConfig {
   policy: DestinationPolicy
   /** Sent to base_url's own origin and nowhere else; names in lower case. */
   ownHeaders: Readonly<Record<string, string>>
+  /** Whether those, or base_url's query, let the service in somewhere. */
+  hasCredentials: boolean
   /** Forms of the secrets that the registry does not know of. */
   derivedSecrets: readonly string[]
   retries: InnerRetries
@@ -44,12 +46,14 @@ export function readHttpConfig({ service, secrets }: ServiceConfig<'http'>): Htt
   }
   if (base !== null) requireAllowedBase(base, policy, name)
   const { headers: authHeaders, derived } = readAuth(config, secrets, name)
+  const ownHeaders = { ...readHeaders(config.headers, name), ...authHeaders }
   const totalTimeoutMs = config.timeout * MS
   return {
     serviceName: name,
     base,
     policy,
-    ownHeaders: { ...readHeaders(config.headers, name), ...authHeaders },
+    ownHeaders,
+    hasCredentials: isCredentialed(ownHeaders, base),
     derivedSecrets: derived,
     retries: {
       maxRetries: config.retry_config?.max_retries ?? 0,

@@ -1,18 +1,21 @@
 import type { Failure } from '@ergon/contract'
 import { Spool } from '../../artifacts/spool.ts'
 import type { Verdict } from '../../domain/decide-outcome.ts'
-import { decideByStatus, upstreamFailure, wallTimeFailure } from '../../domain/upstream-verdict.ts'
+import { decideByStatus, statusDetails, upstreamFailure, wallTimeFailure } from '../../domain/upstream-verdict.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { isServiceOf } from '../../registry/create-services.ts'
 import type { ExecutionContext, ResourceUsage, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { storableHeaders } from './answer-headers.ts'
 import { Deadline } from './deadline.ts'
 import { describe, Exchange, type ExchangeResult } from './exchange.ts'
 import { HostResolver, type LookUp } from './host-resolver.ts'
 import { HttpClient } from './http-client.ts'
-import { readHttpConfig } from './http-config.ts'
+import { type HttpConfig, readHttpConfig } from './http-config.ts'
 import { readRequest } from './read-request.ts'
 
 const MS = 1_000
+
+type Answer = Extract<ExchangeResult, { kind: 'answer' }>
 
 /** Runs one HTTP request per attempt, under the service's policy: its inputs and what answers them are hostile. */
 export class HttpRunner implements Runner<HttpClient> {
@@ -43,7 +46,7 @@ export class HttpRunner implements Runner<HttpClient> {
     try {
       const exchange = new Exchange(client, deadline, new Spool(context.spoolFolder))
       const result = await exchange.run(reading.request)
-      return conclude(result, exchange, deadline, describe(reading.request))
+      return conclude(result, exchange, deadline, describe(reading.request), client.config)
     } finally {
       this.#running.delete(job.id)
       context.signal.removeEventListener('abort', cancel)
@@ -62,17 +65,41 @@ export class HttpRunner implements Runner<HttpClient> {
   }
 }
 
-function conclude(result: ExchangeResult, exchange: Exchange, deadline: Deadline, request: string): RunnerOutcome {
+function conclude(
+  result: ExchangeResult,
+  exchange: Exchange,
+  deadline: Deadline,
+  request: string,
+  { hasCredentials }: HttpConfig,
+): RunnerOutcome {
   const usage = usageOf(exchange, deadline)
   if (result.kind === 'ended') return outcomeOf(endedVerdict(deadline, request), exchange.logs, usage)
   if (result.kind === 'failure') return outcomeOf(failedVerdict(result.failure), exchange.logs, usage)
-  const { body, statusCode } = result
+  const { body } = result
   if (body.remark !== null) exchange.logs.push({ level: 'warn', message: body.remark })
+  const { headers, left } = storableHeaders(result.headers, hasCredentials)
+  if (left.length > 0) exchange.logs.push({ level: 'info', message: leftOut(left) })
   return {
-    ...outcomeOf(decideByStatus(statusCode, describe(result.request)), exchange.logs, usage),
+    ...outcomeOf(decide(result), exchange.logs, usage),
     artifacts: body.artifact === null ? [] : [body.artifact],
-    composeOutput: (stored) => composeOutput(result, stored),
+    composeOutput: (stored) => composeOutput({ ...result, headers }, stored),
   }
+}
+
+function leftOut(names: readonly string[]): string {
+  const listed = names.slice(0, 5).map((name) => name.slice(0, 100))
+  return `${listed.join(', ')} of the answer: left out of output_data, since the session is the service's own`
+}
+
+function decide({ request, statusCode, broken }: Answer): Verdict {
+  if (broken === null) return decideByStatus(statusCode, describe(request))
+  return failedVerdict({
+    category: 'DEPENDENCY_ERROR',
+    code: 'REDIRECT_INVALID',
+    message: `${describe(request)} was answered with status ${statusCode}, ${broken}.`,
+    evidence: { counter: 'status_code', limit: null, observed: statusCode },
+    details: statusDetails(statusCode),
+  })
 }
 
 function endedVerdict({ reason, wallMs, elapsedMs }: Deadline, request: string): Verdict {
@@ -82,22 +109,9 @@ function endedVerdict({ reason, wallMs, elapsedMs }: Deadline, request: string):
 }
 
 /** The contract's three keys, the body as text of JSON, so that its numbers stay as the server wrote them. */
-function composeOutput(
-  { statusCode, headers, body }: Extract<ExchangeResult, { kind: 'answer' }>,
-  { artifacts }: StoredOutputs,
-): string {
+function composeOutput({ statusCode, headers, body }: Answer, { artifacts }: StoredOutputs): string {
   const files = artifacts.length === 0 ? '' : `,"artifacts":${JSON.stringify(artifacts)}`
-  return `{"status_code":${statusCode},"headers":${JSON.stringify(toStorable(headers))},"body":${body.json}${files}}`
-}
-
-function toStorable(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, unknown> {
-  const plain = (text: string) => text.toWellFormed().replaceAll('\u0000', '\uFFFD')
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [
-      plain(name),
-      Array.isArray(value) ? value.map(plain) : plain(value ?? ''),
-    ]),
-  )
+  return `{"status_code":${statusCode},"headers":${JSON.stringify(headers)},"body":${body.json}${files}}`
 }
 
 function usageOf({ requests, sentBytes, receivedBytes }: Exchange, deadline: Deadline): ResourceUsage {

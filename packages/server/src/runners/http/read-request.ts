@@ -1,7 +1,8 @@
 import type { Failure } from '@ergon/contract'
 import { z } from 'zod'
+import { describeIssues } from '../../platform/text/describe-issues.ts'
 import { parseNumbersAsText } from '../../platform/text/lossless-json.ts'
-import { isSameHost } from '../../registry/network-address.ts'
+import { isOutsideOfBase } from './destination.ts'
 import { readJobHeaders } from './header-rules.ts'
 import type { HttpConfig } from './http-config.ts'
 import type { HttpRequest } from './redirect.ts'
@@ -44,8 +45,7 @@ export function readRequest(inputJson: string | null, config: HttpConfig, jobId:
   const text = inputJson ?? '{}'
   const parsed = inputSchema.safeParse(parseNumbersAsText(text))
   if (!parsed.success) {
-    const problems = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('/')}: ${issue.message}`)
-    return invalid('INPUT_INVALID', `input_data of an http service: ${problems.join('; ')}`)
+    return invalid('INPUT_INVALID', `input_data of an http service: ${describeIssues(parsed.error.issues)}`)
   }
   const input = parsed.data
   try {
@@ -86,8 +86,7 @@ function composeUrl(input: HttpInput, base: URL): URL {
   )
   const path = fillPath(target, parameters)
   const url = /^([a-z][a-z0-9+.-]*:|\/\/)/i.test(path) ? readAbsolute(path, base) : joinPath(base, path)
-  // The same host by another scheme, or with a last dot, is the same host.
-  if (isSameHost(url.hostname, base.hostname)) requireBelow(url, base)
+  if (isOutsideOfBase(url, base)) throw new InputProblem('path: it is not below the path of base_url')
   addQuery(url, queries, input.query, base)
   if (url.href.length > MAX_URL) throw new InputProblem(`the URL is longer than ${MAX_URL} characters`)
   return url
@@ -104,13 +103,6 @@ function joinPath(base: URL, path: string): URL {
   const url = new URL(base.href)
   if (path !== '') url.pathname = `${base.pathname.replace(/\/$/, '')}/${path.replace(/^\//, '')}`
   return url
-}
-
-/** A service's base_url is the part of a host that it may use, not only where its paths begin. */
-function requireBelow(url: URL, base: URL): void {
-  const prefix = base.pathname.replace(/\/$/, '')
-  if (url.pathname === base.pathname || url.pathname === prefix || url.pathname.startsWith(`${prefix}/`)) return
-  throw new InputProblem('path: it is not below the path of base_url')
 }
 
 function addQuery(url: URL, inPath: readonly string[], query: HttpInput['query'], base: URL): void {

@@ -10,6 +10,8 @@ export interface HttpRequest {
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+/** Of what a server sent, in a message. */
+const MAX_QUOTED = 200
 const OF_BODY: ReadonlySet<string> = new Set([
   'content-type',
   'content-language',
@@ -22,8 +24,7 @@ const OF_BODY: ReadonlySet<string> = new Set([
  * another origin, no credential goes along, and none comes back.
  */
 export function followRedirect(request: HttpRequest, statusCode: number, location: string | null): HttpRequest | null {
-  if (!REDIRECTS.has(statusCode) || location === null) return null
-  const url = URL.parse(location, request.url.href)
+  const url = leadsTo(request.url, statusCode, location)
   if (url === null) return null
   url.hash = ''
   url.username = ''
@@ -35,4 +36,18 @@ export function followRedirect(request: HttpRequest, statusCode: number, locatio
   if (!becomesGet) return { ...request, url, headers }
   const bodiless = Object.fromEntries(Object.entries(headers).filter(([name]) => !OF_BODY.has(name)))
   return { method: 'GET', url, headers: bodiless, body: null }
+}
+
+function leadsTo(from: URL, statusCode: number, location: string | null): URL | null {
+  return REDIRECTS.has(statusCode) && location !== null ? URL.parse(location, from.href) : null
+}
+
+/** Why a redirect that cannot be followed is no answer either, or null for whatever else there is. */
+export function describeBrokenRedirect(from: URL, statusCode: number, location: string | null): string | null {
+  if (!REDIRECTS.has(statusCode) || leadsTo(from, statusCode, location) !== null) return null
+  const problem =
+    location === null
+      ? 'without a Location'
+      : `whose Location (${JSON.stringify(location.slice(0, MAX_QUOTED).toWellFormed())}) is no URL`
+  return `a redirect ${problem}, so there is nothing to follow`
 }

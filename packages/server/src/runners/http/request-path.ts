@@ -33,7 +33,8 @@ function requirePlain(path: string): void {
   if (hasDotSegment(path)) throw new PathProblem('the path holds "." or ".." as a part')
 }
 
-function hasDotSegment(path: string): boolean {
+/** Whether a part of the path is "." or "..", however it is encoded. */
+export function hasDotSegment(path: string): boolean {
   for (let text = path, round = 0; ; round++) {
     // Servers that know parameters of a part (";a=b") drop them before they resolve "..".
     if (text.split(/[/\\]/).some((part) => /^\.\.?(;|$)/.test(part))) return true

@@ -2,6 +2,7 @@ import { type Failure, JOB_TYPES, type JobPayload, jobPayloadSchema, SCHEMA_MAJO
 import { MAX_JSON_DEPTH, measureDepth } from '../../domain/check-result-json.ts'
 import { applyPolicy, type EffectiveLimits } from '../../domain/limits.ts'
 import type { SandboxPolicy } from '../../domain/sandbox-policy.ts'
+import { describeIssues } from '../../platform/text/describe-issues.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
 
 /** Job types this build can run; the contract's others are refused by name. */
@@ -35,10 +36,8 @@ export function readPayload(inputJson: string | null, operation: string, policy:
   }
   const parsed = jobPayloadSchema.safeParse(raw)
   if (!parsed.success) {
-    const problems = parsed.error.issues
-      .slice(0, 5)
-      .map((issue) => `${issue.path.join('.') || 'payload'}: ${issue.message}`)
-    return invalid('PAYLOAD_INVALID', `the payload does not match the job contract: ${problems.join('; ')}`)
+    const problems = describeIssues(parsed.error.issues, '.', 'payload')
+    return invalid('PAYLOAD_INVALID', `the payload does not match the job contract: ${problems}`)
   }
   const payload = parsed.data
   if (!SUPPORTED_JOB_TYPES.has(payload.job_type)) {

@@ -9,6 +9,7 @@ import {
   sandboxPolicySchema,
 } from '../../domain/sandbox-policy.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { describeIssues } from '../../platform/text/describe-issues.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
 import { isServiceOf, type ServiceConfig } from '../../registry/create-services.ts'
 import type { RunnerJob } from '../runner.ts'
@@ -91,12 +92,12 @@ export function readServiceInput(job: RunnerJob, program: SandboxProgram): Paylo
   // Depth and size are bounded already: every input is checked against its operation before a runner sees it.
   const parsed = serviceInputSchema.safeParse(JSON.parse(text))
   if (!parsed.success) {
-    const problems = parsed.error.issues.slice(0, 5).map((issue) => `/${issue.path.join('/')}: ${issue.message}`)
+    const problems = describeIssues(parsed.error.issues)
     return {
       ok: false,
       failure: validationFailure(
         'INPUT_INVALID',
-        `input_data of a sandboxed service is {parameters, datasets}: ${problems.join('; ')}`,
+        `input_data of a sandboxed service is {parameters, datasets}: ${problems}`,
       ),
     }
   }

@@ -1,5 +1,6 @@
 import { pipeline, Readable } from 'node:stream'
 import type { InvokeCommandInput, InvokeCommandOutput, LambdaClient } from '@aws-sdk/client-lambda'
+import type { Failure } from '@ergon/contract'
 import { authOf } from '../../registry/check-serverless.ts'
 import type { ServiceConfig } from '../../registry/create-services.ts'
 import { readAnswer } from './answer-text.ts'
@@ -112,15 +113,26 @@ function readOutput(output: InvokeCommandOutput): FunctionAnswer {
   const payloadJson = 'json' in answer ? answer.json : null
   const logTail = output.LogResult === undefined ? null : Buffer.from(output.LogResult, 'base64').toString('utf8')
   const problem = 'json' in answer ? null : answer
-  const { FunctionError: kind } = output
+  const { FunctionError: kind, StatusCode: statusCode = null } = output
   return {
-    failure: kind === undefined ? problem : describeFunctionError(kind.slice(0, 40), payloadJson),
-    statusCode: output.StatusCode ?? null,
+    failure:
+      findStatusProblem(statusCode) ??
+      (kind === undefined ? problem : describeFunctionError(kind.slice(0, 40), payloadJson)),
+    statusCode,
     payloadJson,
     executedVersion: output.ExecutedVersion ?? null,
     logTail,
     billed: readReport(logTail),
   }
+}
+
+/** The SDK takes every status below 300 for a success. */
+function findStatusProblem(statusCode: number | null): Failure | null {
+  // What it makes of status 000.
+  const status = Math.max(0, statusCode ?? 0)
+  return status >= 200
+    ? null
+    : describeUpstreamError({ asked: askedOf(false), statusCode: status, code: '', message: '' })
 }
 
 /** The failure that an error stands for; throws what is none of AWS or the network. */

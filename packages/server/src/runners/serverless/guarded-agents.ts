@@ -4,6 +4,13 @@ import https from 'node:https'
 import type { BlockList, LookupFunction } from 'node:net'
 import { isPrivateAddress, isWithin, networksOf } from '../../registry/network-address.ts'
 
+declare module 'node:http' {
+  interface Agent {
+    /** What Node calls for each request that an agent is to find a connection for; its types leave it out. */
+    addRequest(request: http.ClientRequest, ...more: unknown[]): void
+  }
+}
+
 /** A name led to an address that the policy does not allow; the address was not connected to. */
 class AddressDenied extends Error {
   readonly code = 'ADDRESS_DENIED'
@@ -24,7 +31,28 @@ const MAX_SOCKETS = 50
 export function createGuardedAgents(allowedNetworks: readonly string[]): GuardedAgents {
   const networks = networksOf(allowedNetworks)
   const options = { keepAlive: true, maxSockets: MAX_SOCKETS, lookup: guardedLookup(networks) }
-  return { http: new http.Agent(options), https: new https.Agent(options) }
+  return { http: refusingUpgrades(new http.Agent(options)), https: refusingUpgrades(new https.Agent(options)) }
+}
+
+/** A server that switches protocols, which nobody asked it to. */
+class UpgradeRefused extends Error {
+  readonly code = 'UNEXPECTED_UPGRADE'
+}
+
+/**
+ * Node ends the connection of an answer 101 that nobody listens for and tells the request nothing, so whoever waits for
+ * it would wait for ever: libraries above included, to whom it is an error of the connection like any other.
+ */
+function refusingUpgrades<Agent extends http.Agent>(agent: Agent): Agent {
+  const add = agent.addRequest.bind(agent)
+  agent.addRequest = (request, ...more) => {
+    request.once('upgrade', (_response, socket) => {
+      socket.destroy()
+      request.emit('error', new UpgradeRefused('it answered 101 (switching protocols), which was not asked for'))
+    })
+    add(request, ...more)
+  }
+  return agent
 }
 
 function guardedLookup(networks: BlockList): LookupFunction {

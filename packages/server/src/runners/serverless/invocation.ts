@@ -1,5 +1,6 @@
 import type { Failure } from '@ergon/contract'
 import { z } from 'zod'
+import { describeIssues } from '../../platform/text/describe-issues.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
 import type { PayloadLimits } from './provider.ts'
 
@@ -19,11 +20,8 @@ export function readInvocation(inputJson: string | null, limits: PayloadLimits):
   // Depth and size are bounded already: every input is checked against its operation before a runner sees it.
   const parsed = invocationSchema.safeParse(JSON.parse(text))
   if (!parsed.success) {
-    const problems = parsed.error.issues.slice(0, 5).map((issue) => `/${issue.path.join('/')}: ${issue.message}`)
-    return refusal(
-      'INPUT_INVALID',
-      `input_data of a serverless service is {payload, invocation_type}: ${problems.join('; ')}`,
-    )
+    const problems = describeIssues(parsed.error.issues)
+    return refusal('INPUT_INVALID', `input_data of a serverless service is {payload, invocation_type}: ${problems}`)
   }
   const isEvent = parsed.data.invocation_type === 'Event'
   const limit = isEvent ? limits.event : limits.request

@@ -22,7 +22,7 @@ const FAULTS: readonly (readonly [pattern: RegExp, fault: UpstreamFault])[] = [
   [/^(ENOTFOUND|ENODATA|EAI_.*|ESERVFAIL|EREFUSED)$/, 'DNS'],
   [/^ETIMEDOUT$/, 'TIMEOUT'],
   [/^(ERR_TLS_.*|ERR_SSL_.*|CERT_.*|UNABLE_TO_.*|DEPTH_ZERO_.*|SELF_SIGNED_.*|HOSTNAME_MISMATCH|EPROTO)$/, 'TLS'],
-  [/^HPE_.*$/, 'PROTOCOL'],
+  [/^(HPE_.*|UNEXPECTED_UPGRADE)$/, 'PROTOCOL'],
   [/^(ECONN.*|EPIPE|EHOST.*|ENET.*|EADDRNOTAVAIL|ERR_STREAM_PREMATURE_CLOSE)$/, 'CONNECTION'],
   [/^TimeoutError$/, 'TIMEOUT'],
 ]
@@ -47,6 +47,11 @@ export function describeUpstreamError({ asked, statusCode, code, message }: Upst
   const evidence = { counter: 'status_code', limit: null, observed: statusCode }
   const details = statusDetails(statusCode)
   if (statusCode === 429 || THROTTLED.test(code)) return { ...upstreamFailure('THROTTLED', answer), evidence, details }
+  // Below 200 there is no answer: Node gives what is no status of HTTP as it came, and libraries take it for a success.
+  if (statusCode < 200) {
+    const message = bounded(`${asked} answered ${statusCode}, which is no status of an answer`)
+    return { ...upstreamFailure('PROTOCOL', message), evidence }
+  }
   if (statusCode >= 500 || TRY_LATER.has(statusCode)) return { ...upstreamFailure('STATUS', answer), evidence, details }
   return { category: 'USER_CODE_ERROR', code: 'HTTP_STATUS', message: answer, evidence, details }
 }

@@ -1,5 +1,6 @@
 import { digestSchema, type Failure } from '@ergon/contract'
 import { z } from 'zod'
+import { describeIssues } from '../../platform/text/describe-issues.ts'
 import { validationFailure } from '../sandboxed/read-payload.ts'
 import { FILE_NAME, misnamed } from '../sandboxed/resolve-inputs.ts'
 import type { ShellConfig } from './shell-config.ts'
@@ -43,8 +44,7 @@ export type CallReading = { ok: true; call: ShellCall } | { ok: false; failure: 
 export function readCall(inputJson: string | null, config: ShellConfig): CallReading {
   const parsed = callSchema.safeParse(JSON.parse(inputJson ?? '{}'))
   if (!parsed.success) {
-    const problems = parsed.error.issues.slice(0, 5).map((issue) => `/${issue.path.join('/')}: ${issue.message}`)
-    return invalid(`input_data of a shell service is {command, args, …}: ${problems.join('; ')}`)
+    return invalid(`input_data of a shell service is {command, args, …}: ${describeIssues(parsed.error.issues)}`)
   }
   const { command, shell = false, script = null, args, working_directory: folder = null, files, datasets } = parsed.data
   if ((command === undefined) === (script === null)) return invalid('needs command or script, and only one of them')
