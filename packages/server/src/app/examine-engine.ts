@@ -20,10 +20,11 @@ export async function examineEngine(settings: Settings): Promise<Finding> {
       remedy: null,
       isEssential: false,
     }
+  let engine: Engine | null = null
   try {
     const access = await readEngineAccess(settings)
     if (access === null) throw new Error('no engine is named')
-    const engine = new Engine(access.engine)
+    engine = new Engine(access.engine)
     const { ServerVersion: version = 'of unknown version' } = await engine.requireFit()
     const closed = isLocalEngine(access.engine) ? await findClosedSocket(url.slice('unix://'.length)) : null
     if (closed !== null) return lacking(closed, 'give the socket to a group, for instance docker, with mode 0660')
@@ -37,6 +38,8 @@ export async function examineEngine(settings: Settings): Promise<Finding> {
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)
     return lacking(detail, `start the engine, or correct ${SETTING_VARIABLES.dockerHost}`)
+  } finally {
+    engine?.close()
   }
 }
 

@@ -15,6 +15,8 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.registry]: settings.registry ?? '',
     [SETTING_VARIABLES.dockerHost]: settings.dockerHost ?? '',
     [SETTING_VARIABLES.dockerCertPath]: settings.dockerCertPath ?? '',
+    [SETTING_VARIABLES.dockerSshKeyFile]: settings.dockerSshKeyFile ?? '',
+    [SETTING_VARIABLES.dockerSshKnownHosts]: settings.dockerSshKnownHosts ?? '',
     [SETTING_VARIABLES.acceptedRisks]: settings.acceptedRisks.join(','),
     [SETTING_VARIABLES.signingKeyFile]: settings.signingKeyFile ?? '',
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',

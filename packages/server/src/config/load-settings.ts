@@ -43,6 +43,8 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     registry: null,
     dockerHost: null,
     dockerCertPath: null,
+    dockerSshKeyFile: null,
+    dockerSshKnownHosts: null,
     signingKeyFile: null,
     acceptedRisks: [],
     debianMirror: null,
@@ -67,10 +69,13 @@ function defaultFolder(env: NodeJS.ProcessEnv, xdg: string, belowHome: string, f
   return process.getuid?.() === 0 ? forRoot : path.join(os.homedir(), belowHome, 'ergon')
 }
 
+/** Of whoever wrote one into a URL that takes none. */
+const PASSWORD = /(\/\/[^/@:]*:)[^/@]*@/
+
 function invalid(issue: z.core.$ZodIssue | undefined, values: Record<string, unknown>): ErgonError {
   const key = String(issue?.path[0] ?? '')
   const variable = SETTING_VARIABLES[key as keyof Settings] ?? key
   // A database URL holds a password, so its value is never shown.
-  const shown = key === 'databaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])})`
+  const shown = key === 'databaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])?.replace(PASSWORD, '$1…@')})`
   return new ErgonError('CONFIG_INVALID', `${variable}${shown}: ${issue?.message ?? 'invalid'}`)
 }

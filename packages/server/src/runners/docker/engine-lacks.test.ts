@@ -4,6 +4,7 @@ import { findLacks } from './engine-lacks.ts'
 const fit = {
   isPodman: false,
   OSType: 'linux',
+  ApiVersion: '1.41',
   SecurityOptions: ['name=apparmor', 'name=seccomp,profile=builtin'],
   ...{ MemoryLimit: true, SwapLimit: true, PidsLimit: true, CpuCfsQuota: true },
 }
@@ -24,6 +25,8 @@ describe('an engine', () => {
     [{ CpuCfsQuota: false }, 'CPU'],
     [{ OSType: 'windows' }, 'windows'],
     [{ isPodman: true }, 'Podman'],
+    [{ ApiVersion: '1.39' }, '1.39'],
+    [{ ApiVersion: undefined }, 'unknown'],
   ])('is refused with %j', (change, word) => {
     const lacks = findLacks({ ...fit, ...change })
     expect(lacks).toHaveLength(1)

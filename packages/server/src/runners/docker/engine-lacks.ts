@@ -4,6 +4,8 @@ import { z } from 'zod'
 export const engineInfoSchema = z.object({
   /** From `GET /version`: which of the engines that speak this API it is. */
   isPodman: z.boolean().default(false),
+  /** From there too. */
+  ApiVersion: z.string().optional(),
   ServerVersion: z.string().optional(),
   OSType: z.string().optional(),
   SecurityOptions: z.array(z.string()).nullish(),
@@ -15,7 +17,13 @@ export const engineInfoSchema = z.object({
 })
 export type EngineInfo = z.infer<typeof engineInfoSchema>
 
-export const engineVersionSchema = z.object({ Components: z.array(z.object({ Name: z.string() })).nullish() })
+export const engineVersionSchema = z.object({
+  ApiVersion: z.string().optional(),
+  Components: z.array(z.object({ Name: z.string() })).nullish(),
+})
+
+/** The first API that can leave out of a mount what is mounted below it (Docker 19.03). */
+const LEAST_API = [1, 40] as const
 
 /** What an engine cannot hold a container to, in words for its operator; empty for one that jobs may run on. */
 export function findLacks(info: EngineInfo): string[] {
@@ -25,6 +33,10 @@ export function findLacks(info: EngineInfo): string[] {
   if (info.isPodman) lacks.push('it is Podman, whose volumes have no bound: use Docker, with or without root')
   if (info.OSType !== undefined && info.OSType !== 'linux')
     lacks.push(`it runs ${info.OSType} containers, not linux ones`)
+  if (!isNewEnough(info.ApiVersion ?? ''))
+    lacks.push(
+      `it speaks version ${info.ApiVersion ?? 'unknown'} of the API, not ${LEAST_API.join('.')} (Docker 19.03)`,
+    )
   if (!hasSeccomp(info.SecurityOptions ?? []))
     lacks.push('it reports no seccomp profile (SecurityOptions): start it with its default profile')
   if (info.MemoryLimit !== true) lacks.push('it reports no memory limit (cgroup controller memory)')
@@ -32,6 +44,11 @@ export function findLacks(info: EngineInfo): string[] {
   if (info.PidsLimit !== true) lacks.push('it reports no limit of processes (cgroup controller pids)')
   if (info.CpuCfsQuota !== true) lacks.push('it reports no CPU quota (cgroup controller cpu)')
   return lacks
+}
+
+function isNewEnough(apiVersion: string): boolean {
+  const [major = 0, minor = 0] = apiVersion.split('.').map(Number)
+  return major > LEAST_API[0] || (major === LEAST_API[0] && minor >= LEAST_API[1])
 }
 
 /** `name=seccomp,profile=default`, or `builtin` in newer engines, or the operator's own file; `unconfined` is none. */
