@@ -15,6 +15,15 @@ describe('an engine', () => {
     expect(findLacks({ ...fit, SecurityOptions: ['name=seccomp,profile=/etc/own.json'] })).toEqual([])
   })
 
+  it('without root is fit with cgroups of its own, and is told what it lacks without', () => {
+    const rootless = { ...fit, SecurityOptions: [...fit.SecurityOptions, 'name=rootless'] }
+    expect(findLacks(rootless)).toEqual([])
+    expect(findLacks({ ...rootless, MemoryLimit: false })).toEqual([
+      expect.stringContaining('without root and without cgroups'),
+      expect.stringContaining('no memory limit'),
+    ])
+  })
+
   it.each([
     [{ SecurityOptions: null }, 'seccomp'],
     [{ SecurityOptions: ['name=apparmor'] }, 'seccomp'],
