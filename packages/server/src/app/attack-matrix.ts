@@ -16,6 +16,8 @@ import { createPool, type DatabasePool } from '../platform/db/database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { resolveEnvironment } from '../sandbox/environments/installed-environments.ts'
 import { probeIsolation } from './probe-isolation.ts'
+import { AttackBait } from './attack-bait.ts'
+import { refusalOf } from './registry-refusal.ts'
 import { type StackUse, useStack } from './stack-client.ts'
 
 const ENVIRONMENT = 'python-sci'
@@ -42,10 +44,12 @@ interface RunningMatrix {
 export class AttackMatrix {
   readonly #options: AttackMatrixOptions
   readonly #redirecting = new RedirectingServer()
+  readonly #bait: AttackBait
   #running: RunningMatrix | null = null
 
   constructor(options: AttackMatrixOptions) {
     this.#options = options
+    this.#bait = new AttackBait(options.settings)
   }
 
   /** Throws HOST_CANNOT_ISOLATE or ENVIRONMENT_NOT_FOUND when there is nothing to try the programs on. */
@@ -73,6 +77,7 @@ export class AttackMatrix {
       this.#running = await this.#startStack(home, host, environment.rootFs)
     } catch (error) {
       await this.#redirecting.stop()
+      await this.#bait.remove()
       await rm(home, { recursive: true, force: true })
       throw error
     }
@@ -83,7 +88,9 @@ export class AttackMatrix {
     const { settings: own, runtime, isolation } = this.#options
     // The profile of development is the one that may use an embedded database; isolation is the same in all.
     const registry = path.join(home, 'hostile.yaml')
-    await writeFile(registry, composeAttackRegistry(await this.#redirecting.start()), { mode: 0o600 })
+    await writeFile(registry, composeAttackRegistry(await this.#redirecting.start(), await this.#bait.lay(home)), {
+      mode: 0o600,
+    })
     const settings: Settings = {
       ...own,
       profile: 'development',
@@ -93,9 +100,10 @@ export class AttackMatrix {
       registry,
     }
     const paths = homePaths(settings)
+    const readRegistry = (text: string) => refusalOf(text, path.join(home, 'refused.yaml'))
     const use = await useStack(settings, paths, 'worker')
     const db = createPool(use.databaseUrl ?? '', { maxConnections: 1, applicationName: 'ergon-attack-matrix' })
-    return { host, settings, use, db, runner: new AttackRunner({ db, paths, rootFs, isolation }) }
+    return { host, settings, use, db, runner: new AttackRunner({ db, paths, rootFs, isolation, readRegistry }) }
   }
 
   run(hostile: HostileCase): Promise<CaseReport> {
@@ -112,6 +120,7 @@ export class AttackMatrix {
     await db.end()
     await use.release()
     await this.#redirecting.stop()
+    await this.#bait.remove()
     const left = await leftAfter(() => findLeft(settings.home, instance))
     await rm(settings.home, { recursive: true, force: true })
     return left

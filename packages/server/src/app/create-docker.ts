@@ -14,9 +14,10 @@ export function createDocker(
 ): { runner: DockerRunner; reaper: ContainerReaper } {
   const engine = new Engine(config)
   const instance = remember(() => readDatabaseIdentity(db))
+  const forbiddenPaths = [paths.home, paths.environments, ...(config.hiddenPaths ?? [])]
   const liveAttempts = (jobIds: readonly string[]) => findLiveAttempts(db, jobIds)
   return {
-    runner: new DockerRunner({ engine, instance, forbiddenPaths: [paths.home, paths.environments], logger }),
+    runner: new DockerRunner({ engine, instance, forbiddenPaths, logger }),
     reaper: new ContainerReaper({ engine, instance, liveAttempts, logger }),
   }
 }

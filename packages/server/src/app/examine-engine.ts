@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
+import type { Engine } from '../runners/docker/engine.ts'
 import { isLocalEngine } from '../runners/docker/engine-config.ts'
 import type { Finding } from './doctor.ts'
 import { readEngineAccess } from './engine-access.ts'
@@ -19,12 +20,12 @@ export async function examineEngine(settings: Settings): Promise<Finding> {
       remedy: null,
       isEssential: false,
     }
+  let engine: Engine | null = null
   try {
     const access = await readEngineAccess(settings)
     if (access === null) throw new Error('no engine is named')
     // A third of all the code that a command loads, and few ask an engine.
-    const { Engine } = await import('../runners/docker/engine.ts')
-    const engine = new Engine(access.engine)
+    engine = new (await import('../runners/docker/engine.ts')).Engine(access.engine)
     const { ServerVersion: version = 'of unknown version' } = await engine.requireFit()
     const closed = isLocalEngine(access.engine) ? await findClosedSocket(url.slice('unix://'.length)) : null
     if (closed !== null) return lacking(closed, 'give the socket to a group, for instance docker, with mode 0660')
@@ -38,6 +39,8 @@ export async function examineEngine(settings: Settings): Promise<Finding> {
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)
     return lacking(detail, `start the engine, or correct ${SETTING_VARIABLES.dockerHost}`)
+  } finally {
+    engine?.close()
   }
 }
 

@@ -35,8 +35,11 @@ const INTERRUPTED = 130
  * listed gap, that of HOST_CANNOT_ISOLATE when one did not, 130 after an interruption.
  */
 export async function runAttackMatrix({ rows, format, ...options }: MatrixOptions): Promise<number> {
-  const cases = attackCasesFor(options.runtime).filter(({ row }) => rows === undefined || rows.includes(row))
-  const notBuilt = [...NOT_BUILT, ...unprovenFor(options.runtime)].filter(
+  const hasEngine = options.settings.dockerHost !== null
+  const cases = attackCasesFor(options.runtime, { hasEngine }).filter(
+    ({ row }) => rows === undefined || rows.includes(row),
+  )
+  const notBuilt = [...NOT_BUILT, ...unprovenFor(options.runtime, { hasEngine })].filter(
     (part) => rows === undefined || part.rows.some((row) => rows.includes(row)),
   )
   if (cases.length === 0 && notBuilt.length === 0) {

@@ -16,6 +16,8 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
       settings.registry ?? (env[SETTING_VARIABLES.registry] === NO_REGISTRY ? NO_REGISTRY : ''),
     [SETTING_VARIABLES.dockerHost]: settings.dockerHost ?? '',
     [SETTING_VARIABLES.dockerCertPath]: settings.dockerCertPath ?? '',
+    [SETTING_VARIABLES.dockerSshKeyFile]: settings.dockerSshKeyFile ?? '',
+    [SETTING_VARIABLES.dockerSshKnownHosts]: settings.dockerSshKnownHosts ?? '',
     [SETTING_VARIABLES.acceptedRisks]: settings.acceptedRisks.join(','),
     [SETTING_VARIABLES.signingKeyFile]: settings.signingKeyFile ?? '',
     [SETTING_VARIABLES.secretCommand]: settings.secretCommand ?? '',

@@ -55,6 +55,8 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     registry: null,
     dockerHost: null,
     dockerCertPath: null,
+    dockerSshKeyFile: null,
+    dockerSshKnownHosts: null,
     signingKeyFile: null,
     acceptedRisks: [],
     secretCommand: null,
@@ -87,10 +89,16 @@ function invalid(issues: readonly z.core.$ZodIssue[], values: Record<string, unk
   return new ErgonError('CONFIG_INVALID', issues.map((issue) => explain(issue, values)).join('; '))
 }
 
+/** Of whoever wrote one into a URL that takes none. */
+const PASSWORD = /(\/\/[^/@:]*:)[^/@]*@/
+
 function explain(issue: z.core.$ZodIssue, values: Record<string, unknown>): string {
   const key = String(issue.path[0] ?? '')
   const variable = SETTING_VARIABLES[key as keyof Settings] ?? key
   // A database URL holds a password, so its value is never shown.
-  const shown = key === 'databaseUrl' || key === 'callbackDatabaseUrl' ? '' : ` (it is ${JSON.stringify(values[key])})`
+  const shown =
+    key === 'databaseUrl' || key === 'callbackDatabaseUrl'
+      ? ''
+      : ` (it is ${JSON.stringify(values[key])?.replace(PASSWORD, '$1…@')})`
   return `${variable}${shown}: ${issue.message}`
 }

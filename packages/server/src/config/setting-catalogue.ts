@@ -20,6 +20,8 @@ export const SETTING_VARIABLES = {
   secretCommand: 'ERGON_SECRET_COMMAND',
   vaultAddress: 'ERGON_VAULT_ADDRESS',
   vaultTokenFile: 'ERGON_VAULT_TOKEN_FILE',
+  dockerSshKeyFile: 'ERGON_DOCKER_SSH_KEY_FILE',
+  dockerSshKnownHosts: 'ERGON_DOCKER_SSH_KNOWN_HOSTS',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
@@ -46,9 +48,12 @@ export const SETTING_SUMMARIES = {
   debianMirror: 'Debian mirror that environments are built from; by default deb.debian.org.',
   debianSecurityMirror: 'Mirror of Debian’s security updates for environments; by default deb.debian.org.',
   dockerHost:
-    'The Docker engine that docker jobs run on: unix:///run/docker.sock, or tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
-  dockerCertPath:
-    'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them only a socket is used.',
+    'The Docker engine that docker jobs run on: unix:///run/docker.sock, tcp://HOST:PORT with ERGON_DOCKER_CERT_PATH, or ssh://USER@HOST[:PORT] with ERGON_DOCKER_SSH_KEY_FILE and ERGON_DOCKER_SSH_KNOWN_HOSTS. Without it docker jobs are not served. Whoever may use an engine is root on its machine: see SECURITY.md.',
+  dockerCertPath: 'Folder with ca.pem, cert.pem and key.pem for an engine at tcp://; without them none is used there.',
+  dockerSshKeyFile:
+    'The private key, mode 0600 and without a passphrase, that signs in to an engine at ssh://. There `docker system dial-stdio` is run.',
+  dockerSshKnownHosts:
+    'The known_hosts file (sshd(8)) with the key of the host of an engine at ssh://. A host with another key is not talked to, and none is ever added.',
   secretCommand:
     'The program that prints a secret, its name being the only argument, for `…_vault: exec:NAME` of a registry. It and its folders belong to root or to whoever starts workers, and nobody else may write there. Asked when a registry is read and every five minutes.',
   vaultAddress:

@@ -54,8 +54,8 @@ export const settingsSchema = z.object({
   dockerHost: z
     .string()
     .regex(
-      /^(unix:\/\/\/[^\s?#]+|tcp:\/\/[^\s/?#@]+:\d{1,5})$/,
-      'expected unix:///PATH, or tcp://HOST:PORT with certificates; over ssh, forward its socket: ssh -L /PATH:/run/docker.sock HOST',
+      /^(unix:\/\/\/[^\s?#]+|tcp:\/\/[^\s/?#@]+:\d{1,5}|ssh:\/\/[^\s/?#@:]+@[^\s/?#@]+)$/,
+      'expected unix:///PATH, tcp://HOST:PORT with certificates, or ssh://USER@HOST[:PORT] with a key, none of them with a password or a path',
     )
     .nullable(),
   /** Folder with the ca.pem, cert.pem and key.pem of an engine at tcp://. */
@@ -66,6 +66,9 @@ export const settingsSchema = z.object({
   vaultAddress: z.url({ protocol: /^https?$/, error: 'expected a URL that begins with https://' }).nullable(),
   /** The file with the token that the server takes. */
   vaultTokenFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** Private key and known_hosts file for an engine at ssh://. */
+  dockerSshKeyFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  dockerSshKnownHosts: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>

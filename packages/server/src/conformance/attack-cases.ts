@@ -1,10 +1,14 @@
+import { DOCKER_CASES } from './cases/docker-cases.ts'
 import { GAPS } from './cases/gaps.ts'
 import { HTTP_CASES } from './cases/http-cases.ts'
+import { INPUT_CASES } from './cases/input-cases.ts'
 import { ISOLATION_CASES } from './cases/isolation-cases.ts'
 import { LEAVING_CASES } from './cases/leaving-cases.ts'
 import { PROGRAM_CASES } from './cases/program-cases.ts'
+import { REGISTRY_CASES } from './cases/registry-cases.ts'
 import { RESOURCE_CASES } from './cases/resource-cases.ts'
 import { SHELL_CASES } from './cases/shell-cases.ts'
+import { SETTING_VARIABLES } from '../config/setting-catalogue.ts'
 import type { Settings } from '../config/settings.ts'
 import type { HostileCase, NotBuilt } from './hostile-case.ts'
 
@@ -16,6 +20,9 @@ export const ATTACK_CASES: readonly HostileCase[] = [
   ...PROGRAM_CASES,
   ...SHELL_CASES,
   ...HTTP_CASES,
+  ...DOCKER_CASES,
+  ...INPUT_CASES,
+  ...REGISTRY_CASES,
   ...GAPS,
 ].toSorted((a, b) => a.row - b.row)
 
@@ -35,12 +42,24 @@ const UNPROVEN: Partial<Record<Settings['sandboxRuntime'], readonly NotBuilt[]>>
   ],
 }
 
-export function unprovenFor(runtime: Settings['sandboxRuntime']): readonly NotBuilt[] {
-  return UNPROVEN[runtime] ?? []
+const WITHOUT_ENGINE: NotBuilt = {
+  rows: [51],
+  part: 'pinned images and volumes of docker jobs',
+  reason: `not tried: no engine (${SETTING_VARIABLES.dockerHost})`,
 }
 
-/** The programs whose verdict the runtime can prove. */
-export function attackCasesFor(runtime: Settings['sandboxRuntime']): readonly HostileCase[] {
+export function unprovenFor(
+  runtime: Settings['sandboxRuntime'],
+  { hasEngine }: { hasEngine: boolean } = { hasEngine: true },
+): readonly NotBuilt[] {
+  return [...(UNPROVEN[runtime] ?? []), ...(hasEngine ? [] : [WITHOUT_ENGINE])]
+}
+
+/** The programs whose verdict the runtime can prove, with what needs an engine where there is one. */
+export function attackCasesFor(
+  runtime: Settings['sandboxRuntime'],
+  { hasEngine }: { hasEngine: boolean },
+): readonly HostileCase[] {
   const excepted = new Set(unprovenFor(runtime).flatMap(({ rows }) => rows))
-  return ATTACK_CASES.filter(({ row }) => !excepted.has(row))
+  return ATTACK_CASES.filter((hostile) => !excepted.has(hostile.row) && (hasEngine || !('needsEngine' in hostile)))
 }

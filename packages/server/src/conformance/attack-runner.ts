@@ -5,10 +5,17 @@ import type { HomePaths } from '../config/home-paths.ts'
 import { readJob } from '../control/read-job.ts'
 import type { Database } from '../platform/db/database.ts'
 import { enqueueJob } from '../queue/enqueue.ts'
-import { type CaseReport, judgeCase } from './case-report.ts'
+import { type CaseReport, judgeCase, judgeRegistry, type Refusal } from './case-report.ts'
 import { composePayload, type PayloadChange } from './compose-payload.ts'
 import { findHarm, type Observation, observeHost } from './host-observation.ts'
-import { type HostileCase, isCall, type ServiceCall, verdictOf } from './hostile-case.ts'
+import {
+  type HostileCase,
+  type HostileRegistry,
+  isCall,
+  isRegistry,
+  type ServiceCall,
+  verdictOf,
+} from './hostile-case.ts'
 
 const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
 const POLL_MS = 25
@@ -29,6 +36,8 @@ export interface AttackTarget {
   /** The root file system of the environment that the programs run in. */
   rootFs: string
   isolation: Isolation
+  /** Reads a registry as whoever starts a worker does. */
+  readRegistry(text: string): Promise<Refusal | null>
 }
 
 /** Sends hostile programs, one at a time, through a stack's queue, and looks at verdict, evidence and host after each. */
@@ -41,6 +50,7 @@ export class AttackRunner {
   }
 
   async run(hostile: HostileCase): Promise<CaseReport> {
+    if (isRegistry(hostile)) return this.#runRegistry(hostile)
     this.#before ??= await this.#observeAtRest()
     const result = isCall(hostile)
       ? await this.#runCall(hostile.call)
@@ -54,6 +64,16 @@ export class AttackRunner {
     // What one program did is not the next one's doing.
     if (harm.length > 0) this.#before = null
     return judgeCase(hostile, result, harm)
+  }
+
+  /** No worker is near, so there is nothing else to look at. */
+  async #runRegistry(hostile: HostileRegistry): Promise<CaseReport> {
+    const [startedAt, before] = [performance.now(), process.memoryUsage.rss()]
+    const refusal = await this.#target.readRegistry(hostile.registry)
+    return judgeRegistry(hostile, refusal, {
+      ms: performance.now() - startedAt,
+      bytes: process.memoryUsage.rss() - before,
+    })
   }
 
   /** Only after a first job: a stack's first one makes what the later ones find. */

@@ -1,6 +1,6 @@
 import type { Evidence, JobResult } from '@ergon/contract'
 import { findEvidenceProblem } from './evidence-rules.ts'
-import { type HostileCase, isGap, verdictOf } from './hostile-case.ts'
+import { type HostileJob, type HostileRegistry, isGap, verdictOf } from './hostile-case.ts'
 
 /** How one hostile program ended on this host. */
 export interface CaseReport {
@@ -18,8 +18,23 @@ export interface CaseReport {
   problems: readonly string[]
 }
 
+/** Why a registry was not taken. */
+export interface Refusal {
+  code: string
+  message: string
+}
+
+interface RefusalCost {
+  ms: number
+  bytes: number
+}
+
+/** Far above what any takes, and far below what one would take that is followed to its end. */
+const MAX_REFUSAL_MS = 30_000
+const MAX_REFUSAL_BYTES = 512 * 1024 * 1024
+
 /** The verdict on the verdict: `result` is null when the job did not end, `harm` what it did to the host. Pure. */
-export function judgeCase(hostile: HostileCase, result: JobResult | null, harm: readonly string[]): CaseReport {
+export function judgeCase(hostile: HostileJob, result: JobResult | null, harm: readonly string[]): CaseReport {
   const verdict = result === null ? null : verdictOf(result)
   const problems = [...(result === null ? ['it did not end'] : findProblems(hostile, result)), ...harm]
   const isOpen = isGap(hostile) && verdict !== null && !isAsOwed(verdict, hostile.owed)
@@ -36,7 +51,21 @@ export function judgeCase(hostile: HostileCase, result: JobResult | null, harm: 
   }
 }
 
-function findProblems(hostile: HostileCase, result: JobResult): string[] {
+/** The verdict on a refusal: `refusal` is null when the registry was taken. Pure. */
+export function judgeRegistry(hostile: HostileRegistry, refusal: Refusal | null, cost: RefusalCost): CaseReport {
+  const { row, name, says, verdicts } = hostile
+  const isOwed = refusal !== null && verdicts.includes(refusal.code)
+  const problems = [
+    ...(isOwed ? [] : [`it ended as ${refusal?.code ?? 'a registry that is served'}`]),
+    ...(refusal === null || refusal.message.includes(says) ? [] : [`the refusal does not say: ${says}`]),
+    ...(cost.ms < MAX_REFUSAL_MS ? [] : [`it took ${Math.round(cost.ms)} ms`]),
+    ...(cost.bytes < MAX_REFUSAL_BYTES ? [] : [`it took ${cost.bytes} bytes of memory`]),
+  ]
+  const outcome = problems.length > 0 ? 'failed' : 'met'
+  return { row, name, owed: verdicts, verdict: refusal?.code ?? null, evidence: null, outcome, reason: null, problems }
+}
+
+function findProblems(hostile: HostileJob, result: JobResult): string[] {
   const verdict = verdictOf(result)
   // A gap that this host has closed is good news.
   if (isGap(hostile) && isAsOwed(verdict, hostile.owed)) return []

@@ -33,6 +33,9 @@ export function printed(wanted: string | RegExp): Check {
   }
 }
 
+/** An attempt that ran says in what. */
+export const neverStarted: Check = ({ env_version: ranIn }) => (ranIn === null ? null : `it ran in ${ranIn}`)
+
 /** Nothing of the job's was stored. */
 export const leftNothing: Check = ({ artifacts }) =>
   artifacts.length === 0 ? null : `it left ${artifacts.map(({ metadata }) => JSON.stringify(metadata.name)).join(', ')}`

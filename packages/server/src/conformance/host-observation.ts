@@ -36,7 +36,8 @@ export interface Observation {
 /** Looks at processes, cgroups, mounts, files and kernel settings. `rootFs` is the environment that jobs share. */
 export function observeHost(paths: HomePaths, rootFs: string): Observation {
   const instance = instanceOf(paths.run) ?? 'none'
-  const worker = findProcesses(paths.home, /worker-process\.js/).at(-1)?.pid ?? 0
+  const workers = findProcesses(paths.home, /worker-process\.js/).map(({ pid }) => pid)
+  const worker = workers.at(-1) ?? 0
   const sandboxd = findSandboxd(paths.sandboxdSocket)
   const below = sandboxd === 0 ? [] : findDescendants(sandboxd)
   // The waiting process keeps the host's view; the accept loop is its one child.
@@ -60,6 +61,8 @@ export function observeHost(paths: HomePaths, rootFs: string): Observation {
     },
     facts: {
       hostname: hostname(),
+      // One that serves docker jobs is beside the other.
+      workers: workers.join(),
       ...Object.fromEntries(['core_pattern', 'modprobe', 'hotplug', 'domainname'].map(readSetting)),
       ...Object.fromEntries([...HOST_FILES, ...environmentFiles(rootFs)].map((file) => [file, describeFile(file)])),
     },

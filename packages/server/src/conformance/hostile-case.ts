@@ -26,6 +26,15 @@ interface HostileProgram extends Owed {
 /** A call of a service of the matrix's own registry. */
 interface HostileCall extends Owed {
   call: ServiceCall
+  /** Whether it takes a container engine to try it. */
+  needsEngine?: true
+}
+
+/** A registry that must be refused before a worker has it, in bounded time and memory. */
+export interface HostileRegistry extends Owed {
+  registry: string
+  /** A part of the refusal. */
+  says: string
 }
 
 export interface ServiceCall {
@@ -35,7 +44,9 @@ export interface ServiceCall {
   input: unknown
 }
 
-export type HostileCase = HostileProgram | HostileCall
+/** What is sent through a stack's queue. */
+export type HostileJob = HostileProgram | HostileCall
+export type HostileCase = HostileJob | HostileRegistry
 
 /** A program that does not end as it should yet: `verdicts` is how it ends today. */
 export interface Gap extends HostileProgram {
@@ -52,8 +63,12 @@ export interface NotBuilt {
 }
 
 /** Whether it is a call of a service, and no program of its own. */
-export function isCall(hostile: HostileCase): hostile is HostileCall {
+export function isCall(hostile: HostileJob): hostile is HostileCall {
   return 'call' in hostile
+}
+
+export function isRegistry(hostile: HostileCase): hostile is HostileRegistry {
+  return 'registry' in hostile
 }
 
 export function isGap(hostile: HostileCase): hostile is Gap {

@@ -1,3 +1,4 @@
+import { dirname, resolve as resolvePath } from 'node:path'
 import { retryRulesOf } from '../domain/retry-policy.ts'
 import type { ServiceRegistration } from '../domain/service-registration.ts'
 import { canonicalJson } from '../platform/text/canonical-json.ts'
@@ -19,6 +20,8 @@ export interface ServiceConfig<Type extends RegistryExecutionType = RegistryExec
   secrets: SecretSource
   /** The text of `script`, read when the registry was; null without one. */
   script: string | null
+  /** Where the registry, its programs and its secrets are on the host of whoever read them, whichever service names them. */
+  registryFiles: readonly string[]
 }
 
 /** Whether what a runner was given is a service of its type. */
@@ -53,9 +56,10 @@ export function createServices(
   const { parsed, services } = servicesOf(bundle)
   const known = new Map<string, KnownService>()
   const registrations: ServiceRegistration[] = []
+  const registryFiles = filesOf(bundle.file, services)
   for (const checked of services) {
     if (!executionTypes.includes(checked.service.execution_type)) continue
-    const { config, ...service } = createService(checked, bundle, parsed)
+    const { config, ...service } = createService(checked, { bundle, parsed, registryFiles })
     checkConfig(checked.service.execution_type, config)
     registrations.push(
       registrationOf(config.service.name, config.service.execution_type, config.service.security_policy),
@@ -98,12 +102,11 @@ export function combineServices(first: ServiceRegistry, second: ServiceRegistry)
 
 function createService(
   checked: CheckedService,
-  bundle: RegistryBundle,
-  parsed: ParsedRegistry,
+  { bundle, parsed, registryFiles }: { bundle: RegistryBundle; parsed: ParsedRegistry; registryFiles: string[] },
 ): KnownService & { config: ServiceConfig } {
   const service = expand(checked, bundle, parsed)
   const script = 'script' in service.runner_config ? (bundle.scripts[service.runner_config.script ?? ''] ?? null) : null
-  const config: ServiceConfig = { service, secrets: secretsOf(checked, bundle), script }
+  const config: ServiceConfig = { service, secrets: secretsOf(checked, bundle), script, registryFiles }
   const allowed = describeAllowed(config)
   const statedRunnerConfig = canonicalJson(dropNothing(toPlain(checked.source))['runner_config'] ?? {})
   const operations = new Map<string, ResolvedService>()
@@ -127,6 +130,13 @@ function createService(
     })
   }
   return { name: service.name, operations, config }
+}
+
+function filesOf(registry: string, services: readonly CheckedService[]): string[] {
+  const folder = dirname(registry)
+  const needs = services.flatMap(({ source }) => findNeeds(source))
+  const named = needs.flatMap(({ kind, name }) => (kind === 'variable' ? [] : [resolvePath(folder, name)]))
+  return [registry, ...new Set(named)]
 }
 
 /** What this service names, and nothing that another one of the registry does. */

@@ -9,17 +9,26 @@ import { NOT_BUILT } from '../../src/conformance/cases/gaps.ts'
 import type { CaseReport } from '../../src/conformance/case-report.ts'
 import { isGap } from '../../src/conformance/hostile-case.ts'
 import { renderCases } from '../../src/conformance/render-matrix.ts'
+import { TestEngine } from '../../src/testing/docker-engine.ts'
 
-/** The rows that concern a sandbox and what leaves it; the others have a runner or a server that there is not. */
-const ROWS = Array.from({ length: 55 }, (_, index) => index + 1)
+const ROWS = Array.from({ length: 56 }, (_, index) => index + 1)
 const security = readFileSync(path.join(import.meta.dirname, '../../../../SECURITY.md'), 'utf8')
 
+let engine: TestEngine
+beforeAll(async () => {
+  engine = await TestEngine.start()
+})
+afterAll(() => engine?.stop())
+
 describe.each(ISOLATIONS)('hostile programs in crun, isolation %s', (isolation) => {
-  const { settings } = loadSettings(process.env)
-  const matrix = new AttackMatrix({ settings, runtime: 'crun', isolation })
+  let matrix: AttackMatrix
   const reports: CaseReport[] = []
-  beforeAll(() => matrix.start())
-  afterAll(() => matrix.stop())
+  beforeAll(async () => {
+    const { settings } = loadSettings({ ...process.env, ERGON_DOCKER_HOST: engine.url })
+    matrix = new AttackMatrix({ settings, runtime: 'crun', isolation })
+    await matrix.start()
+  })
+  afterAll(() => matrix?.stop())
 
   test.each(ATTACK_CASES)('row $row: $name', async (hostile) => {
     const report = await matrix.run(hostile)
@@ -31,6 +40,8 @@ describe.each(ISOLATIONS)('hostile programs in crun, isolation %s', (isolation) 
   test('nothing is left of the stack, and SECURITY.md holds the matrix as `ergon doctor --attack-matrix --markdown` prints it', async () => {
     const left = await matrix.stop()
     expect(left).toEqual([])
+    expect(await engine.leftovers()).toEqual([])
+    expect(await engine.api.listImages()).toEqual([])
     expect(security).toContain(renderCases({ cases: reports, left, notBuilt: NOT_BUILT }))
   })
 })

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { REGISTRY_CASES } from '../../src/conformance/cases/registry-cases.ts'
 import { Application } from './application.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
 import { leftoversAfter } from './leftovers.ts'
@@ -33,45 +34,13 @@ describe('row 56: hostile registries', () => {
   const home = new ErgonHome({ NODE_OPTIONS: '--max-old-space-size=192' })
   afterAll(() => home.remove())
 
-  const aliases = Array.from(
-    { length: 9 },
-    (_, i) => `a${i}: &a${i} [${Array.from({ length: 9 }, () => (i === 0 ? 'lol' : `*a${i - 1}`)).join()}]`,
-  )
-  const BOMBS: [name: string, text: string, words: string][] = [
-    ['aliases of aliases', `${aliases.join('\n')}\n`, 'more than 100000 values once its aliases are followed'],
-    ['an alias within its own anchor', 'services: &a [*a]\n', 'within its own anchor'],
-    ['lists nested 100 000 deep', `services: ${'['.repeat(100_000)}`, 'more than 100000 YAML tokens'],
-    [
-      'lists nested 10 000 deep',
-      `services: ${'['.repeat(10_000)}${']'.repeat(10_000)}`,
-      'nested more than 64 levels deep',
-    ],
-    ['the same key twice', `${SERVICE}services: []\n`, 'the key "services" stands here a second time'],
-    [
-      'the key __proto__',
-      SERVICE.replace('type: computation', 'type: computation\n    __proto__: {name: executor}'),
-      'the key __proto__ is refused',
-    ],
-    [
-      'a string of 10 MB',
-      SERVICE.replace('computation', `"${'x'.repeat(10 * 1024 * 1024)}"`),
-      'longer than 1048576 bytes',
-    ],
-    [
-      'a string of a megabyte',
-      SERVICE.replace('computation', `"${'x'.repeat(1_000_000)}"`),
-      'services.0.type: must be at most 100',
-    ],
-    ['30 000 faults', `services: [${'{a: 1, b: 2},'.repeat(5_000)}]`, 'only the first 1000 faults are told'],
-  ]
-
-  test.each(BOMBS)(
-    '%s: refused with words, in bounded time and memory',
+  test.each(REGISTRY_CASES.filter(({ row }) => row === 56))(
+    '$name: refused with words, in bounded time and memory',
     { timeout: 60_000 },
-    async (_name, text, words) => {
-      const { code, stdout, stderr } = await home.run('validate-config', home.file('bomb.yaml', text))
+    async ({ registry, says }) => {
+      const { code, stdout, stderr } = await home.run('validate-config', home.file('bomb.yaml', registry))
       expect(code).toBe(2)
-      expect(stdout + stderr).toContain(words)
+      expect(stdout + stderr).toContain(says)
       expect(stderr).not.toContain('at ')
     },
   )

@@ -56,10 +56,5 @@ export const NOT_BUILT: readonly NotBuilt[] = [
     part: 'a name that leads elsewhere when it is asked again',
     reason: 'it takes a name server of its own; test/integration/http-runner-ssrf.test.ts tries it',
   },
-  {
-    rows: [51],
-    part: 'docker images, options and volumes',
-    reason: 'it takes a container engine; test/integration/docker and test/e2e/conformance/docker.test.ts try them',
-  },
   { rows: [54], part: 'LaTeX', reason: 'there is no LaTeX environment' },
 ]

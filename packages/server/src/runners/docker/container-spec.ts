@@ -61,7 +61,7 @@ export function jobContainer(config: DockerConfig, container: JobContainer): Con
         Source: realPath,
         Target: containerPath,
         ReadOnly: isReadOnly,
-        BindOptions: { Propagation: 'rprivate' },
+        BindOptions: BIND,
       }),
     ),
   ]
@@ -151,6 +151,8 @@ export function outputHolder(
   }
 }
 
+/** Without what is mounted below the folder: that is another place, which nobody allowed, and read-only would not reach it. */
+const BIND = { Propagation: 'rprivate', NonRecursive: true } as const
 const LOCAL = { Name: 'local', Options: {} }
 
 /** Ours come last: a service cannot point its program at another place. */

@@ -35,6 +35,8 @@ export interface DockerConfig {
   networkMode: 'none' | 'bridge'
   volumes: readonly { hostPath: string; containerPath: string; isReadOnly: boolean }[]
   allowedHostPaths: readonly string[]
+  /** The registry's own files, which no volume may show: whoever writes them decides what runs. */
+  registryFiles: readonly string[]
   /** Of every operation, beside its own. */
   timeoutSeconds: number
   limits: ContainerLimits
@@ -72,6 +74,7 @@ export function readDockerConfig(config: unknown): DockerConfig {
       isReadOnly: mode === 'ro',
     })),
     allowedHostPaths: policy.volume_restrictions.allowed_host_paths,
+    registryFiles: config.registryFiles,
     timeoutSeconds: runner.timeout,
     limits: readLimits(service),
     formats: leavesFiles(policy) ? (policy.formats ?? DEFAULT_FORMATS) : null,

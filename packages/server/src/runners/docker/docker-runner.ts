@@ -83,6 +83,7 @@ export class DockerRunner implements Runner<DockerConfig> {
         isLocal: isLocalEngine(engine.config),
         forbidden: [
           ...forbiddenPaths,
+          ...config.registryFiles,
           ...(info.DockerRootDir === undefined ? [] : [info.DockerRootDir]),
           ...socketOf(engine),
         ],

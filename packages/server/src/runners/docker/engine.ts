@@ -1,6 +1,8 @@
 import Docker from 'dockerode'
 import type { EngineConfig } from './engine-config.ts'
 import { engineInfoSchema, type EngineInfo, engineVersionSchema, findLacks } from './engine-lacks.ts'
+import { SshAgent } from './ssh-agent.ts'
+import { sshPlaceOf } from './ssh-place.ts'
 
 const ANSWER_TIMEOUT_MS = 30_000
 /** How long an engine that was fit is not asked again. */
@@ -21,11 +23,18 @@ export class EngineError extends Error {
 export class Engine {
   readonly api: Docker
   readonly config: EngineConfig
+  readonly #ssh: SshAgent | null
   #fit: { at: number; info: EngineInfo } | null = null
 
   constructor(config: EngineConfig) {
     this.config = config
-    this.api = new Docker(connectionOf(config))
+    this.#ssh = sshAgentOf(config)
+    this.api = new Docker(connectionOf(config, this.#ssh))
+  }
+
+  /** Ends what is open to an engine behind SSH; a later call opens it again. */
+  close(): void {
+    this.#ssh?.destroy()
   }
 
   /** What the engine says of itself; throws EngineError where it is away or cannot hold a job to its limits. */
@@ -46,11 +55,16 @@ export class Engine {
     try {
       const asked: Promise<unknown>[] = [this.api.info(), this.api.version()]
       const [info, version] = await within(ANSWER_TIMEOUT_MS, Promise.all(asked))
-      const { Components: parts } = engineVersionSchema.parse(version)
+      const { ApiVersion, Components: parts } = engineVersionSchema.parse(version)
       const isPodman = (parts ?? []).some(({ Name }) => Name.startsWith('Podman'))
-      return { ...engineInfoSchema.parse(info), isPodman }
+      return { ...engineInfoSchema.parse(info), ApiVersion, isPodman }
     } catch (error) {
-      throw asEngineError(error, this.config)
+      // What the far side said is the reason; the error is only that it hung up.
+      const words = this.#ssh?.lastWords ?? ''
+      const reason = words === '' ? reasonOf(error) : `${reasonOf(error)}: ${words}`
+      throw new EngineError('ENGINE_UNREACHABLE', `the container engine ${this.config.url} did not answer: ${reason}`, {
+        cause: error,
+      })
     }
   }
 }
@@ -79,16 +93,19 @@ export function reasonOf(error: unknown): string {
   return text.slice(0, 1_000)
 }
 
-function asEngineError(error: unknown, { url }: EngineConfig): EngineError {
-  return new EngineError('ENGINE_UNREACHABLE', `the container engine ${url} did not answer: ${reasonOf(error)}`, {
-    cause: error,
-  })
+function sshAgentOf({ url, ssh }: EngineConfig): SshAgent | null {
+  if (!url.startsWith('ssh://')) return null
+  const { privateKey = '', knownHosts = '' } = ssh ?? {}
+  return new SshAgent({ ...sshPlaceOf(url), privateKey, knownHosts })
 }
 
 /** Every place that dockerode would look up in the environment is spelt out. */
-function connectionOf({ url, tls }: EngineConfig): Docker.DockerOptions {
+function connectionOf({ url, tls }: EngineConfig, ssh: SshAgent | null): Docker.DockerOptions {
   if (url.startsWith('unix://'))
     return { socketPath: url.slice('unix://'.length), host: undefined, port: undefined, protocol: 'http' }
+  // The name stands in requests alone: the agent knows where to go.
+  if (ssh !== null)
+    return { host: 'docker', port: undefined, protocol: 'http', socketPath: undefined, ...{ agent: ssh } }
   const { hostname, port } = new URL(url)
   return { host: hostname, port, protocol: tls === null ? 'http' : 'https', ...tls, socketPath: undefined }
 }

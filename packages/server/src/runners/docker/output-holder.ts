@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import type Docker from 'dockerode'
 import type { Container } from 'dockerode'
 import { z } from 'zod'
 import { archiveOf } from './archive.ts'
 import { outputHolder } from './container-spec.ts'
 import type { DockerConfig } from './docker-config.ts'
 import { DockerFailure } from './docker-failure.ts'
-import { CALL_TIMEOUT_MS, type Engine, statusOf, within } from './engine.ts'
+import { CALL_TIMEOUT_MS, type Engine, within } from './engine.ts'
 import { holdProgram } from './hold-program.ts'
 import type { ContainerOwner } from './labels.ts'
+import { progressOf } from './progress.ts'
 
 const PROGRAM = '/hold'
 const REPOSITORY = 'ergon-hold'
@@ -17,7 +17,8 @@ const REPOSITORY = 'ergon-hold'
 /** Makes the containers that keep output folders, from an image that the engine is given once. */
 export class OutputHolders {
   readonly #engine: Engine
-  #imageId: Promise<string> | null = null
+  /** By architecture: one engine may run images of several. */
+  readonly #imageIds = new Map<string, Promise<string>>()
 
   constructor(engine: Engine) {
     this.#engine = engine
@@ -25,20 +26,14 @@ export class OutputHolders {
 
   /** A running holder; the caller removes it. */
   async create(config: DockerConfig, owner: ContainerOwner, architecture: string): Promise<Container> {
-    this.#imageId ??= this.#ensureImage(architecture)
-    let id: string
+    const imageId = this.#imageIds.get(architecture) ?? this.#ensureImage(architecture)
+    this.#imageIds.set(architecture, imageId)
     try {
-      id = await this.#imageId
-    } catch (error) {
-      this.#imageId = null
-      throw error
-    }
-    try {
-      const wanted = outputHolder(config, owner, { id, program: PROGRAM })
+      const wanted = outputHolder(config, owner, { id: await imageId, program: PROGRAM })
       return await within(CALL_TIMEOUT_MS, this.#engine.api.createContainer(wanted))
     } catch (error) {
-      // Somebody has removed the image: the next attempt brings it again.
-      if (statusOf(error) === 404) this.#imageId = null
+      // It could not be made, or somebody has removed it: the next attempt brings it again.
+      if (this.#imageIds.get(architecture) === imageId) this.#imageIds.delete(architecture)
       throw error
     }
   }
@@ -62,15 +57,6 @@ export class OutputHolders {
     if (id.success) return id.data
     return (await api.getImage(`${name}:latest`).inspect()).Id
   }
-}
-
-/** What each step of an import says of itself. */
-function progressOf(api: Docker, stream: NodeJS.ReadableStream): Promise<unknown[]> {
-  return new Promise((resolve, reject) => {
-    api.modem.followProgress(stream, (error, steps: { status?: unknown }[] | undefined) =>
-      error === null ? resolve((steps ?? []).map(({ status }) => status)) : reject(error),
-    )
-  })
 }
 
 /** The same bytes at each time, so that they are known again by their digest. */

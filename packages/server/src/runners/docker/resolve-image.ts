@@ -1,9 +1,12 @@
+import { addAbortSignal, Readable } from 'node:stream'
 import type { AuthConfig } from 'dockerode'
 import { z } from 'zod'
 import type { DockerConfig } from './docker-config.ts'
 import { DockerFailure } from './docker-failure.ts'
 import { type Engine, reasonOf, statusOf } from './engine.ts'
 import { type EngineImage, isPinnedImage, parseReference, registryOf } from './image-reference.ts'
+import { progressOf } from './progress.ts'
+import { SharedPulls, untilAborted } from './shared-pulls.ts'
 
 /** The image that a container is made of: from here on it is known by its id alone. */
 export interface ResolvedImage {
@@ -24,16 +27,17 @@ const inspectedImageSchema = z.object({
 })
 type InspectedImage = z.infer<typeof inspectedImageSchema>
 
-/** Pulls under way by image and user: jobs that start together wait for one. */
-type Pulls = Map<string, Promise<void>>
+/** Of one pull: as long as the longest docker job may take. */
+const PULL_LIMIT_MS = 30 * 60_000
 
 /** Finds images as the pull policy says, and looks at what the engine really has before anything is made of it. */
 export class ImageResolver {
   readonly #engine: Engine
-  readonly #pulls: Pulls = new Map()
+  readonly #pulls: SharedPulls
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, pullLimitMs: number = PULL_LIMIT_MS) {
     this.#engine = engine
+    this.#pulls = new SharedPulls(pullLimitMs)
   }
 
   /** Throws DockerFailure: the image is absent, cannot be pulled, or is not what its digest pins. */
@@ -76,13 +80,8 @@ export class ImageResolver {
   /** Why nothing was pulled, or null. */
   async #pull({ image, login }: DockerConfig, signal: AbortSignal): Promise<string | null> {
     const key = JSON.stringify([image, login])
-    let pull = this.#pulls.get(key)
-    if (pull === undefined) {
-      pull = this.#fetch(image, login).finally(() => this.#pulls.delete(key))
-      this.#pulls.set(key, pull)
-    }
     try {
-      await untilAborted(pull, signal)
+      await this.#pulls.wait(key, (stop) => this.#fetch(image, login, stop), signal)
       return null
     } catch (error) {
       signal.throwIfAborted()
@@ -90,17 +89,18 @@ export class ImageResolver {
     }
   }
 
-  async #fetch(image: string, login: DockerConfig['login']): Promise<void> {
+  async #fetch(image: string, login: DockerConfig['login'], signal: AbortSignal): Promise<void> {
+    const { api } = this.#engine
     const reference = parseReference(image)
-    const options: { authconfig?: AuthConfig } = {}
-    if (login !== null) options.authconfig = { ...login, serveraddress: registryOf(reference) }
-    const { tag, digest } = reference
-    // Without a tag an engine pulls every tag there is.
-    const stream = await this.#engine.api.pull(tag === null && digest === null ? `${image}:latest` : image, options)
-    // The answer is 200 as soon as the pull begins: what became of it is said on the way.
-    await new Promise<void>((resolve, reject) => {
-      this.#engine.api.modem.followProgress(stream, (error) => (error === null ? resolve() : reject(error)))
-    })
+    const { name, tag, digest } = reference
+    // An engine does not see that we have gone before it has read what was sent: so everything is in the query.
+    // Without a tag it would pull every tag there is.
+    const wanted = { _query: { fromImage: name, tag: digest ?? tag ?? 'latest' }, _body: {}, abortSignal: signal }
+    const authconfig: AuthConfig | null = login === null ? null : { ...login, serveraddress: registryOf(reference) }
+    const progress = await api.createImage(authconfig === null ? wanted : { ...wanted, authconfig })
+    // The signal of the request ends with its answer's beginning.
+    if (progress instanceof Readable) addAbortSignal(signal, progress)
+    await progressOf(api, progress)
   }
 
   async #absence(config: DockerConfig, pullProblem: string | null, signal: AbortSignal): Promise<DockerFailure> {
@@ -129,14 +129,4 @@ function drift(image: string, { Id, RepoDigests }: EngineImage): DockerFailure {
     'IMAGE_DIGEST_MISMATCH',
     `the image ${image} is pinned, and the engine has another one under its name: ${known}`,
   )
-}
-
-/** Whoever gives up waiting leaves the pull to the others. */
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'))
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

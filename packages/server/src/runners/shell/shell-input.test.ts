@@ -13,7 +13,12 @@ function configOf(policy: string, runner = '{}'): ShellConfig {
   const parsed = parseRegistry(text, 'r.yaml')
   const service = parsed.profiles.development.get('report')?.service
   if (service === undefined) throw new Error(parsed.faults.map(({ message }) => message).join('; '))
-  return readShellConfig({ service, script: null, secrets: new SecretSource({ variables: {}, secretFiles: {} }) })
+  return readShellConfig({
+    service,
+    registryFiles: [],
+    script: null,
+    secrets: new SecretSource({ variables: {}, secretFiles: {} }),
+  })
 }
 
 const read = (input: unknown, config = configOf('{file_access: read}')) => readCall(JSON.stringify(input), config)

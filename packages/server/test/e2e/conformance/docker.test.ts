@@ -1,7 +1,11 @@
+import { execFileSync } from 'node:child_process'
+import path from 'node:path'
+import { jobResultSchema } from '@ergon/contract'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { TestEngine } from '../../../src/testing/docker-engine.ts'
 import { describeRunnerConformance } from '../../../src/testing/runner-conformance.ts'
 import { startConformanceStack } from '../conformance-stack.ts'
+import { ErgonHome } from '../ergon.ts'
 
 /** One service that does what its input says; its secret is in its environment, where a service may put it. */
 const registry = (change: { from: string; to: string } = { from: '', to: '' }) =>
@@ -71,6 +75,27 @@ describeRunnerConformance(
   },
   startConformanceStack,
 )
+
+it('the container of the example is called as its comment says', async () => {
+  const examples = path.join(import.meta.dirname, '../../../../../examples/registry')
+  execFileSync(path.join(examples, 'import-image'), { env: { ...process.env, ...env }, stdio: 'pipe' })
+  const home = new ErgonHome(env)
+  try {
+    const { code, stdout, stderr } = await home.run(
+      ...['call', 'word-table.count', '--input', '{"text": "to be or not to be"}'],
+      ...['--registry', path.join(examples, 'registry.yaml'), '--json'],
+    )
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const { outputs, artifacts } = jobResultSchema.parse(JSON.parse(stdout))
+    const table = '      2 be\n      1 not\n      1 or\n      2 to\n'
+    expect(outputs).toMatchObject({ result_json: { exit_code: 0 }, stdout: table, stderr: '' })
+    expect(artifacts.map(({ metadata, size_bytes: size }) => [metadata.name, size])).toEqual([
+      ['words.txt', table.length],
+    ])
+  } finally {
+    await home.remove()
+  }
+})
 
 it('the engine has nothing left', async () => {
   expect(await engine.leftovers()).toEqual([])

@@ -27,6 +27,9 @@ export interface RunOptions {
   config?: Record<string, unknown>
   policy?: Record<string, unknown>
   variables?: Record<string, string>
+  /** Where the registry is said to be, and what else is in it. */
+  registryFile?: string
+  otherServices?: readonly Record<string, unknown>[]
   input?: unknown
   job?: Partial<RunnerJob>
   signal?: AbortSignal
@@ -41,9 +44,9 @@ export class DockerBench {
 
   constructor(
     { url }: Pick<TestEngine, 'url'>,
-    { tls = null, forbiddenPaths = [] as string[] }: { tls?: EngineConfig['tls']; forbiddenPaths?: string[] } = {},
+    { tls = null, forbiddenPaths = [], ...more }: Partial<EngineConfig> & { forbiddenPaths?: string[] } = {},
   ) {
-    this.engine = new Engine({ url, tls })
+    this.engine = new Engine({ url, tls, ...more })
     this.runner = new DockerRunner({
       engine: this.engine,
       instance: () => Promise.resolve(INSTANCE),
@@ -56,6 +59,8 @@ export class DockerBench {
     config = {},
     policy = {},
     variables = {},
+    registryFile = 'test.yaml',
+    otherServices = [],
     input = {},
     job = {},
     ...context
@@ -69,8 +74,8 @@ export class DockerBench {
     runners.register('docker', this.runner)
     const services = createServices(
       {
-        ...{ file: 'test.yaml', profile: 'development', scripts: {}, secretFiles: {}, variables },
-        text: JSON.stringify({ services: [service] }),
+        ...{ file: registryFile, profile: 'development', scripts: {}, secretFiles: {}, variables },
+        text: JSON.stringify({ services: [service, ...otherServices] }),
       },
       { executionTypes: ['docker'], checkConfig: (type, serviceConfig) => void runners.prepare(type, serviceConfig) },
     )

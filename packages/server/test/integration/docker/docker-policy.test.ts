@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -17,6 +18,9 @@ beforeAll(async () => {
   writeFileSync(path.join(place, 'allowed/data/a.txt'), 'of the host\n')
   writeFileSync(path.join(place, 'secret/key'), 'hidden\n')
   symlinkSync('../secret', path.join(place, 'allowed/link'))
+  for (const folder of ['programs', 'keys']) mkdirSync(path.join(place, 'allowed', folder))
+  for (const file of ['registry.yaml', 'programs/a.py', 'keys/token'])
+    writeFileSync(path.join(place, 'allowed', file), 'of the registry\n')
   symlinkSync('/etc', path.join(place, 'allowed/etc'))
   symlinkSync('data', path.join(place, 'allowed/inside'))
   bench = new DockerBench(engine, { forbiddenPaths: [path.join(place, 'home')] })
@@ -68,6 +72,59 @@ describe('a volume', () => {
     renameSync(folder, aside)
     symlinkSync('../secret', folder)
     expect(await run()).toMatchObject({ end: 'VALIDATION_ERROR/VOLUME_REFUSED', stdout: '' })
+  })
+
+  it('does not show what is mounted below it, which nobody allowed', async () => {
+    const below = path.join(place, 'allowed/data/below')
+    mkdirSync(below)
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', below])
+    try {
+      writeFileSync(path.join(below, 'key'), 'hidden\n')
+      for (const mode of ['ro', 'rw']) {
+        const { command: _, ...data } = volume(path.join(place, 'allowed/data'), { mode })
+        const ran = await bench.run({
+          config: { ...sh('ls /data/below; touch /data/below/x'), ...data },
+          policy: allowing(path.join(place, 'allowed')),
+        })
+        expect(ran).toMatchObject({ end: 'USER_CODE_ERROR/NON_ZERO_EXIT', stdout: '' })
+      }
+      expect(readdirSync(below)).toEqual(['key'])
+    } finally {
+      execFileSync('umount', [below])
+      rmSync(below, { recursive: true })
+    }
+  })
+
+  it.each([
+    ['the registry itself', 'allowed/registry.yaml'],
+    ["the registry's folder", 'allowed'],
+    ['a program of another service', 'allowed/programs'],
+    ['a secret of another service', 'allowed/keys/token'],
+  ])('never shows %s', async (_name, name) => {
+    const other = {
+      ...{
+        name: 'other',
+        type: 'computation',
+        category: 'tests',
+        execution_type: 'sandbox',
+        operations: [{ name: 'run' }],
+      },
+      runner_config: { environment: 'e', script: 'programs/a.py' },
+    }
+    const keyed = {
+      ...{ name: 'keyed', type: 'api', category: 'tests', execution_type: 'http', operations: [{ name: 'run' }] },
+      runner_config: {
+        ...{ base_url: 'https://example.org', auth_type: 'bearer' },
+        auth_config: { token_file: path.join(place, 'allowed/keys/token') },
+      },
+    }
+    const run = (host: string) =>
+      bench.run({
+        ...{ config: volume(path.join(place, host)), policy: allowing(place) },
+        ...{ registryFile: path.join(place, 'allowed/registry.yaml'), otherServices: [other, keyed] },
+      })
+    expect(await run(name)).toMatchObject({ end: 'VALIDATION_ERROR/VOLUME_REFUSED', stdout: '' })
+    expect(await run('allowed/data')).toMatchObject({ stdout: 'of the host\n' })
   })
 
   it.each([
