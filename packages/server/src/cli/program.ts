@@ -3,6 +3,7 @@ import { VERSION } from '../app/version.ts'
 import { addArtifactsCommand } from './commands/artifacts.ts'
 import { addAuditCommand } from './commands/audit.ts'
 import { addCallCommand } from './commands/call.ts'
+import { addCompileCommand } from './commands/compile.ts'
 import { addDevCommand } from './commands/dev.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addEnvCommand } from './commands/env.ts'
@@ -33,6 +34,7 @@ export function createProgram(): Command {
     addServicesCommand,
     addValidateConfigCommand,
     addSecurityCheckCommand,
+    addCompileCommand,
     addJobsCommand,
     addArtifactsCommand,
     addAuditCommand,
