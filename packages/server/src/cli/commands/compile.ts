@@ -55,7 +55,10 @@ export function addCompileCommand(program: Command): void {
         isCheck: options.check,
       })
       if (options.out === undefined) process.stdout.write(files.map(({ text }) => text).join('\n'))
-      else if (options.check) process.stdout.write(`${options.out}: ${files.length} files are up to date\n`)
+      else if (options.check)
+        process.stdout.write(
+          `${options.out}: ${files.length === 1 ? '1 file is' : `${files.length} files are`} up to date\n`,
+        )
       else for (const { name } of files) process.stdout.write(`${path.join(options.out, name)}\n`)
     })
 }

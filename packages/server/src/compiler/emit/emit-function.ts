@@ -48,11 +48,8 @@ function emitCallback({ schema }: Entity, { name, outcome, subject, body }: Call
   body.variables.set(subject.sql, rowType(subject.entity))
   const idType = subject.entity.fields.get('id')?.sql ?? 'text'
   const statements = [
-    'select j.entity_pk, j.tenant_id, j.triggered_by, j.traceparent into _ergon_job',
-    'from jobs.tb_job_run as j where j.id = _job_run_id;',
-    // Whoever asked for the job is who acts now, for this transaction alone.
-    "perform pg_catalog.set_config('ergon.tenant_id', coalesce(_ergon_job.tenant_id::text, ''), true);",
-    "perform pg_catalog.set_config('ergon.user_id', coalesce(_ergon_job.triggered_by::text, ''), true);",
+    'select j.entity_pk, j.traceparent into _ergon_job from jobs.tb_job_run as j where j.id = _job_run_id;',
+    // Tenant and user are set already by whoever runs a callback.
     "perform pg_catalog.set_config('ergon.traceparent', coalesce(_ergon_job.traceparent, ''), true);",
     ...load(subject, `_ergon_job.entity_pk::${idType}`),
   ]

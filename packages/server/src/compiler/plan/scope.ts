@@ -70,11 +70,13 @@ export class FunctionScope implements Scope {
     const row = this.#rows.get(root) ?? (root === this.subjectName ? this.subject() : undefined)
     if (row !== undefined) return readField(row, root, path)
     const names = [
-      ...this.#params.keys(),
-      ...this.#rows.keys(),
-      ...this.#jobs.keys(),
-      ...this.#values.keys(),
-      this.subjectName,
+      ...new Set([
+        ...this.#params.keys(),
+        ...this.#rows.keys(),
+        ...this.#jobs.keys(),
+        ...this.#values.keys(),
+        this.subjectName,
+      ]),
     ]
     throw new MeaningError(
       `$${root} is no parameter and no row that an earlier step binds${hint(root, names)} Known here: ${names.map((name) => `$${name}`).join(', ')}`,

@@ -34,7 +34,10 @@ export const MAX_YAML_BYTES: number = YAML_BOUNDS.bytes
  * three seconds, a registry of a thousand services half of one. `keepsHuge` takes numbers past a double's range, for who
  * reads their source.
  */
-export function readLocatedYaml(text: string, { keepsHuge = false } = {}): { root: Located | null; faults: YamlFault[] } {
+export function readLocatedYaml(
+  text: string,
+  { keepsHuge = false } = {},
+): { root: Located | null; faults: YamlFault[] } {
   const top: Place = { offset: 0, key: null, parent: null }
   const tooLarge = findExcess(text)
   if (tooLarge !== null) return { root: null, faults: [{ at: top, message: tooLarge }] }
