@@ -80,7 +80,8 @@ describe('ergon compile', () => {
   })
 
   it('writes types that TypeScript takes', async () => {
-    await compile(order, '--types', '--out', path.join(home.folder, 'types'))
+    const { code } = await compile(order, '--types', '--out', path.join(home.folder, 'types'))
+    expect(code).toBe(0)
     const file = path.join(home.folder, 'types', 'ergon-types.ts')
     writeFileSync(
       path.join(home.folder, 'types', 'use.ts'),
