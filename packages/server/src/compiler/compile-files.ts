@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { open, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
@@ -54,11 +55,13 @@ export async function compileFiles(request: CompileRequest): Promise<WrittenFile
 
 async function readSource(file: string): Promise<SourceText> {
   try {
-    const handle = await open(file)
+    // A pipe must not be waited for, and a device has no end.
+    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
-      const { size } = await handle.stat()
+      const stat = await handle.stat()
+      if (!stat.isFile()) throw new Error('it is not a regular file')
       // Read only as far as the bound; what is longer is told by the reader of YAML.
-      const buffer = Buffer.alloc(Math.min(size, MAX_YAML_BYTES + 1))
+      const buffer = Buffer.alloc(Math.min(stat.size, MAX_YAML_BYTES + 1))
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
       return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, bytesRead)) }
     } finally {

@@ -108,6 +108,26 @@ describe('a call', () => {
   })
 })
 
+describe('a job that is named', () => {
+  const twice = `- call_service: {service: mail, operation: send, as: first}\n- call_service: {service: mail, operation: send, key: [revision], as: second}`
+
+  it('keeps its name where another call takes the variable', () => {
+    const sql = compileTexts([orderWith(`${twice}\n- return: {first: $first.id, second: $second.id}`)])
+    expect(sql).toContain(`_first := _job_id_mailsend;`)
+    expect(sql).toContain(`pg_catalog.jsonb_build_object('first', _first, 'second', _second)`)
+  })
+
+  it('has no name any more where a snippet has only that variable', () => {
+    const third = (name: string) => `- call_service: {service: mail, operation: archive, input: {job: $${name}.id}}`
+    expect(compileTexts([orderWith(`${twice}\n${third('second')}`)], { isSnippet: true })).toContain(
+      `'job', _job_id_mailsend`,
+    )
+    expect(faultsOf(orderWith(`${twice}\n${third('first')}`), { isSnippet: true }).join()).toContain(
+      '$first is no parameter',
+    )
+  })
+})
+
 describe('a snippet', () => {
   it('is the step alone, and passes by what others compile', () => {
     const sql = compileTexts(
@@ -213,6 +233,8 @@ describe('faults', () => {
     [`- validate: $ordr.total > 0\n  error: no`, 'did you mean "order"?'],
     [`- validate: $order > 0\n  error: no`, 'is a row: name a field'],
     [`- validate: $order.total.cents > 0\n  error: no`, 'has no fields'],
+    [`- validate: ${'1 + '.repeat(600)}1 = 1\n  error: no`, 'more than 1000 words'],
+    [`- call_service: {service: mail, operation: send, key: [${'id, '.repeat(21)}id]}`, 'has 22 values; at most 20'],
     [`- validate: ${'('.repeat(60)}1${')'.repeat(60)} = 1\n  error: no`, 'nested more than 50'],
     [`- validate: $order.total > 0`, `missing required field 'error'`],
     [`- return: 1\n- return: 2`, 'return must be the last step'],

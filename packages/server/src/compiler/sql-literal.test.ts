@@ -28,7 +28,7 @@ it('PostgreSQL reads a literal back as the text it was made of', () => {
   )
   for (const each of [`'`, `\\'; --`, `$$`, `$ergon$`, '\u{1F600}', '\u2028', 'a\nb', `\\x24`, 'é'])
     expect(readBack(quoteText(each))).toBe(each)
-})
+}, 60_000)
 
 it('a literal is one line without a dollar sign', () => {
   fc.assert(

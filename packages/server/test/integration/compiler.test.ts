@@ -176,6 +176,27 @@ describe('a compiled function', () => {
   })
 })
 
+describe('names that SQL gives a meaning', () => {
+  it('are names here, and ids may be numbers', async () => {
+    await db.admin.query(`create table commerce."Select" (id bigint primary key, "user" text, "order" integer, "Mixed" text, t text, j text);
+      grant select, insert, update on commerce."Select" to ergon_enqueue; insert into commerce."Select" values (9007199254740993, 'u', 1, 'm', 't', 'j')`)
+    const text = `entity: Group\nschema: commerce\ntable: Select\nfields: {id: bigint, user: text, order: integer, Mixed: text, t: text, j: text}
+actions:
+  - name: grant
+    steps:
+      - update: Group SET user = $group.user || t || j, order = order + 1 WHERE id = $group.id and Mixed = 'm'
+      - call_service: {service: mail, operation: send, key: [user], input: {user: $group.user, order: $group.order, id: $group.id}, as: letter}
+      - return: $letter.id
+`
+    await db.admin.query(compileTexts([text]))
+    const job = await scalar(app, 'select commerce."grant"(9007199254740993)')
+    expect(await scalar(app, 'select input_data::text from jobs.tb_job_run where id = $1', [job])).toBe(
+      '{"id": 9007199254740993, "user": "utj", "order": 2}',
+    )
+    expect(await readRow(db.admin, String(job))).toMatchObject({ entity_pk: '9007199254740993', entity_type: 'Group' })
+  })
+})
+
 describe('input that only the running function knows', () => {
   it.each([
     [{ total: null }, '/amount must be there, number, found null'],

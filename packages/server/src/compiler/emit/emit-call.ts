@@ -67,7 +67,7 @@ function takeExisting(call: CallPlan, identifier: string): string[] {
     `  select j.id into ${call.variable} from jobs.tb_job_run as j`,
     `  where j.identifier = ${identifier}`,
     `    and j.tenant_id is not distinct from ${TENANT}`,
-    `    and lower(j.service_name) = ${quoteText(call.service.toLowerCase())} and lower(j.operation) = ${quoteText(call.operation.toLowerCase())}`,
+    `    and pg_catalog.lower(j.service_name) = ${quoteText(call.service.toLowerCase())} and pg_catalog.lower(j.operation) = ${quoteText(call.operation.toLowerCase())}`,
     `    and j.entity_type = ${quoteText(call.entityType)} and j.entity_pk = ${call.entityId};`,
     `  if ${call.variable} is null then`,
     ...raise(

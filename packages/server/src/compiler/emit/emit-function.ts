@@ -125,7 +125,10 @@ function emitStatement(statement: Statement): string[] {
         'end if;',
       ]
     case 'call':
-      return emitCall(statement.call)
+      return [
+        ...emitCall(statement.call),
+        ...(statement.as === null ? [] : [`${statement.as} := ${statement.call.variable};`]),
+      ]
     case 'return':
       return [`return ${statement.value};`]
   }

@@ -121,6 +121,8 @@ function readActions(items: readonly Located[], report: FaultReport): Action[] {
     if (map === null) continue
     const name = map.required('name', 'an action')
     const params = readTypes(map.entries('params'), report, findNameProblem)
+    // PostgreSQL's most, with one for the row.
+    if (params.size > 99) report.fault(map.keyAt('params'), `has ${params.size} parameters; at most 99`)
     const steps = readSteps(map.list('steps'), report)
     if (!map.has('steps')) report.fault(map.at, "an action missing required field 'steps'")
     map.finish()

@@ -11,6 +11,7 @@ const STEP_KINDS = ['insert', 'update', 'validate', 'call_service', 'return'] as
 const PRIORITIES: Readonly<Record<string, number>> = { high: 50, normal: 100, low: 150 }
 /** Callbacks within callbacks; a chain that is longer is a program, not a reaction. */
 const MAX_CALLBACK_DEPTH = 5
+const MAX_KEY = 20
 
 /** The steps of an action or callback; what is wrong with one does not hide the next. */
 export function readSteps(items: readonly Located[], report: FaultReport, depth = 0): Step[] {
@@ -144,7 +145,9 @@ function readCall(map: MapReader, at: Place, report: FaultReport, depth: number)
 
 /** Names of fields of the entity, or expressions that begin with a reference. */
 function readKey(map: MapReader, report: FaultReport): CallStep['key'] {
-  return map.list('key').flatMap((node) => {
+  const nodes = map.list('key')
+  if (nodes.length > MAX_KEY) report.fault(map.keyAt('key'), `has ${nodes.length} values; at most ${MAX_KEY}`)
+  return nodes.flatMap((node) => {
     if (node.kind !== 'scalar' || typeof node.value !== 'string') {
       report.fault(node.at, 'must be the name of a field, or a reference such as $occurrence')
       return []

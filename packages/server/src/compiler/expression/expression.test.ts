@@ -102,7 +102,7 @@ describe('an expression', () => {
       }),
       { numRuns: 2_000, seed: 3 },
     )
-  })
+  }, 60_000)
 })
 
 it('an update has its entity, its assignments and its condition', () => {

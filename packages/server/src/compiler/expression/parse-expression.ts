@@ -34,6 +34,8 @@ const TOKEN =
   /(?<text>'(?:[^']|'')*')|(?<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?<reference>\$[a-z][a-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)|(?<name>[A-Za-z_][A-Za-z0-9_]*)|(?<sign>\|\||<=|>=|<>|!=|[=<>+\-*/%(),])/y
 const MAX_CHARACTERS = 10_000
 const MAX_DEPTH = 50
+/** Each operator is one more bracket in what is written, and PostgreSQL's stack is bounded. */
+const MAX_TOKENS = 1_000
 /** Weakest first; each row binds the same and to the left. */
 const LEVELS: readonly (readonly BinaryOperator[])[] = [['||'], ['+', '-'], ['*', '/', '%']]
 const COMPARISONS: readonly BinaryOperator[] = ['=', '<>', '<', '<=', '>', '>=']
@@ -52,6 +54,7 @@ function tokenize(text: string): Token[] {
     const match = TOKEN.exec(text)
     if (match?.groups === undefined) throw new ExpressionError(at + 1, explainSign(text.slice(at)))
     const kind = Object.entries(match.groups).find(([, found]) => found !== undefined)?.[0] as Token['kind']
+    if (tokens.length === MAX_TOKENS) throw new ExpressionError(at + 1, `has more than ${MAX_TOKENS} words and signs`)
     tokens.push({ kind, text: match[0], column: at + 1 })
     at += match[0].length
   }

@@ -60,7 +60,11 @@ export class BodyPlanner {
           break
         case 'call': {
           const call = this.#call(step)
-          if (call !== null) this.#add({ kind: 'call', call })
+          if (call === null) break
+          const as = step.as === null ? null : `_${step.as}`
+          if (as !== null) this.body.variables.set(as, 'uuid')
+          if (step.as !== null) this.#scope.bindJob(step.as, `_${step.as}`)
+          this.#add({ kind: 'call', call, as })
           break
         }
         case 'return':
@@ -86,6 +90,8 @@ export class BodyPlanner {
         this.#scope.bindRow(step.as, null)
       }
       const call = step.kind === 'call' ? this.#call(step) : null
+      if (call !== null) this.#scope.forgetJobs(call.variable)
+      if (call !== null && step.kind === 'call' && step.as !== null) this.#scope.bindJob(step.as, call.variable)
       return call === null ? [] : [{ action, step: index + 1, call }]
     })
   }
@@ -160,7 +166,6 @@ export class BodyPlanner {
     this.body.variables.set(call.variable, 'uuid')
     if (step.as !== null && this.#scope.isTaken(step.as))
       this.#fault(step.at, `$${step.as} has a meaning already when this step binds it; choose another name with "as:"`)
-    if (step.as !== null) this.#scope.bindJob(step.as, call.variable)
     this.calls.push({ step, operation })
     return call
   }

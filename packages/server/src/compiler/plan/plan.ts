@@ -61,7 +61,8 @@ export type Statement =
   | { kind: 'update'; entity: Entity; assignments: { field: string; value: string }[]; where: string }
   | { kind: 'reload'; row: RowVariable & { entity: Entity } }
   | { kind: 'validate'; condition: string; error: string }
-  | { kind: 'call'; call: CallPlan }
+  // `as`: a variable of its own for the job's id, since another call of the operation takes the documented one.
+  | { kind: 'call'; call: CallPlan; as: string | null }
   | { kind: 'return'; value: string }
 
 export interface Body {

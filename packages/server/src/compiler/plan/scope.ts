@@ -52,6 +52,11 @@ export class FunctionScope implements Scope {
     this.#jobs.set(name, variable)
   }
 
+  /** From here on the variable holds another job. */
+  forgetJobs(variable: string): void {
+    for (const [name, held] of this.#jobs) if (held === variable) this.#jobs.delete(name)
+  }
+
   /** The rows of an entity that are bound. */
   rowsOf(entity: Entity): (RowVariable & { entity: Entity })[] {
     return [...this.#rows.values()].flatMap((row) => (row.entity === entity ? [{ ...row, entity }] : []))
@@ -91,24 +96,34 @@ export class FunctionScope implements Scope {
   withColumns(entity: Entity, prefix: string): Scope {
     return {
       reference: (root, path) => this.reference(root, path),
-      column: (name) => ({ sql: `${prefix}.${fieldName(name)}`, type: fieldType(entity, name) }),
+      column: (name) => {
+        const type = fieldType(entity, name)
+        return { sql: `${prefix}.${fieldName(name)}`, type }
+      },
     }
   }
 }
 
 function readField({ sql, entity }: RowVariable, root: string, [field, ...rest]: readonly string[]): SqlValue {
   if (field === undefined) throw new MeaningError(`$${root} is a row: name a field of it, for instance $${root}.id`)
-  const type = entity === null ? UNKNOWN : fieldType(entity, field)
+  const type = entity === null ? typeOfAny(field) : fieldType(entity, field)
   return inJson({ sql: `${sql}.${fieldName(field)}`, type }, rest, `$${root}.${field}`)
 }
 
 /** The type of a field; throws MeaningError for one that the entity does not have. */
 export function fieldType(entity: Entity, field: string): SqlType {
   const type = entity.fields.get(field)
+  const anyType = typeOfAny(field)
   if (type !== undefined) return type
-  if (!entity.declaresFields && isSqlName(field)) return UNKNOWN
+  if (!entity.declaresFields) return anyType
   const names = [...entity.fields.keys()]
   throw new MeaningError(`${entity.name} has no field "${field}"${hint(field, names)} Fields: ${names.join(', ')}`)
+}
+
+/** A field that nobody declared. */
+function typeOfAny(field: string): SqlType {
+  if (isSqlName(field)) return UNKNOWN
+  throw new MeaningError(`"${field.slice(0, 70)}" cannot be the name of a field`)
 }
 
 function inJson(value: SqlValue, path: readonly string[], name: string): SqlValue {
