@@ -43,15 +43,17 @@ function registered({ schema }: Entity, plan: CallbackPlan | null): string {
   return `${quoteText(`${quoteName(schema)}.${quoteName(plan.name)}(${SIGNATURE[plan.outcome]})`)}::regprocedure`
 }
 
+const CONTINUE_TRACE =
+  "perform pg_catalog.set_config('ergon.traceparent', coalesce((select j.traceparent from jobs.tb_job_run as j where j.id = _job_run_id), ''), true);"
+
 function emitCallback({ schema }: Entity, { name, outcome, subject, body }: CallbackPlan): string {
-  body.variables.set('_ergon_job', 'record')
   body.variables.set(subject.sql, rowType(subject.entity))
   const idType = subject.entity.fields.get('id')?.sql ?? 'text'
+  const callsServices = body.statements.some(({ kind }) => kind === 'call')
   const statements = [
-    'select j.entity_pk, j.traceparent into _ergon_job from jobs.tb_job_run as j where j.id = _job_run_id;',
-    // Tenant and user are set already by whoever runs a callback.
-    "perform pg_catalog.set_config('ergon.traceparent', coalesce(_ergon_job.traceparent, ''), true);",
-    ...load(subject, `_ergon_job.entity_pk::${idType}`),
+    // Whoever runs a callback says which entity it is for, and for which tenant and user: the job itself may be gone.
+    ...(callsServices ? [CONTINUE_TRACE] : []),
+    ...load(subject, `nullif(pg_catalog.current_setting('ergon.entity_pk', true), '')::${idType}`),
   ]
   const qualified = `${quoteName(schema)}.${quoteName(name)}`
   return [
