@@ -131,6 +131,17 @@ describe('a compiled function', () => {
     })
   })
 
+  it('has the same key in every time zone', async () => {
+    const act = await create(orderWith(`${CHARGE}, key: [placed_at], as: charge}\n- return: $charge.id`))
+    const order = await newOrder({ placed_at: '2026-03-01T23:30:00Z' })
+    const inZone = (zone: string) =>
+      inTransaction(app, async (transaction) => {
+        await transaction.query(`select set_config('timezone', $1, true)`, [zone])
+        return act([order], transaction)
+      })
+    expect(await inZone('Asia/Tokyo')).toBe(await inZone('America/Lima'))
+  })
+
   it('refuses a second call where the step says so', async () => {
     const act = await create(orderWith(`${CHARGE}, on_conflict: error}`))
     const order = await newOrder()

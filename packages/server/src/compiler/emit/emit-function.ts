@@ -1,6 +1,6 @@
 import type { Entity } from '../entity/entity.ts'
 import type { ActionPlan, Body, CallbackGroup, CallbackPlan, RowVariable, Statement } from '../plan/plan.ts'
-import { rowType, tableName } from '../plan/plan-body.ts'
+import { tableName } from '../plan/plan-body.ts'
 import { dollarQuote, quoteName, quoteText } from '../sql-literal.ts'
 import { emitCall, raise } from './emit-call.ts'
 
@@ -9,7 +9,6 @@ export function emitAction({ schema }: Entity, plan: ActionPlan): string {
   const { subject, body } = plan
   const parameters = plan.parameters.map(({ name, type }) => `${name} ${type}`).join(', ')
   const statements = subject === null ? [] : load(subject.row, subject.parameter)
-  if (subject !== null) body.variables.set(subject.row.sql, rowType(subject.row.entity))
   return [
     `create or replace function ${quoteName(schema)}.${quoteName(plan.name)}(${parameters})`,
     `returns ${plan.returns}`,
@@ -47,7 +46,6 @@ const CONTINUE_TRACE =
   "perform pg_catalog.set_config('ergon.traceparent', coalesce((select j.traceparent from jobs.tb_job_run as j where j.id = _job_run_id), ''), true);"
 
 function emitCallback({ schema }: Entity, { name, outcome, subject, body }: CallbackPlan): string {
-  body.variables.set(subject.sql, rowType(subject.entity))
   const idType = subject.entity.fields.get('id')?.sql ?? 'text'
   const callsServices = body.statements.some(({ kind }) => kind === 'call')
   const statements = [

@@ -32,6 +32,7 @@ export class BodyPlanner {
   readonly calls: FoundCall[] = []
   /** Of the last step, if it returns something. */
   returns: SqlType | null = null
+  returnedFields: { name: string; type: SqlType }[] | null = null
   readonly #entity: Entity
   readonly #context: PlanContext
   readonly #scope: FunctionScope
@@ -178,10 +179,12 @@ export class BodyPlanner {
       this.#add({ kind: 'return', value: written.sql })
       return
     }
-    const pairs = value.fields.flatMap(({ name, value: inner }) => {
+    const fields = value.fields.flatMap(({ name, value: inner }) => {
       const written = writeAt(this.#entity, inner, this.#scope, (each) => each)
-      return written === null ? [] : [`${quoteText(name)}, ${written.sql}`]
+      return written === null ? [] : [{ name, ...written }]
     })
+    const pairs = fields.map(({ name, sql }) => `${quoteText(name)}, ${sql}`)
+    this.returnedFields = fields.map(({ name, type }) => ({ name, type }))
     if (pairs.length > 50) this.#fault(value.at, `returns ${pairs.length} values; at most 50`)
     this.returns = JSONB
     this.#add({ kind: 'return', value: `pg_catalog.jsonb_build_object(${pairs.join(', ')})` })

@@ -91,8 +91,16 @@ function checkOverrides(
 function planKey({ key }: CallStep, entity: Entity, scope: FunctionScope, subject: string): string | null {
   if (key.length === 0) return null
   const columns = scope.withColumns(entity, subject)
-  const values = key.flatMap(({ value }) => writeAt(entity, value, columns, ({ sql }) => sql) ?? [])
+  const values = key.flatMap(({ value }) => writeAt(entity, value, columns, keyValue) ?? [])
   return `pg_catalog.jsonb_build_array(${values.join(', ')})::text`
+}
+
+/** The same text in every session: one that depends on a setting would make another job of the same call. */
+function keyValue({ sql, type }: SqlValue): string {
+  if (type.family === 'timestamp') return `pg_catalog.timezone('UTC', ${sql})`
+  if (type.family === 'interval' || type.family === 'array' || type.sql === 'double precision')
+    throw new MeaningError(`a value of type ${type.sql} is no key, since its text depends on settings of the session`)
+  return sql
 }
 
 function planRunAt(runAt: LocatedExpression, entity: Entity, scope: FunctionScope): string | null {

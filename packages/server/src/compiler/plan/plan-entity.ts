@@ -3,7 +3,7 @@ import type { CallStep, Entity, Step } from '../entity/entity.ts'
 import { callbackName } from '../names.ts'
 import { UNKNOWN } from '../sql-type.ts'
 import type { ActionPlan, CallbackGroup, CallbackPlan, CompiledOperation, EntityPlan } from './plan.ts'
-import { BodyPlanner, type FoundCall, type PlanContext } from './plan-body.ts'
+import { BodyPlanner, type FoundCall, type PlanContext, rowType } from './plan-body.ts'
 import { FunctionScope } from './scope.ts'
 
 /** Plans what an entity's file compiles to: its functions, or the steps alone for functions generated elsewhere. */
@@ -30,13 +30,13 @@ export function planEntity(entity: Entity, context: PlanContext, { isSnippet }: 
 function finishAction(
   name: string,
   { params, at }: Entity['actions'][number],
-  { body, returns }: BodyPlanner,
+  { body, returns, returnedFields }: BodyPlanner,
   scope: FunctionScope,
   entity: Entity,
 ): ActionPlan {
   const own = [...params].map(([param, type]) => ({ name: `_${param}`, type: type.sql }))
   const returned = returns?.sql ?? 'void'
-  if (!scope.needsSubject) return { name, parameters: own, returns: returned, subject: null, body }
+  if (!scope.needsSubject) return { name, parameters: own, returns: returned, returnedFields, subject: null, body }
   const parameter = `_${scope.subjectName}_id`
   if (params.has(parameter.slice(1)))
     entity.report.fault(
@@ -45,8 +45,15 @@ function finishAction(
     )
   const type = (entity.fields.get('id') ?? UNKNOWN).sql
   const row = scope.subject()
-  body.variables.set(row.sql, body.variables.get(row.sql) ?? '')
-  return { name, parameters: [{ name: parameter, type }, ...own], returns: returned, subject: { row, parameter }, body }
+  body.variables.set(row.sql, rowType(entity))
+  return {
+    name,
+    parameters: [{ name: parameter, type }, ...own],
+    returns: returned,
+    returnedFields,
+    subject: { row, parameter },
+    body,
+  }
 }
 
 /** Callbacks belong to entity, service and operation, whichever step calls it. */
@@ -108,12 +115,14 @@ class CallbackPlanner {
     })
     const planner = new BodyPlanner(this.#entity, this.#context, scope, new Map())
     planner.plan(steps, true)
+    const subject = scope.subject()
+    planner.body.variables.set(subject.sql, rowType(this.#entity))
     const key = keyOf(operation)
     const edges = this.#edges.get(key) ?? new Set()
     for (const call of planner.calls) edges.add(keyOf(call.operation))
     this.#edges.set(key, edges)
     this.add(planner.calls)
-    return { name, outcome, subject: scope.subject(), body: planner.body }
+    return { name, outcome, subject, body: planner.body }
   }
 
   /** The groups that have a callback; a circle of them is a fault, since it would never end. */

@@ -1,4 +1,5 @@
 import type { Entity } from '../entity/entity.ts'
+import type { SqlType } from '../sql-type.ts'
 import type { CheckedService, OperationSchemas } from '../../registry/parse-registry.ts'
 import type { Operation } from '../../registry/schema/service.ts'
 
@@ -75,6 +76,8 @@ export interface ActionPlan {
   name: string
   parameters: { name: string; type: string }[]
   returns: string
+  /** What a returned mapping holds; null where one value or nothing is returned. */
+  returnedFields: { name: string; type: SqlType }[] | null
   /** The row that is loaded and locked first; null where no step needs it. */
   subject: { row: RowVariable & { entity: Entity }; parameter: string } | null
   body: Body

@@ -5,7 +5,7 @@ import { emitTypes } from './emit-types.ts'
 
 it('types of operations come from their schemas, those of actions from their functions', () => {
   const services = servicesOf()
-  const text = orderWith('- return: {id: $order.id}', {
+  const text = orderWith('- return: {id: $order.id, total: $order.total, meta: $order.meta}', {
     params: '{tags: "text[]", total: "numeric(9,2)", at: timestamptz}',
   })
   const plans = planEntities([{ file: 'order.yaml', text }], { services, isSnippet: false })
@@ -55,7 +55,7 @@ it('types of operations come from their schemas, those of actions from their fun
     export interface Actions {
       "commerce.act": {
         parameters: [order_id: string | null, tags: (string | null)[] | null, total: string | null, at: Date | null]
-        returns: unknown
+        returns: { id: string | null; total: number | null; meta: unknown }
       }
     }
     "

@@ -1,4 +1,5 @@
 import type { JsonSchema } from '../../registry/short-form.ts'
+import type { TypeFamily } from '../sql-type.ts'
 import type { EntityPlan } from '../plan/plan.ts'
 import type { Services } from '../plan/service-lookup.ts'
 import { propertyName, schemaToTypeScript } from './schema-to-typescript.ts'
@@ -17,10 +18,10 @@ export function emitTypes(services: Services, plans: readonly EntityPlan[], vers
     ]),
   )
   const actions = plans.flatMap(({ entity, actions: planned }) =>
-    planned.map(({ name, parameters, returns }) => [
+    planned.map(({ name, parameters, returns, returnedFields }) => [
       `  ${JSON.stringify(`${entity.schema}.${name}`)}: {`,
       `    parameters: ${parametersType(parameters)}`,
-      `    returns: ${returns === 'void' ? 'void' : orNull(returns)}`,
+      `    returns: ${returnedFields !== null ? returnedType(returnedFields) : returns === 'void' ? 'void' : orNull(returns)}`,
       '  }',
     ]),
   )
@@ -54,6 +55,25 @@ function parametersType(parameters: EntityPlan['actions'][number]['parameters'])
   const named = parameters.map(({ name, type }) => `${propertyName(name.slice(1))}: ${orNull(type)}`)
   return `[${named.join(', ')}]`
 }
+
+/** A mapping comes back as JSON. */
+function returnedType(fields: NonNullable<EntityPlan['actions'][number]['returnedFields']>): string {
+  const named = fields.map(({ name, type }) => `${propertyName(name)}: ${JSON_TYPES[type.family]}`)
+  return `{ ${named.join('; ')} }`
+}
+
+const JSON_TYPES = {
+  text: 'string | null',
+  uuid: 'string | null',
+  date: 'string | null',
+  timestamp: 'string | null',
+  interval: 'string | null',
+  number: 'number | null',
+  boolean: 'boolean | null',
+  array: 'unknown[] | null',
+  json: 'unknown',
+  unknown: 'unknown',
+} as const satisfies Record<TypeFamily, string>
 
 /** What the driver `pg` takes and gives: numbers past a double's are texts. */
 function ofSqlType(type: string): string {
