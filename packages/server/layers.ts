@@ -41,7 +41,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'conformance',
     'api',
   ],
-  cli: ['domain', 'platform', 'config', 'control', 'conformance', 'app', 'sandbox/environments'],
+  cli: ['domain', 'platform', 'config', 'compiler', 'control', 'conformance', 'app', 'sandbox/environments'],
   testing: [
     'domain',
     'platform',

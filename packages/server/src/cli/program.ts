@@ -4,6 +4,7 @@ import { addArtifactsCommand } from './commands/artifacts.ts'
 import { addAuditCommand } from './commands/audit.ts'
 import { addCallCommand } from './commands/call.ts'
 import { addCallbacksCommand } from './commands/callbacks.ts'
+import { addCompileCommand } from './commands/compile.ts'
 import { addDevCommand } from './commands/dev.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addEnvCommand } from './commands/env.ts'
@@ -34,6 +35,7 @@ export function createProgram(): Command {
     addServicesCommand,
     addValidateConfigCommand,
     addSecurityCheckCommand,
+    addCompileCommand,
     addJobsCommand,
     addCallbacksCommand,
     addArtifactsCommand,

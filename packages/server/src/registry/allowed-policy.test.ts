@@ -13,7 +13,7 @@ function exceptionsOf(type: keyof typeof SERVICE_SCHEMAS, config: object, policy
     runner_config: config,
     security_policy: policy,
   })
-  return describeAllowed({ service, secrets, script: null, registryFiles: [] }).exceptions
+  return describeAllowed({ service, secrets, script: null }).exceptions
 }
 
 describe('describeAllowed', () => {
@@ -48,7 +48,7 @@ describe('describeAllowed', () => {
       runner_config: { environment: 'e', script: 'a.py' },
       security_policy: { resource_limits: { memory_mb: 64 } },
     })
-    const [first, second] = ['1', '2'].map((script) => describeAllowed({ service, secrets, script, registryFiles: [] }))
+    const [first, second] = ['1', '2'].map((script) => describeAllowed({ service, secrets, script }))
     expect(first?.policyDigest).not.toBe(second?.policyDigest)
     expect(first?.terms).toMatchObject({ limits: { memory_mb: 64 }, isolation: 'warm' })
   })

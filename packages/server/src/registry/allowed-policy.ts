@@ -68,7 +68,7 @@ const DESCRIBE: { [Type in RegistryExecutionType]: (service: ServiceOf<Type>) =>
 }
 
 /** What the registry's service allows. */
-export function describeAllowed({ service, secrets, script }: ServiceConfig): AllowedPolicy {
+export function describeAllowed({ service, secrets, script }: Omit<ServiceConfig, 'registryFiles'>): AllowedPolicy {
   const redactor = new Redactor()
   redactor.use(secrets.redacted)
   const { terms, exceptions } = describe(service)

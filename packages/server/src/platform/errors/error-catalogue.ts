@@ -84,6 +84,26 @@ export const ERROR_CATALOGUE = {
     httpStatus: 503,
     summary: 'A service registry has faults; the message lists each with file, line, column and path.',
   },
+  ENTITY_INVALID: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'An entity file cannot be compiled; the message lists each fault with file, line, column and path.',
+  },
+  COMPILED_STALE: {
+    exitCode: 2,
+    httpStatus: 409,
+    summary: 'Compiled files are not what their entity files compile to now; `ergon compile` writes them anew.',
+  },
+  ENTITY_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 404,
+    summary: 'A compiled function was called for a row that does not exist.',
+  },
+  JOB_EXISTS: {
+    exitCode: 2,
+    httpStatus: 409,
+    summary: 'A step with `on_conflict: error` was called a second time for the same job.',
+  },
   INPUT_INVALID: {
     exitCode: 2,
     httpStatus: 422,

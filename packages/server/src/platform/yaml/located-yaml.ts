@@ -9,7 +9,8 @@ export interface Place {
 
 /** A YAML value that knows its place. Maps are Maps, so that no key can be mistaken for a property of Object. */
 export type Located =
-  | { kind: 'scalar'; value: string | number | boolean | null; at: Place }
+  // A number's `source` is its text as written: past 2^53 the value is another number.
+  | { kind: 'scalar'; value: string | number | boolean | null; source?: string; at: Place }
   | { kind: 'list'; items: Located[]; at: Place }
   | { kind: 'map'; entries: Map<string, LocatedEntry>; at: Place }
 
@@ -30,9 +31,13 @@ export const MAX_YAML_BYTES: number = YAML_BOUNDS.bytes
 /**
  * Reads one YAML document with the place of every value. Duplicate keys, tags and the key __proto__ are faults; aliases
  * are followed within the bound on nodes. the worst text we know (quotes that never close) takes
- * three seconds, a registry of a thousand services half of one.
+ * three seconds, a registry of a thousand services half of one. `keepsHuge` takes numbers past a double's range, for who
+ * reads their source.
  */
-export function readLocatedYaml(text: string): { root: Located | null; faults: YamlFault[] } {
+export function readLocatedYaml(
+  text: string,
+  { keepsHuge = false } = {},
+): { root: Located | null; faults: YamlFault[] } {
   const top: Place = { offset: 0, key: null, parent: null }
   const tooLarge = findExcess(text)
   if (tooLarge !== null) return { root: null, faults: [{ at: top, message: tooLarge }] }
@@ -44,7 +49,7 @@ export function readLocatedYaml(text: string): { root: Located | null; faults: Y
     return { root: null, faults }
   }
   if (document.contents === null) return { root: null, faults: [] }
-  const reader = new Reader()
+  const reader = new Reader(keepsHuge)
   const root = reader.read(document.contents, top, 0)
   return { root: reader.faults.length > 0 ? null : root, faults: reader.faults }
 }
@@ -68,6 +73,11 @@ class Reader {
   readonly #open = new Set<Node>()
   #nodes = 0
   #isExhausted = false
+  readonly #keepsHuge: boolean
+
+  constructor(keepsHuge: boolean) {
+    this.#keepsHuge = keepsHuge
+  }
 
   read(node: unknown, at: Place, depth: number): Located {
     const nothing: Located = { kind: 'scalar', value: null, at }
@@ -81,7 +91,12 @@ class Reader {
     const here = { ...at, offset: node.range?.[0] ?? at.offset }
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node)
     if (node.tag !== undefined && isExplicitTag(node.tag)) this.#fault(here, `the tag ${node.tag} is not supported`)
-    if (isScalar(node)) return { kind: 'scalar', value: this.#scalar(node.value, here), at: here }
+    if (isScalar(node)) {
+      const isHuge = this.#keepsHuge && /\d/.test(node.source ?? '')
+      const value = this.#scalar(node.value, here, isHuge)
+      const isNumber = typeof value === 'number' && node.source !== undefined
+      return { kind: 'scalar', value, ...(isNumber ? { source: node.source } : {}), at: here }
+    }
     this.#open.add(node)
     const located = isSeq(node) ? this.#list(node.items, here, depth) : this.#map(node.items, here, depth)
     this.#open.delete(node)
@@ -122,8 +137,8 @@ class Reader {
     return { kind: 'scalar', value: null, at }
   }
 
-  #scalar(value: unknown, at: Place): string | number | boolean | null {
-    if (typeof value === 'number' && !Number.isFinite(value))
+  #scalar(value: unknown, at: Place, isHuge: boolean): string | number | boolean | null {
+    if (typeof value === 'number' && !Number.isFinite(value) && !isHuge)
       this.#fault(at, `${value} is not a number that can be used`)
     if (typeof value === 'string' && !value.isWellFormed()) this.#fault(at, 'the text has a lone surrogate')
     if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value

@@ -1,0 +1,69 @@
+import type { RegistryFault } from '../registry/registry-fault.ts'
+import { CompileError } from './compile-error.ts'
+import { emitEntity } from './emit/emit-entity.ts'
+import type { Entity } from './entity/entity.ts'
+import { readEntity, type SourceText } from './entity/read-entity.ts'
+import type { EntityPlan } from './plan/plan.ts'
+import { planEntity } from './plan/plan-entity.ts'
+import type { Services } from './plan/service-lookup.ts'
+
+export interface CompileOptions {
+  services: Services
+  /** Of the compiler, for the first line of what it writes. */
+  version: string
+  isSnippet: boolean
+}
+
+export interface CompiledFile {
+  /** `<schema>.<table>.sql`, of letters, digits, "_" and ".". */
+  name: string
+  sql: string
+}
+
+/** Reads, plans and writes entity files, the same for the same texts; throws a CompileError with every fault of all of them. */
+export function compileEntities(sources: readonly SourceText[], options: CompileOptions): CompiledFile[] {
+  return planEntities(sources, options).map((plan) => ({
+    name: `${plan.entity.schema}.${plan.entity.table.name}.sql`,
+    sql: emitEntity(plan, options.version),
+  }))
+}
+
+/** The plans of entity files; throws a CompileError. */
+export function planEntities(
+  sources: readonly SourceText[],
+  { services, isSnippet }: Pick<CompileOptions, 'services' | 'isSnippet'>,
+): EntityPlan[] {
+  const read = sources.map(readEntity)
+  const entities = new Map<string, Entity>()
+  for (const { entity } of read) {
+    if (entity === null) continue
+    const key = entity.name.toLowerCase()
+    const other = entities.get(key)
+    if (other === undefined) entities.set(key, entity)
+    else entity.report.fault(entity.at, `the entity ${entity.name} is in ${other.file} too`)
+  }
+  const isComplete = read.every(({ entity }) => entity !== null)
+  const context = { services, entities, isComplete }
+  const plans = [...entities.values()].map((entity) => planEntity(entity, context, { isSnippet }))
+  refuseSameNames(plans)
+  const faults: RegistryFault[] = read.flatMap(({ report }) => report.faults)
+  if (faults.length > 0) throw new CompileError(faults)
+  return plans
+}
+
+/** Two functions of one name would replace one another, and so would two files. */
+function refuseSameNames(plans: readonly EntityPlan[]): void {
+  const owners = new Map<string, string>()
+  for (const { entity, actions, callbacks } of plans) {
+    const { schema, table, name, report } = entity
+    const functions = [
+      ...actions.map((action) => action.name),
+      ...callbacks.flatMap(({ success, failure }) => [success, failure].flatMap((plan) => plan?.name ?? [])),
+    ].map((each) => ({ key: `the function ${schema}.${each}`, what: each }))
+    for (const { key } of [...functions, { key: `the file ${schema}.${table.name}.sql` }]) {
+      const owner = owners.get(key.toLowerCase())
+      if (owner === undefined) owners.set(key.toLowerCase(), name)
+      else report.fault(entity.at, `${key} is made twice, for ${owner} and for ${name}`)
+    }
+  }
+}

@@ -1,0 +1,303 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Database, DatabasePool } from '../../src/platform/db/database.ts'
+import { inTransaction } from '../../src/platform/db/transaction.ts'
+import { compileTexts, hostFunction, orderWith } from '../../src/compiler/compiler.fixture.ts'
+import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import { readLive, readRow, scalar } from './queue-fixture.ts'
+
+let db: TestDatabase
+let app: DatabasePool
+
+/** The application's tables, made by its own migration; the application itself signs in with no more than it needs. */
+beforeAll(async () => {
+  db = await createTestDatabase()
+  app = db.as('ergon_enqueue')
+  await db.admin.query(`
+    create schema commerce;
+    create table commerce."order" (
+      id uuid primary key default gen_random_uuid(), customer_id uuid, total numeric, quantity integer, status text default 'new',
+      note text, placed_at timestamptz, meta jsonb, tags text[], is_paid boolean, revision integer default 1, charge_id text);
+    create table commerce.order_log (id uuid primary key default gen_random_uuid(), order_id uuid, text text);
+    grant usage on schema commerce to ergon_enqueue;
+    grant select, insert, update on all tables in schema commerce to ergon_enqueue`)
+})
+afterAll(() => db.drop())
+
+const CHARGE = `- call_service: {service: stripe, operation: create_charge, input: {amount: $order.total, customer: $order.customer_id, note: $order.note}`
+const LOG = `entity: OrderLog\nschema: commerce\nfields: {order_id: uuid, text: text}\n`
+
+/** Creates the functions and gives a caller of `act`, whose arguments are SQL parameters. */
+async function create(...texts: string[]): Promise<(args: readonly unknown[], on?: Database) => Promise<unknown>> {
+  await db.admin.query('drop function if exists commerce.act')
+  await db.admin.query(compileTexts(texts))
+  return (args, on = app) =>
+    scalar(on, `select commerce.act(${args.map((_, index) => `$${index + 1}`).join(', ')})`, args)
+}
+
+async function newOrder(columns: Record<string, unknown> = {}): Promise<string> {
+  const row = { customer_id: randomUUID(), total: '10.50', ...columns }
+  const names = Object.keys(row)
+  const values = names.map((_, index) => `$${index + 1}`)
+  return String(
+    await scalar(
+      app,
+      `insert into commerce."order" (${names.join(', ')}) values (${values.join(', ')}) returning id`,
+      Object.values(row),
+    ),
+  )
+}
+
+describe('a compiled function', () => {
+  it('places an order with its job, in the transaction of the application', async () => {
+    const act = await create(
+      orderWith(`- insert: Order\n  as: order\n${CHARGE}, as: charge}\n- return: {order: $order.id, job: $charge.id}`, {
+        params: '{customer_id: uuid, total: numeric}',
+      }),
+    )
+    const customer = randomUUID()
+    const tenant = randomUUID()
+    const user = randomUUID()
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+    const placed = await inTransaction(app, async (transaction) => {
+      for (const [name, value] of Object.entries({ tenant_id: tenant, user_id: user, traceparent }))
+        await transaction.query(`select set_config($1, $2, true)`, [`ergon.${name}`, value])
+      return Object(await act([customer, '12345678901234567890.10'], transaction))
+    })
+    expect(await readRow(db.admin, placed.job)).toMatchObject({
+      identifier: `Order_${placed.order}_Stripe_create_charge`,
+      service_name: 'Stripe',
+      operation: 'create_charge',
+      tenant_id: tenant,
+      triggered_by: user,
+      correlation_id: placed.order,
+      entity_type: 'Order',
+      entity_pk: placed.order,
+      max_attempts: 4,
+      timeout_seconds: 30,
+      execution_type: 'http',
+      runner_config: { base_url: 'https://api.stripe.com/v1' },
+      security_context: {
+        tenant_id: tenant,
+        user_id: user,
+        policy_digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+      },
+      traceparent,
+      status: 'pending',
+    })
+    expect(await scalar(db.admin, 'select input_data::text from jobs.tb_job_run where id = $1', [placed.job])).toBe(
+      `{"amount": 12345678901234567890.10, "customer": "${customer}"}`,
+    )
+    expect(await readLive(db.admin, placed.job)).toMatchObject({ state: 'ready', lane: 'http', service: 'stripe' })
+  })
+
+  it('takes its job along when the transaction is rolled back', async () => {
+    const act = await create(orderWith(`${CHARGE}, as: charge}\n- return: $charge.id`))
+    const order = await newOrder()
+    let job = ''
+    const aborted = inTransaction(app, async (transaction) => {
+      job = String(await act([order], transaction))
+      throw new Error('changed my mind')
+    })
+    await expect(aborted).rejects.toThrow('changed my mind')
+    expect(await readRow(db.admin, job)).toBeNull()
+  })
+
+  it('gives the same job to a second call of the same tenant, also to those that race', async () => {
+    const act = await create(orderWith(`${CHARGE}, as: charge}\n- return: $charge.id`))
+    const order = await newOrder()
+    const ids = await Promise.all(Array.from({ length: 6 }, () => act([order])))
+    expect(new Set(ids).size).toBe(1)
+    const stranger = inTransaction(app, async (transaction) => {
+      await transaction.query(`select set_config('ergon.tenant_id', $1, true)`, [randomUUID()])
+      await act([order], transaction)
+    })
+    await expect(stranger).rejects.toMatchObject({ message: expect.stringContaining('IDENTIFIER_TAKEN') })
+  })
+
+  it('makes a second charge where the key says that it is one', async () => {
+    const act = await create(
+      orderWith(`${CHARGE}, key: [revision, $why], as: charge}\n- return: $charge.id`, { params: '{why: text}' }),
+    )
+    const order = await newOrder()
+    const first = await act([order, 'a'])
+    expect(await act([order, 'a'])).toBe(first)
+    expect(await act([order, 'b'])).not.toBe(first)
+    await app.query(`update commerce."order" set revision = 2 where id = $1`, [order])
+    const second = await act([order, 'a'])
+    expect(second).not.toBe(first)
+    expect(await readRow(db.admin, String(second))).toMatchObject({
+      identifier: `Order_${order}_Stripe_create_charge_[2, "a"]`,
+    })
+  })
+
+  it('has the same key in every time zone', async () => {
+    const act = await create(orderWith(`${CHARGE}, key: [placed_at], as: charge}\n- return: $charge.id`))
+    const order = await newOrder({ placed_at: '2026-03-01T23:30:00Z' })
+    const inZone = (zone: string) =>
+      inTransaction(app, async (transaction) => {
+        await transaction.query(`select set_config('timezone', $1, true)`, [zone])
+        return act([order], transaction)
+      })
+    expect(await inZone('Asia/Tokyo')).toBe(await inZone('America/Lima'))
+  })
+
+  it('refuses a second call where the step says so', async () => {
+    const act = await create(orderWith(`${CHARGE}, on_conflict: error}`))
+    const order = await newOrder()
+    await act([order])
+    await expect(act([order])).rejects.toMatchObject({ code: 'JOB_EXISTS' })
+  })
+
+  it('takes no job of another meaning whose identifier happens to be the same', async () => {
+    const act = await create(orderWith(`${CHARGE}}`))
+    const order = await newOrder()
+    await app.query(`insert into jobs.tb_job_run (identifier, service_name, operation) values ($1, 'other', 'thing')`, [
+      `Order_${order}_Stripe_create_charge`,
+    ])
+    await expect(act([order])).rejects.toMatchObject({ code: 'IDENTIFIER_TAKEN' })
+  })
+
+  it('says which row is not there', async () => {
+    const act = await create(orderWith(`${CHARGE}}`))
+    const nobody = randomUUID()
+    await expect(act([nobody])).rejects.toMatchObject({
+      code: 'ENTITY_NOT_FOUND',
+      message: `no Order has the id ${nobody}`,
+    })
+  })
+
+  it('validates, updates, reads what it updated, and inserts', async () => {
+    const steps = [
+      `- validate: $order.status in ('new', 'open') and $order.total > 0\n  error: order is closed`,
+      `- update: Order SET status = upper($status), total = total * 2 + 0.5, tags = $tags, placed_at = now() - interval '1 day' WHERE id = $order.id and status <> 'paid'`,
+      `- insert: OrderLog\n  as: entry\n  values: {order_id: $order.id, text: "'is ' || $order.status || ' by ' || $entry_by"}`,
+      `- return: {status: $order.status, total: $order.total, text: $entry.text, tags: $order.tags}`,
+    ].join('\n')
+    const act = await create(orderWith(steps, { params: '{status: text, tags: "text[]", entry_by: text}' }), LOG)
+    const hostile = `x'); drop table commerce."order"; -- $$ \\ \u{1F600}`
+    expect(await act([await newOrder(), 'open', ['a', hostile], hostile])).toEqual({
+      status: 'OPEN',
+      total: 21.5,
+      text: `is OPEN by ${hostile}`,
+      tags: ['a', hostile],
+    })
+    await expect(act([await newOrder({ status: 'gone' }), 'x', [], 'y'])).rejects.toThrow('order is closed')
+    await expect(act([await newOrder({ total: null }), 'x', [], 'y'])).rejects.toThrow('order is closed')
+  })
+})
+
+describe('names that SQL gives a meaning', () => {
+  it('are names here, and ids may be numbers', async () => {
+    await db.admin.query(`create table commerce."Select" (id bigint primary key, "user" text, "order" integer, "Mixed" text, t text, j text);
+      grant select, insert, update on commerce."Select" to ergon_enqueue; insert into commerce."Select" values (9007199254740993, 'u', 1, 'm', 't', 'j')`)
+    const text = `entity: Group\nschema: commerce\ntable: Select\nfields: {id: bigint, user: text, order: integer, Mixed: text, t: text, j: text}
+actions:
+  - name: grant
+    steps:
+      - update: Group SET user = $group.user || t || j, order = order + 1 WHERE id = $group.id and Mixed = 'm'
+      - call_service: {service: mail, operation: send, key: [user], input: {user: $group.user, order: $group.order, id: $group.id}, as: letter}
+      - return: $letter.id
+`
+    await db.admin.query(compileTexts([text]))
+    const job = await scalar(app, 'select commerce."grant"(9007199254740993)')
+    expect(await scalar(app, 'select input_data::text from jobs.tb_job_run where id = $1', [job])).toBe(
+      '{"id": 9007199254740993, "user": "utj", "order": 2}',
+    )
+    expect(await readRow(db.admin, String(job))).toMatchObject({ entity_pk: '9007199254740993', entity_type: 'Group' })
+  })
+})
+
+describe('input that only the running function knows', () => {
+  it.each([
+    [{ total: null }, '/amount must be there, number, found null'],
+    [{ total: 'NaN' }, 'must be there, number, found NaN'],
+    [{ total: 'Infinity' }, 'must be there, number, found Infinity'],
+    [{ customer_id: null }, '/customer must be there, found null'],
+  ])('%j is checked before the job is made', async (columns, message) => {
+    const act = await create(orderWith(`${CHARGE}}`))
+    await expect(act([await newOrder(columns)])).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it.each([
+    [{ total: '0' }, '/amount must be there, number, more than 0, at most 1000, found 0'],
+    [{ total: '1000.5' }, 'at most 1000, found 1000.5'],
+    [{ meta: '1.5' }, '/count must be integer, without a fraction, found 1.5'],
+    [{ meta: '"1"' }, '/count must be integer'],
+    [{ note: 'damaged and more' }, '/reason must be at most 10 characters long'],
+    [{ note: 'other' }, '/reason must be at most 10 characters long, one of "damaged"'],
+  ])('%j does not fit bounds, lengths, types and lists of values', async (columns, message) => {
+    const act = await create(
+      orderWith(
+        `- call_service: {service: stripe, operation: refund, input: {amount: $order.total, count: $order.meta, reason: $order.note, lines: [{sku: $order.status}]}}`,
+      ),
+    )
+    await act([await newOrder({ meta: '12345678901234567890', note: "it's" })])
+    await expect(act([await newOrder({ meta: '1', note: 'lost', ...columns })])).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining(message),
+    })
+  })
+})
+
+describe('a snippet', () => {
+  it('runs in a function that somebody else generated, between plain dollar quotes', async () => {
+    const steps = `- call_service: {service: mail, operation: send, input: {text: "$$5 off$$ $$body$$ 'x' \\\\ --", to: $order.note}}`
+    await db.admin.query(hostFunction(compileTexts([orderWith(steps)], { isSnippet: true })))
+    const order = await newOrder({ note: '$$ language plpgsql; drop table x; --' })
+    const call = () => scalar(app, `select host(o) from commerce."order" o where id = $1`, [order])
+    const job = String(await call())
+    expect(await readRow(db.admin, job)).toMatchObject({
+      input_data: { text: "$5 off$$ $$body$$ 'x' \\ --", to: '$$ language plpgsql; drop table x; --' },
+    })
+    expect(await call()).toBe(job)
+  })
+})
+
+/** What functions that are deployed already contain, letter by letter but for the entity's name. */
+const OLD_SHAPE = `
+create function commerce.old_place_order(_order commerce."order") returns uuid language plpgsql as $$
+declare
+  _job_id_stripecreatecharge uuid;
+begin
+  INSERT INTO jobs.tb_job_run (
+    identifier, idempotency_key, service_name, operation, input_data, tenant_id, triggered_by, correlation_id,
+    entity_type, entity_pk, max_attempts, timeout_seconds, execution_type, runner_config, security_context
+  ) VALUES (
+    'Order_' || _order.id || '_stripe_create_charge', null, 'stripe', 'create_charge',
+    jsonb_build_object('amount', _order.total, 'customer', _order.customer_id), null, null, _order.id::text,
+    'Order', _order.id::text, 4, 30, 'HTTP', '{"base_url": "https://api.stripe.com/v1"}'::jsonb, '{}'::jsonb
+  ) RETURNING id INTO _job_id_stripecreatecharge;
+  return _job_id_stripecreatecharge;
+end $$`
+
+describe('the shape of functions that exist already', () => {
+  it('runs as it is, and compiles to the same row', async () => {
+    await db.admin.query(OLD_SHAPE)
+    await db.admin.query(hostFunction(compileTexts([orderWith(`${CHARGE}}`)], { isSnippet: true })))
+    const [first, second] = [await newOrder(), await newOrder()]
+    const run = (name: string, id: string) =>
+      scalar(app, `select ${name}(o) from commerce."order" o where id = $1`, [id])
+    const old = await readRow(db.admin, String(await run('commerce.old_place_order', first)))
+    const ours = await readRow(db.admin, String(await run('host', second)))
+    const same = [
+      'max_attempts',
+      'timeout_seconds',
+      'execution_type',
+      'runner_config',
+      'entity_type',
+      'operation',
+      'status',
+      'priority',
+    ]
+    for (const column of same) expect(ours?.[column]).toEqual(old?.[column])
+    expect(Object.keys(Object(old?.['input_data']))).toEqual(Object.keys(Object(ours?.['input_data'])))
+    // The service's name is the registry's, and the queue's is the same.
+    expect(old?.['identifier']).toBe(`Order_${first}_stripe_create_charge`)
+    expect(ours?.['identifier']).toBe(`Order_${second}_Stripe_create_charge`)
+    expect((await readLive(db.admin, String(ours?.['id'])))?.['service']).toBe('stripe')
+  })
+})
