@@ -11,8 +11,9 @@ let valid = 'first-token-of-the-vault'
 let server: Server
 let registry: string
 let app: Application
+let log = ''
 
-const home = new ErgonHome()
+const home = new ErgonHome({ ERGON_LOG_LEVEL: 'info' })
 const helper = (body: string) => {
   const file = home.file('helper', `#!/bin/sh\n${body}\n`)
   chmodSync(file, 0o755)
@@ -30,13 +31,17 @@ function registryOf(port: number): string {
       auth_type: bearer
       auth_config: {token_vault: "exec:mail/token"}
     security_policy: {allowed_networks: [127.0.0.1/32]}
-  - name: spin
+${['warm', 'fresh'].map(spinning).join('')}`
+}
+
+function spinning(isolation: string): string {
+  return `  - name: spin-${isolation}
     type: computation
     category: tests
     execution_type: sandbox
     operations: [{name: run, timeout: 60, max_retries: 0}]
     runner_config: {environment: python-sci, script: spin.py}
-    security_policy: {resource_limits: {cpu_cores: 0.25, memory_mb: 128}, isolation: fresh}
+    security_policy: {resource_limits: {cpu_cores: 0.25, memory_mb: 128}, isolation: ${isolation}}
 `
 }
 
@@ -52,6 +57,7 @@ beforeAll(async () => {
   home.file('spin.py', 'import time\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass\n')
   home.env['ERGON_SECRET_COMMAND'] = helper(`[ "$1" = mail/token ] && echo "${valid}"`)
   const started = await home.start('dev', '--registry', registry)
+  started.child.stderr?.on('data', (chunk: Buffer) => (log += chunk.toString('utf8')))
   app = new Application(await home.connect(databaseUrlOf(started.line)))
 })
 afterAll(async () => {
@@ -80,23 +86,37 @@ test('a changed secret reaches the worker after the first refusal, and no row sh
   const refused = await run('mail', 'send', { path: '/' })
   expect(await app.failureCodes(refused.job_id)).toEqual(['HTTP_STATUS'])
   await app.until(async () => (await run('mail', 'send', { path: '/' })).status === 'SUCCEEDED')
-  const { rows } = await app.db.query(
-    `select count(*)::integer as rows, count(*) filter (where j::text like '%-token-of-the-vault%')::integer as leaks
-     from jobs.tb_job_run j`,
-  )
-  expect(rows).toMatchObject([{ leaks: 0, rows: expect.any(Number) }])
-  const audit = await app.db.query(`select from jobs.tb_audit a where a.entry like '%-token-of-the-vault%'`)
-  expect(audit.rowCount).toBe(0)
+  expect(await tablesWith('-token-of-the-vault')).toEqual([])
+  // The search finds what is there.
+  expect(await tablesWith('[redacted]')).toEqual(['tb_job_run'])
+  expect(log).not.toContain('-token-of-the-vault')
+  await app.until(() => Promise.resolve(log.includes('secrets of the service registry have changed')))
+  expect(log).not.toContain('the new service registry is not valid')
 })
 
-test('a sandboxed service has the share of the machine that cpu_cores says, however it begins', async () => {
-  const result = await run('spin', 'run', {})
-  expect(result.status).toBe('SUCCEEDED')
+/** Every table of ours that shows a text anywhere. */
+async function tablesWith(text: string): Promise<string[]> {
+  const tables = await app.db.query(`select relname as name from pg_class
+    where relnamespace = 'jobs'::regnamespace and relkind = 'r' order by 1`)
+  const found: string[] = []
+  for (const { name } of tables.rows as { name: string }[]) {
+    const { rowCount } = await app.db.query(
+      `select from jobs."${name}" t where strpos(to_jsonb(t)::text, $1) > 0 or strpos(t::text, $1) > 0 limit 1`,
+      [text],
+    )
+    if (rowCount !== 0) found.push(name)
+  }
+  return found
+}
+
+test.each(['warm', 'fresh'])('a %s sandbox has the share of the machine that cpu_cores says', async (isolation) => {
+  const { job_id: id } = await run(`spin-${isolation}`, 'run', {})
   const { rows } = await app.db.query(
-    `select (j.resource_usage ->> 'cpu_usage_percent')::float as share from jobs.tb_job_run j where j.id = $1`,
-    [result.job_id],
+    `select j.status, (j.resource_usage ->> 'cpu_usage_percent')::float as share from jobs.tb_job_run j where j.id = $1`,
+    [id],
   )
-  const [{ share }] = rows as [{ share: number }]
+  const [{ status, share }] = rows as [{ status: string; share: number }]
+  expect(status).toBe('completed')
   // A busy machine gives less, none gives more; the first period may be spent before the limit is seen.
   expect(share).toBeLessThan(40)
 })
