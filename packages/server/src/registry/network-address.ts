@@ -92,7 +92,7 @@ export function matchesDomain(host: string, pattern: string): boolean {
 
 /** Whether two names are one host to a resolver: case and a last dot do not count. */
 export function isSameHost(host: string, other: string): boolean {
-  return plainHost(host) === plainHost(other)
+  return host === other || plainHost(host) === plainHost(other)
 }
 
 function plainHost(host: string): string {

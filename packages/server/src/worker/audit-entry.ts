@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto'
 import type { Failure } from '@ergon/contract'
-import { canonicalJson } from '../platform/text/canonical-json.ts'
 import { redactJson } from '../platform/text/redact-json.ts'
 import type { Attempt } from './attempt.ts'
 import type { RecordedResult } from './outcome-recorder.ts'
@@ -53,11 +52,11 @@ export function composeAuditEntry(
     happened: ending === null ? null : describeEnding(event, attempt, ending),
     worker: author,
   }
-  const text = redactJson(canonicalJson(bound(entry)), redactor)
+  const text = redactJson(boundedJson(entry), redactor)
   if (Buffer.byteLength(text) <= MAX_BYTES) return text
   const { policy_digest, service, operation } = entry.allowed
   const short = { ...entry, allowed: { policy_digest, service, operation }, is_shortened: true }
-  return redactJson(canonicalJson(bound(short)), redactor)
+  return redactJson(boundedJson(short), redactor)
 }
 
 function describeAllowed({ job, resolved }: Attempt, ending: AuditEnding | null) {
@@ -70,7 +69,7 @@ function describeAllowed({ job, resolved }: Attempt, ending: AuditEnding | null)
     exceptions: allowed === undefined || allowed.exceptions.length === 0 ? null : allowed.exceptions,
     timeout_seconds: Math.min(job.timeoutSeconds, rules?.timeoutSeconds ?? Infinity),
     max_attempts: Math.min(job.maxAttempts, rules?.maxAttempts ?? Infinity),
-    terms: allowed?.terms,
+    terms: rememberJson(allowed?.terms),
     runner: ending?.result?.audit,
   }
 }
@@ -92,16 +91,39 @@ function describeEnding(event: AuditEvent, { claimedAt }: Attempt, { failure, re
   }
 }
 
-/** Without what is absent, with long lists and texts cut: the policy's digest stands for what is left out. */
-function bound(value: unknown): unknown {
-  if (typeof value === 'string') return value.length <= MAX_TEXT ? value : `${value.slice(0, MAX_TEXT)}…`
-  if (typeof value !== 'object' || value === null) return value
+/**
+ * Canonical JSON (keys in order) without what is absent, with long lists and texts cut: the policy's digest stands for
+ * what is left out.
+ */
+function boundedJson(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.length <= MAX_TEXT ? value : `${value.slice(0, MAX_TEXT)}…`)
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   if (Array.isArray(value)) {
-    const listed = value.slice(0, MAX_LISTED).map(bound)
-    return value.length <= MAX_LISTED ? listed : [...listed, `… ${value.length - MAX_LISTED} more`]
+    const listed = value.slice(0, MAX_LISTED).map(boundedJson)
+    if (value.length > MAX_LISTED) listed.push(JSON.stringify(`… ${value.length - MAX_LISTED} more`))
+    return `[${listed.join(',')}]`
   }
-  const present = Object.entries(value).filter(([, each]) => each !== null && each !== undefined)
-  return Object.fromEntries(present.map(([key, each]) => [key, bound(each)]))
+  return remembered.get(value) ?? objectJson(value)
+}
+
+/** What a service's jobs are allowed is the same object for all of them, so it is written once. */
+const remembered = new WeakMap<object, string>()
+
+function rememberJson(value: object | undefined): object | undefined {
+  if (value !== undefined && !remembered.has(value)) remembered.set(value, objectJson(value))
+  return value
+}
+
+function objectJson(value: object): string {
+  let text = ''
+  const parts = value as Readonly<Record<string, unknown>>
+  for (const key of Object.keys(value).toSorted()) {
+    const part = parts[key]
+    if (part !== null && part !== undefined)
+      text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${boundedJson(part)}`
+  }
+  return `{${text}}`
 }
 
 function sha256(text: string | null): string | null {

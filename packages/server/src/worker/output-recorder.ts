@@ -26,7 +26,9 @@ interface StreamState {
 /** Gathers a job's bounded output, sanitises it once, hides secrets in it, and stores it live while the job runs. */
 export class OutputRecorder {
   readonly #append: AppendOutput
-  readonly #streams: Record<Stream, StreamState>
+  readonly #redactor: Redactor
+  /** Those that something was written to: of most types no job writes any. */
+  readonly #streams: Partial<Record<Stream, StreamState>> = {}
   readonly #startedAt = performance.now()
   #timer: NodeJS.Timeout | null = null
   #flushing: Promise<void> = Promise.resolve()
@@ -34,11 +36,11 @@ export class OutputRecorder {
 
   constructor(append: AppendOutput, redactor: Redactor) {
     this.#append = append
-    this.#streams = { stdout: newStream(redactor), stderr: newStream(redactor) }
+    this.#redactor = redactor
   }
 
   write(stream: Stream, bytes: Buffer): void {
-    const state = this.#streams[stream]
+    const state = (this.#streams[stream] ??= newStream(this.#redactor))
     // What is looked for is what is stored, so hiding comes after making visible.
     state.text += state.redacting.push(state.sanitiser.push(bytes))
     const age = performance.now() - this.#startedAt
@@ -59,15 +61,15 @@ export class OutputRecorder {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     await this.#flushing
-    const { stdout, stderr } = this.#streams
-    for (const state of [stdout, stderr])
+    for (const state of Object.values(this.#streams))
       state.text += state.redacting.push(state.sanitiser.end()) + state.redacting.end()
-    return { stdout: stdout.text, stderr: stderr.text }
+    return { stdout: this.#streams.stdout?.text ?? '', stderr: this.#streams.stderr?.text ?? '' }
   }
 
   async #flush(): Promise<void> {
     for (const stream of ['stdout', 'stderr'] as const) {
       const state = this.#streams[stream]
+      if (state === undefined) continue
       const end = state.unsureCharacters === null ? undefined : state.flushedCharacters + state.unsureCharacters
       const text = state.text.slice(state.flushedCharacters, end)
       if (text === '' || this.#stopped) continue

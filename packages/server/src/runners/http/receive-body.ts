@@ -54,24 +54,61 @@ export async function receiveBody(body: Readable, options: ReceiveOptions): Prom
 }
 
 async function receive(chunks: Readable, maxBytes: number, spool: Spool): Promise<ReceivedBody> {
-  const held: Buffer[] = []
-  let size = 0
-  let writer: Awaited<ReturnType<Spool['create']>> | null = null
+  const { held, size, isAll } = await hold(chunks, maxBytes)
+  if (isAll) return { kind: 'memory', bytes: held.length === 1 ? (held[0] ?? Buffer.alloc(0)) : Buffer.concat(held) }
+  return { kind: 'file', file: await receiveFile(chunks, { held, size, maxBytes }, spool) }
+}
+
+interface Held {
+  held: Buffer[]
+  size: number
+  /** False when more comes than is held in memory; the stream is paused then. */
+  isAll: boolean
+}
+
+/** By events: for the one chunk that most bodies are, an iterator costs as much as the rest of the request. */
+function hold(chunks: Readable, maxBytes: number): Promise<Held> {
+  return new Promise((resolve, reject) => {
+    const held: Buffer[] = []
+    let size = 0
+    const done = (settle: () => void) => {
+      chunks.off('data', take).off('end', finish).off('close', breakOff)
+      settle()
+    }
+    const fail = (error: Error) => done(() => reject(error))
+    const finish = () => done(() => resolve({ held, size, isAll: true }))
+    const breakOff = () => fail(Object.assign(new Error('it broke off'), { code: 'ERR_STREAM_PREMATURE_CLOSE' }))
+    const take = (chunk: Buffer) => {
+      size += chunk.length
+      if (size > maxBytes) return fail(new ResponseTooLarge(maxBytes, size))
+      held.push(chunk)
+      if (size <= INLINE_BYTES) return
+      chunks.pause()
+      done(() => resolve({ held, size, isAll: false }))
+    }
+    // It stays: what a stream says once nobody waits for it any more must not end the process.
+    chunks.on('error', fail)
+    chunks.on('data', take).on('end', finish).on('close', breakOff)
+  })
+}
+
+async function receiveFile(
+  chunks: Readable,
+  begun: { held: readonly Buffer[]; size: number; maxBytes: number },
+  spool: Spool,
+): Promise<SpooledFile> {
+  const writer = await spool.create(SNIFF_BYTES)
+  let { size } = begun
   try {
+    for (const chunk of begun.held) await writer.write(chunk)
     for await (const chunk of chunks as AsyncIterable<Buffer>) {
       size += chunk.length
-      if (size > maxBytes) throw new ResponseTooLarge(maxBytes, size)
-      if (writer === null && size > INLINE_BYTES) {
-        writer = await spool.create(SNIFF_BYTES)
-        for (const each of held.splice(0)) await writer.write(each)
-      }
-      if (writer === null) held.push(chunk)
-      else await writer.write(chunk)
+      if (size > begun.maxBytes) throw new ResponseTooLarge(begun.maxBytes, size)
+      await writer.write(chunk)
     }
-    if (writer === null) return { kind: 'memory', bytes: Buffer.concat(held) }
-    return { kind: 'file', file: await writer.finish() }
+    return await writer.finish()
   } catch (error) {
-    await writer?.abandon()
+    await writer.abandon()
     throw error
   }
 }

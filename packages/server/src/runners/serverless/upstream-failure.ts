@@ -49,8 +49,8 @@ export function describeUpstreamError({ asked, statusCode, code, message }: Upst
   if (statusCode === 429 || THROTTLED.test(code)) return { ...upstreamFailure('THROTTLED', answer), evidence, details }
   // Below 200 there is no answer: Node gives what is no status of HTTP as it came, and libraries take it for a success.
   if (statusCode < 200) {
-    const problem = bounded(`${asked} answered ${statusCode}, which is no status of an answer`)
-    return { ...upstreamFailure('PROTOCOL', problem), evidence }
+    const told = bounded(`${asked} answered ${statusCode}, which is no status of an answer`)
+    return { ...upstreamFailure('PROTOCOL', told), evidence }
   }
   if (statusCode >= 500 || TRY_LATER.has(statusCode)) return { ...upstreamFailure('STATUS', answer), evidence, details }
   return { category: 'USER_CODE_ERROR', code: 'HTTP_STATUS', message: answer, evidence, details }
