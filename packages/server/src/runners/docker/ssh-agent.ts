@@ -18,6 +18,7 @@ export class SshAgent extends Agent {
   readonly #connections = new Set<SshConnection>()
   readonly #busy = new Set<Duplex>()
   #idle: NodeJS.Timeout | undefined
+  #opening = 0
   #lastWords = ''
 
   constructor(target: SshTarget) {
@@ -57,8 +58,9 @@ export class SshAgent extends Agent {
   }
 
   async #open(): Promise<Duplex> {
-    clearTimeout(this.#idle)
-    const channel = await this.#openChannel()
+    this.#lastWords = ''
+    this.#opening++
+    const channel = await this.#openChannel().finally(() => this.#opening--)
     Object.assign(channel, SOCKET_ONLY)
     this.#use(channel)
     channel.once('close', () => this.#rest(channel))
@@ -67,14 +69,13 @@ export class SshAgent extends Agent {
 
   async #openChannel(): Promise<Duplex> {
     const connection = this.#connectionWithRoom() ?? this.#connect()
-    const hasServed = connection.isReady
     try {
       return await connection.openChannel(this.#listen)
     } catch (error) {
-      // One that served takes no more: it has ended meanwhile, or its host allows fewer channels.
       this.#connections.delete(connection)
       connection.retire()
-      if (!hasServed) throw error
+      if (!connection.isReady) throw error
+      // Signed in, but no more channels: it has ended meanwhile, or its host allows fewer of them.
       return this.#connect().openChannel(this.#listen)
     }
   }
@@ -102,6 +103,8 @@ export class SshAgent extends Agent {
   #rest(stream: Duplex): void {
     this.#busy.delete(stream)
     clearTimeout(this.#idle)
-    if (this.#busy.size === 0) this.#idle = setTimeout(() => this.destroy(), IDLE_MS)
+    this.#idle = setTimeout(() => {
+      if (this.#busy.size === 0 && this.#opening === 0) this.destroy()
+    }, IDLE_MS)
   }
 }
