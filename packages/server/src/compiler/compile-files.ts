@@ -84,8 +84,9 @@ async function write(folder: string, files: readonly WrittenFile[]): Promise<voi
       try {
         await writeFile(draft, text, { flag: 'wx' })
         await rename(draft, place)
-      } finally {
+      } catch (error) {
         await rm(draft, { force: true })
+        throw error
       }
     }
   } catch (error) {

@@ -31,7 +31,10 @@ interface Token {
 }
 
 const TOKEN =
-  /(?<text>'(?:[^']|'')*')|(?<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?<reference>\$[a-z][a-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)|(?<name>[A-Za-z_][A-Za-z0-9_]*)|(?<sign>\|\||<=|>=|<>|!=|[=<>+\-*/%(),])/y
+  /('(?:[^']|'')*')|((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(\$[a-z][a-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)|([A-Za-z_][A-Za-z0-9_]*)|(\|\||<=|>=|<>|!=|[=<>+\-*/%(),])/y
+const BLANKS = /\s*/y
+/** The kinds of the groups of TOKEN, in their order. */
+const GROUPS = ['text', 'number', 'reference', 'name', 'sign'] as const
 const MAX_CHARACTERS = 10_000
 const MAX_DEPTH = 50
 /** Each operator is one more bracket in what is written, and PostgreSQL's stack is bounded. */
@@ -48,12 +51,13 @@ function tokenize(text: string): Token[] {
   const tokens: Token[] = []
   let at = 0
   for (;;) {
-    while (at < text.length && /\s/.test(text[at] ?? '')) at++
+    BLANKS.lastIndex = at
+    at += BLANKS.exec(text)?.[0].length ?? 0
     if (at === text.length) break
     TOKEN.lastIndex = at
     const match = TOKEN.exec(text)
-    if (match?.groups === undefined) throw new ExpressionError(at + 1, explainSign(text.slice(at)))
-    const kind = Object.entries(match.groups).find(([, found]) => found !== undefined)?.[0] as Token['kind']
+    const kind = GROUPS[match === null ? -1 : match.findIndex((group, index) => index > 0 && group !== undefined) - 1]
+    if (match === null || kind === undefined) throw new ExpressionError(at + 1, explainSign(text.slice(at)))
     if (tokens.length === MAX_TOKENS) throw new ExpressionError(at + 1, `has more than ${MAX_TOKENS} words and signs`)
     tokens.push({ kind, text: match[0], column: at + 1 })
     at += match[0].length
