@@ -16,9 +16,11 @@ beforeAll(async () => {
   await server.start()
 })
 afterAll(async () => {
-  for (const bench of benches) bench.remove()
-  await server.stop()
-  await engine?.stop()
+  for (const bench of benches) {
+    bench.engine.close()
+    bench.remove()
+  }
+  await Promise.all([server.stop(), engine?.stop()])
 })
 
 function benchOver(change: Partial<NonNullable<EngineConfig['ssh']>> = {}): DockerBench {

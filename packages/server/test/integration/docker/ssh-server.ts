@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
@@ -23,7 +23,7 @@ export class TestSshServer {
   connections = 0
   readonly #hostKey: string
   readonly #server = createServer({ pauseOnConnect: true }, (socket) => this.#serve(socket))
-  readonly #ended = new Set<Promise<unknown>>()
+  readonly #children = new Set<ChildProcess>()
 
   constructor() {
     chmodSync(this.folder, 0o755)
@@ -60,10 +60,12 @@ export class TestSshServer {
     return `[127.0.0.1]:${this.port} ${this.#hostKey}\n`
   }
 
-  /** Resolves when the last server process has ended, which each does with its connection. */
   async stop(): Promise<void> {
     this.#server.close()
-    await Promise.all(this.#ended)
+    const running = [...this.#children].filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+    const ended = running.map((child) => once(child, 'exit'))
+    for (const child of running) child.kill('SIGKILL')
+    await Promise.all(ended)
     rmSync(this.folder, { recursive: true, force: true })
   }
 
@@ -74,8 +76,7 @@ export class TestSshServer {
       env: this.env,
       stdio: [socket, socket, 'inherit'],
     })
-    const ended = once(child, 'exit')
-    this.#ended.add(ended)
+    this.#children.add(child)
     // Ours is one descriptor too many: the child has the connection.
     socket.destroy()
   }
