@@ -175,13 +175,16 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   select make_interval(secs => least(600, power(2, least(greatest(p_attempts, 1) - 1, 10))) * (0.5 + random() / 2));
 $$;
 
--- For a worker: the callbacks that have been due the longest, at most one of each registration, so that a slow function
--- holds up its own callbacks alone; none of the registrations that it is busy with. Callbacks of one job keep their order.
--- The attempt is counted here: a function that takes its session or the worker down must not be tried for ever.
+-- For a worker: of each registration at most the callback that has been due the longest, so that a slow function holds up its
+-- own callbacks alone; none of the registrations that it is busy with. Which registrations is left to chance: the longest due
+-- would be those of the slow functions. A row whose session is lost is due again while it is still locked, and passed over.
+-- Callbacks of one job keep their order. The attempt is counted here: a function that takes its session or the worker down
+-- must not be tried for ever.
 create function jobs.claim_callbacks(p_most integer, p_busy integer[], p_lease_ms integer)
 returns table (callback_id bigint, token uuid, registration_id integer, job_id uuid, outcome text, attempts integer)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -201,23 +204,24 @@ begin
       where c.failed_at is null and c.registration_id > o.registration_id
       order by c.registration_id limit 1
     ) n
-  ), due as materialized (
-    select d.callback_id
+  ), ready as materialized (
+    select r.*
     from owed o
     join jobs.tb_callback r on r.registration_id = o.registration_id
+    where o.registration_id <> all (p_busy) and coalesce(r.success_function, r.failure_function) is not null
+    order by random()
+  ), taken as materialized (
+    select d.callback_id
+    from ready r
     cross join lateral (
-      select c.callback_id, c.due_at from jobs.tb_job_callback c
-      where c.failed_at is null and c.registration_id = o.registration_id and c.due_at <= moment
+      select c.callback_id from jobs.tb_job_callback c
+      where c.failed_at is null and c.registration_id = r.registration_id and c.due_at <= moment
         and case c.outcome when 'success' then r.success_function else r.failure_function end is not null
         and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
       order by c.due_at limit 1
+      for update of c skip locked
     ) d
-    where o.registration_id <> all (p_busy)
-    order by d.due_at limit p_most
-  ), taken as materialized (
-    select c.callback_id from jobs.tb_job_callback c
-    where c.callback_id = any (array(select due.callback_id from due)) and c.failed_at is null and c.due_at <= moment
-    for update skip locked
+    limit p_most
   ), claimed as (
     update jobs.tb_job_callback c
     set attempts = least(c.attempts + 1, c.max_attempts),

@@ -533,6 +533,7 @@ CREATE OR REPLACE FUNCTION jobs.claim_callbacks(p_most integer, p_busy integer[]
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
@@ -552,23 +553,24 @@ begin
       where c.failed_at is null and c.registration_id > o.registration_id
       order by c.registration_id limit 1
     ) n
-  ), due as materialized (
-    select d.callback_id
+  ), ready as materialized (
+    select r.*
     from owed o
     join jobs.tb_callback r on r.registration_id = o.registration_id
+    where o.registration_id <> all (p_busy) and coalesce(r.success_function, r.failure_function) is not null
+    order by random()
+  ), taken as materialized (
+    select d.callback_id
+    from ready r
     cross join lateral (
-      select c.callback_id, c.due_at from jobs.tb_job_callback c
-      where c.failed_at is null and c.registration_id = o.registration_id and c.due_at <= moment
+      select c.callback_id from jobs.tb_job_callback c
+      where c.failed_at is null and c.registration_id = r.registration_id and c.due_at <= moment
         and case c.outcome when 'success' then r.success_function else r.failure_function end is not null
         and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
       order by c.due_at limit 1
+      for update of c skip locked
     ) d
-    where o.registration_id <> all (p_busy)
-    order by d.due_at limit p_most
-  ), taken as materialized (
-    select c.callback_id from jobs.tb_job_callback c
-    where c.callback_id = any (array(select due.callback_id from due)) and c.failed_at is null and c.due_at <= moment
-    for update skip locked
+    limit p_most
   ), claimed as (
     update jobs.tb_job_callback c
     set attempts = least(c.attempts + 1, c.max_attempts),

@@ -24,7 +24,7 @@ export type ClaimedCallback = z.output<typeof claimedSchema>
 const resultSchema = z.object({ result: z.enum(['done', 'failed', 'gone']) })
 const retriedSchema = z.object({ outcome: z.enum(['queued', 'running', 'not_found']) })
 
-/** The callbacks that have been due the longest, one of each registration at most and none of the busy ones. As ergon_worker. */
+/** Callbacks that are due, of each registration the one that has been the longest, and none of the busy ones. As ergon_worker. */
 export function claimCallbacks(
   db: Database,
   options: { most: number; busyRegistrations: readonly number[]; leaseMs: number },

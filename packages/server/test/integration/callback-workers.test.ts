@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { countStuckCallbacks, listCallbacks } from '../../src/control/callbacks.ts'
 import { createLogger } from '../../src/platform/logger.ts'
+import { claimCallbacks } from '../../src/queue/callbacks.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
@@ -139,6 +140,44 @@ describe('a worker', () => {
     await holder.query('select pg_advisory_unlock(43)')
     holder.release()
     for (const one of held) await settled(db, one)
+  })
+
+  it('passes over a callback that a lost session still holds, and runs the next one of its registration', async () => {
+    const entity = newEntity()
+    await register(db.admin, entity, both)
+    const held = await endJob(db, entity)
+    const next = await endJob(db, entity)
+    // As the session of a worker's host that lost its power leaves it until the server notices: locked, its lease over.
+    const lost = await db.admin.connect()
+    await lost.query('begin')
+    await lost.query('select from jobs.tb_job_callback where job_id = $1 for update', [held])
+    runners.start()
+    await settled(db, next)
+    expect(await owedFor(db, held)).toMatchObject([{ attempts: 0 }])
+    await lost.query('rollback')
+    lost.release()
+    await settled(db, held)
+  })
+
+  it('gets to a callback however many of slow functions have been due for longer', async () => {
+    const claim = () => claimCallbacks(db.as('ergon_worker'), { most: 4, busyRegistrations: [], leaseMs: 60_000 })
+    for (let number = 0; number < 4; number += 1) {
+      const entity = newEntity()
+      await register(db.admin, entity, both)
+      await db.admin.query(
+        `insert into jobs.tb_job_callback (registration_id, job_id, outcome, output_data)
+         select c.registration_id, gen_random_uuid(), 'success', '{}' from jobs.tb_callback c, generate_series(1, 100)
+         where c.entity = $1`,
+        [entity],
+      )
+    }
+    const entity = newEntity()
+    await register(db.admin, entity, both)
+    const id = await endJob(db, entity)
+    const claimed = new Set<string>()
+    for (let round = 0; round < 50; round += 1) for (const { jobId } of await claim()) claimed.add(jobId)
+    expect(claimed).toContain(id)
+    await db.admin.query('delete from jobs.tb_job_callback')
   })
 
   it('claims none while its login is refused, and says so', async () => {
