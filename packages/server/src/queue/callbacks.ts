@@ -52,10 +52,12 @@ export async function runCallback(
   callback: Pick<ClaimedCallback, 'id' | 'token'>,
   { statementMs, lockMs }: CallbackTimeouts,
 ): Promise<'done' | 'failed' | 'gone'> {
-  // The modes are stated: a login can change its own defaults, and so can a function that acts as it.
+  // The modes are stated: a login can change its own defaults, and so can a function that acts as it. A session that waits
+  // for a worker whose host is gone would hold its locks for as long as TCP takes to notice.
   await db.query(
     `begin isolation level read committed read write;
      set local statement_timeout = ${statementMs};
+     set local idle_in_transaction_session_timeout = ${statementMs};
      set local lock_timeout = ${lockMs}`,
   )
   const [row] = await queryRows(db, resultSchema, 'select jobs.run_callback($1, $2) as result', [

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { countStuckCallbacks, listCallbacks } from '../../src/control/callbacks.ts'
 import { createLogger } from '../../src/platform/logger.ts'
-import { claimCallbacks } from '../../src/queue/callbacks.ts'
+import type { Database } from '../../src/platform/db/database.ts'
+import { claimCallbacks, runCallback } from '../../src/queue/callbacks.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
@@ -157,6 +158,25 @@ describe('a worker', () => {
     await lost.query('rollback')
     lost.release()
     await settled(db, held)
+  })
+
+  it('that is gone before the commit leaves no locks for long', async () => {
+    const entity = newEntity()
+    await register(db.admin, entity, both)
+    const id = await endJob(db, entity)
+    const [callback] = await claimCallbacks(db.as('ergon_worker'), { most: 1, busyRegistrations: [], leaseMs: 1_000 })
+    if (callback === undefined) throw new Error('nothing was claimed')
+    const client = await db.as('ergon_callback').connect()
+    client.on('error', () => {})
+    const gone: Database = {
+      query: (text, values) =>
+        text === 'commit' ? new Promise(() => {}) : client.query(text, values === undefined ? undefined : [...values]),
+    }
+    void runCallback(gone, callback, { statementMs: 500, lockMs: 500 })
+    runners.start()
+    await settled(db, id)
+    client.release(true)
+    expect(await effectsOf(db, id)).toHaveLength(1)
   })
 
   it('gets to a callback however many of slow functions have been due for longer', async () => {
