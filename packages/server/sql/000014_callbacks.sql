@@ -48,6 +48,8 @@ create table jobs.tb_job_callback (
   -- Of a callback that a worker runs: when it counts as lost.
   due_at timestamptz not null default clock_timestamp(),
   token uuid,
+  -- For whoever may look, and not learn the token.
+  is_claimed boolean not null generated always as (token is not null) stored,
   last_error text,
   last_error_at timestamptz,
   failed_at timestamptz,
@@ -361,7 +363,7 @@ select c.callback_id, c.job_id, r.entity as entity_type, r.service as service_na
        case
          when c.failed_at is not null then 'failed'
          when case c.outcome when 'success' then r.success_function else r.failure_function end is null then 'unregistered'
-         when c.token is not null then 'running'
+         when c.is_claimed then 'running'
          when c.attempts > 0 then 'retrying'
          else 'waiting'
        end as state,
@@ -376,5 +378,9 @@ grant execute on function
   jobs.run_callback(bigint, uuid), jobs.take_callback(bigint, uuid), jobs.finish_callback(bigint, uuid),
   jobs.fail_callback(bigint, uuid, text)
   to ergon_callback;
-grant select on jobs.tb_callback, jobs.tb_job_callback, jobs.v_job_callback to ergon_api;
+grant select on jobs.tb_callback, jobs.v_job_callback to ergon_api;
+-- All but the token: with it a callback is ended that never ran.
+grant select (callback_id, registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message,
+              recorded_at, attempts, max_attempts, due_at, is_claimed, last_error, last_error_at, failed_at)
+  on jobs.tb_job_callback to ergon_api;
 grant execute on function jobs.retry_callback(bigint) to ergon_api;

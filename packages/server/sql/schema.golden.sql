@@ -81,6 +81,7 @@ tb_job_callback.due_at timestamp with time zone not null default clock_timestamp
 tb_job_callback.entity_pk text
 tb_job_callback.error_message text
 tb_job_callback.failed_at timestamp with time zone
+tb_job_callback.is_claimed boolean not null default (token IS NOT NULL)
 tb_job_callback.job_id uuid not null
 tb_job_callback.last_error text
 tb_job_callback.last_error_at timestamp with time zone
@@ -2806,7 +2807,7 @@ view jobs.v_job_callback owner ergon_owner with (security_invoker=true) as
                 WHEN 'success'::text THEN r.success_function
                 ELSE r.failure_function
             END IS NULL) THEN 'unregistered'::text
-            WHEN (c.token IS NOT NULL) THEN 'running'::text
+            WHEN c.is_claimed THEN 'running'::text
             WHEN (c.attempts > 0) THEN 'retrying'::text
             ELSE 'waiting'::text
         END AS state,
@@ -2939,7 +2940,6 @@ EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT j
 SELECT on jobs.tb_artifact to ergon_api
 SELECT on jobs.tb_callback to ergon_api
 SELECT on jobs.tb_job_attempt to ergon_api
-SELECT on jobs.tb_job_callback to ergon_api
 SELECT on jobs.tb_job_output to ergon_api
 SELECT on jobs.tb_job_queue to ergon_api
 SELECT on jobs.tb_job_run to ergon_api
