@@ -306,7 +306,8 @@ end $$;
 
 -- The whole of one callback but BEGIN and COMMIT: in one statement, so that one clock bounds it and no setting that the
 -- function changes reaches what comes after. Runs with the caller's rights, the function too. What the function raises is
--- noted here and goes to nobody: an error may be as long as its author likes. 'done', 'failed' or 'gone'.
+-- noted here and goes to nobody: an error may be as long as its author likes. Whose operators are called is stated: a
+-- function that ran before may have given its login another search path. 'done', 'failed' or 'gone'.
 create function jobs.run_callback(p_callback_id bigint, p_token uuid) returns text
 language plpgsql as $$
 declare
@@ -319,12 +320,12 @@ begin
   begin
     if not owed.is_there then
       raise undefined_function using message = pg_catalog.format('the function %s.%s(uuid, %s) does not exist any more',
-        owed.schema_name, owed.function_name, case owed.outcome when 'success' then 'jsonb' else 'text' end);
+        owed.schema_name, owed.function_name, case when owed.outcome operator(pg_catalog.=) 'success' then 'jsonb' else 'text' end);
     end if;
     perform pg_catalog.set_config('ergon.tenant_id', coalesce(owed.tenant_id::text, ''), true),
             pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true),
             pg_catalog.set_config('ergon.entity_pk', coalesce(owed.entity_pk, ''), true);
-    if owed.outcome = 'success' then
+    if owed.outcome operator(pg_catalog.=) 'success' then
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.output_data;
     else
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.error_message;

@@ -52,11 +52,13 @@ export async function runCallback(
   callback: Pick<ClaimedCallback, 'id' | 'token'>,
   { statementMs, lockMs }: CallbackTimeouts,
 ): Promise<'done' | 'failed' | 'gone'> {
-  // The modes are stated: a login can change its own defaults, and so can a function that acts as it. A session that waits
+  // The modes are stated: a login can change its own defaults, and so can a function that acts as it. Parameters would show
+  // in the context of the errors that the function catches, and with them the token. A session that waits
   // for a worker whose host is gone would hold its locks for as long as TCP takes to notice.
   await db.query(
     `begin isolation level read committed read write;
      set local statement_timeout = ${statementMs};
+     set local log_parameter_max_length_on_error = 0;
      set local idle_in_transaction_session_timeout = ${statementMs};
      set local lock_timeout = ${lockMs}`,
   )

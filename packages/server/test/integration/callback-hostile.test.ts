@@ -146,3 +146,32 @@ it('leaves nothing in the session for the next callback', async () => {
   // The same session, or this shows nothing.
   expect(after?.value).toEqual({ ...Object(before?.value), own: expect.toSatisfy((own) => own === null || own === '') })
 })
+
+it('learns no token and sees nothing of the next callback by settings that it gives its own login', async () => {
+  await db.admin.query(`
+    create schema evil;
+    grant usage on schema evil to ergon_callback;
+    create table shop.heard (context text);
+    grant insert on shop.heard to ergon_callback;
+    create function evil.equals(text, text) returns boolean language plpgsql as $$ begin
+      insert into shop.heard values ('an operator'); return $1 operator(pg_catalog.=) $2; end $$;
+    create operator evil.= (leftarg = text, rightarg = text, function = evil.equals)`)
+  const listen = `declare context text; begin raise exception 'x'; exception when others then
+    get stacked diagnostics context = pg_exception_context; insert into shop.heard values (context); end`
+  await createFunction(db, 'listen', listen)
+  const entity = newEntity()
+  await register(db.admin, entity, { success: 'listen' })
+  try {
+    await db.admin.query(`
+      alter role ergon_callback set search_path = evil, pg_catalog;
+      alter role ergon_callback set log_parameter_max_length_on_error = -1`)
+    const id = await endJob(db, entity)
+    runners.start()
+    await settled(db, id)
+  } finally {
+    await db.admin.query('alter role ergon_callback reset all')
+  }
+  const { rows } = await db.admin.query('select context from shop.heard')
+  expect(rows).toHaveLength(1)
+  expect(JSON.stringify(rows)).not.toContain('parameters')
+})

@@ -126,7 +126,7 @@ async function connect({ url, applicationName }: UntrustedSessionOptions): Promi
       client,
       CONNECT_TIMEOUT_MS,
       client.query(
-        'select pid, backend_start::text as since from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()',
+        'select pid, backend_start::text as since from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()',
       ),
     )
     // Not on every platform that a server may run on.
@@ -174,7 +174,8 @@ async function terminate(options: UntrustedSessionOptions, { client, backend }: 
       2 * TERMINATE_MS,
       killer.client.query(
         `select pg_catalog.pg_terminate_backend(a.pid, ${TERMINATE_MS}) from pg_catalog.pg_stat_activity a
-         where a.pid = $1 and a.backend_start = $2::timestamptz`,
+         where a.pid operator(pg_catalog.=) $1::pg_catalog.int4
+           and a.backend_start operator(pg_catalog.=) $2::pg_catalog.timestamptz`,
         [backend.pid, backend.since],
       ),
     )
