@@ -117,11 +117,12 @@ begin
                                    'Name them as the compiled INSERT does.');
     end if;
   end loop;
+  -- With types: an adopted schema's former owner may create functions in it, and an untyped argument could find theirs.
   if on_success is not null then
-    perform jobs.check_callback_function('on_success', on_success, 'jsonb');
+    perform jobs.check_callback_function('on_success'::text, on_success, 'jsonb'::regtype);
   end if;
   if on_failure is not null then
-    perform jobs.check_callback_function('on_failure', on_failure, 'text');
+    perform jobs.check_callback_function('on_failure'::text, on_failure, 'text'::regtype);
   end if;
   insert into jobs.tb_callback as c (entity, service, operation, success_schema, success_function, failure_schema, failure_function)
   select register_callbacks.entity, lower(register_callbacks.service), lower(register_callbacks.operation),

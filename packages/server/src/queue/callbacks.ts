@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
 
+// The calls state their parameters' types: the former owner of an adopted schema may create functions of the same names in it.
+
 const claimedSchema = z
   .object({
     callback_id: z.string(),
@@ -32,7 +34,7 @@ export function claimCallbacks(
   return queryRows(
     db,
     claimedSchema,
-    `select callback_id::text, token, registration_id, job_id, outcome, attempts from jobs.claim_callbacks($1, $2, $3)`,
+    `select callback_id::text, token, registration_id, job_id, outcome, attempts from jobs.claim_callbacks($1::integer, $2::integer[], $3::integer)`,
     [options.most, [...options.busyRegistrations], options.leaseMs],
   )
 }
@@ -62,7 +64,7 @@ export async function runCallback(
      set local idle_in_transaction_session_timeout = ${statementMs};
      set local lock_timeout = ${lockMs}`,
   )
-  const [row] = await queryRows(db, resultSchema, 'select jobs.run_callback($1, $2) as result', [
+  const [row] = await queryRows(db, resultSchema, 'select jobs.run_callback($1::bigint, $2::uuid) as result', [
     callback.id,
     callback.token,
   ])
@@ -76,13 +78,13 @@ export async function failCallback(
   callback: Pick<ClaimedCallback, 'id' | 'token'>,
   error: string,
 ): Promise<void> {
-  await db.query('select jobs.fail_callback($1, $2, $3)', [callback.id, callback.token, error])
+  await db.query('select jobs.fail_callback($1::bigint, $2::uuid, $3::text)', [callback.id, callback.token, error])
 }
 
 export type CallbackRetry = z.output<typeof retriedSchema>['outcome']
 
 /** Has a callback run as soon as a worker can, with its whole budget of attempts. */
 export async function retryCallback(db: Database, id: string): Promise<CallbackRetry> {
-  const rows = await queryRows(db, retriedSchema, 'select jobs.retry_callback($1) as outcome', [id])
+  const rows = await queryRows(db, retriedSchema, 'select jobs.retry_callback($1::bigint) as outcome', [id])
   return rows[0]?.outcome ?? 'not_found'
 }

@@ -175,3 +175,27 @@ it('learns no token and sees nothing of the next callback by settings that it gi
   expect(rows).toHaveLength(1)
   expect(JSON.stringify(rows)).not.toContain('parameters')
 })
+
+it('finds no function of the same name that an adopted schema’s former owner made', async () => {
+  await db.admin.query(`
+    create role ergon_test_former_owner;
+    grant usage, create on schema jobs to ergon_test_former_owner;
+    set role ergon_test_former_owner;
+    create function jobs.check_callback_function(text, regprocedure, text) returns void language plpgsql as
+      $$ begin raise exception 'as %', current_user; end $$;
+    create function jobs.claim_callbacks(text, text, text) returns setof text language plpgsql as
+      $$ begin raise exception 'as %', current_user; end $$;
+    create function jobs.run_callback(text, text) returns text language plpgsql as
+      $$ begin raise exception 'as %', current_user; end $$;
+    reset role`)
+  try {
+    const entity = newEntity()
+    await register(db.admin, entity, { success: 'paid' })
+    const id = await endJob(db, entity)
+    runners.start()
+    await settled(db, id)
+    expect(await effectsOf(db, id)).toHaveLength(1)
+  } finally {
+    await db.admin.query('drop owned by ergon_test_former_owner; drop role ergon_test_former_owner')
+  }
+})
