@@ -48,6 +48,8 @@ create table jobs.tb_job_callback (
   -- Of a callback that a worker runs: when it counts as lost.
   due_at timestamptz not null default clock_timestamp(),
   token uuid,
+  -- For whoever may look, and not learn the token.
+  is_claimed boolean not null generated always as (token is not null) stored,
   last_error text,
   last_error_at timestamptz,
   failed_at timestamptz,
@@ -115,11 +117,12 @@ begin
                                    'Name them as the compiled INSERT does.');
     end if;
   end loop;
+  -- With types: an adopted schema's former owner may create functions in it, and an untyped argument could find theirs.
   if on_success is not null then
-    perform jobs.check_callback_function('on_success', on_success, 'jsonb');
+    perform jobs.check_callback_function('on_success'::text, on_success, 'jsonb'::regtype);
   end if;
   if on_failure is not null then
-    perform jobs.check_callback_function('on_failure', on_failure, 'text');
+    perform jobs.check_callback_function('on_failure'::text, on_failure, 'text'::regtype);
   end if;
   insert into jobs.tb_callback as c (entity, service, operation, success_schema, success_function, failure_schema, failure_function)
   select register_callbacks.entity, lower(register_callbacks.service), lower(register_callbacks.operation),
@@ -175,13 +178,16 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   select make_interval(secs => least(600, power(2, least(greatest(p_attempts, 1) - 1, 10))) * (0.5 + random() / 2));
 $$;
 
--- For a worker: the callbacks that have been due the longest, at most one of each registration, so that a slow function
--- holds up its own callbacks alone; none of the registrations that it is busy with. Callbacks of one job keep their order.
--- The attempt is counted here: a function that takes its session or the worker down must not be tried for ever.
+-- For a worker: of each registration at most the callback that has been due the longest, so that a slow function holds up its
+-- own callbacks alone; none of the registrations that it is busy with. Which registrations is left to chance: the longest due
+-- would be those of the slow functions. A row whose session is lost is due again while it is still locked, and passed over.
+-- Callbacks of one job keep their order. The attempt is counted here: a function that takes its session or the worker down
+-- must not be tried for ever.
 create function jobs.claim_callbacks(p_most integer, p_busy integer[], p_lease_ms integer)
 returns table (callback_id bigint, token uuid, registration_id integer, job_id uuid, outcome text, attempts integer)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -201,23 +207,24 @@ begin
       where c.failed_at is null and c.registration_id > o.registration_id
       order by c.registration_id limit 1
     ) n
-  ), due as materialized (
-    select d.callback_id
+  ), ready as materialized (
+    select r.*
     from owed o
     join jobs.tb_callback r on r.registration_id = o.registration_id
+    where o.registration_id <> all (p_busy) and coalesce(r.success_function, r.failure_function) is not null
+    order by random()
+  ), taken as materialized (
+    select d.callback_id
+    from ready r
     cross join lateral (
-      select c.callback_id, c.due_at from jobs.tb_job_callback c
-      where c.failed_at is null and c.registration_id = o.registration_id and c.due_at <= moment
+      select c.callback_id from jobs.tb_job_callback c
+      where c.failed_at is null and c.registration_id = r.registration_id and c.due_at <= moment
         and case c.outcome when 'success' then r.success_function else r.failure_function end is not null
         and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
       order by c.due_at limit 1
+      for update of c skip locked
     ) d
-    where o.registration_id <> all (p_busy)
-    order by d.due_at limit p_most
-  ), taken as materialized (
-    select c.callback_id from jobs.tb_job_callback c
-    where c.callback_id = any (array(select due.callback_id from due)) and c.failed_at is null and c.due_at <= moment
-    for update skip locked
+    limit p_most
   ), claimed as (
     update jobs.tb_job_callback c
     set attempts = least(c.attempts + 1, c.max_attempts),
@@ -300,7 +307,8 @@ end $$;
 
 -- The whole of one callback but BEGIN and COMMIT: in one statement, so that one clock bounds it and no setting that the
 -- function changes reaches what comes after. Runs with the caller's rights, the function too. What the function raises is
--- noted here and goes to nobody: an error may be as long as its author likes. 'done', 'failed' or 'gone'.
+-- noted here and goes to nobody: an error may be as long as its author likes. Whose operators are called is stated: a
+-- function that ran before may have given its login another search path. 'done', 'failed' or 'gone'.
 create function jobs.run_callback(p_callback_id bigint, p_token uuid) returns text
 language plpgsql as $$
 declare
@@ -313,12 +321,12 @@ begin
   begin
     if not owed.is_there then
       raise undefined_function using message = pg_catalog.format('the function %s.%s(uuid, %s) does not exist any more',
-        owed.schema_name, owed.function_name, case owed.outcome when 'success' then 'jsonb' else 'text' end);
+        owed.schema_name, owed.function_name, case when owed.outcome operator(pg_catalog.=) 'success' then 'jsonb' else 'text' end);
     end if;
     perform pg_catalog.set_config('ergon.tenant_id', coalesce(owed.tenant_id::text, ''), true),
             pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true),
             pg_catalog.set_config('ergon.entity_pk', coalesce(owed.entity_pk, ''), true);
-    if owed.outcome = 'success' then
+    if owed.outcome operator(pg_catalog.=) 'success' then
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.output_data;
     else
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.error_message;
@@ -357,7 +365,7 @@ select c.callback_id, c.job_id, r.entity as entity_type, r.service as service_na
        case
          when c.failed_at is not null then 'failed'
          when case c.outcome when 'success' then r.success_function else r.failure_function end is null then 'unregistered'
-         when c.token is not null then 'running'
+         when c.is_claimed then 'running'
          when c.attempts > 0 then 'retrying'
          else 'waiting'
        end as state,
@@ -372,5 +380,9 @@ grant execute on function
   jobs.run_callback(bigint, uuid), jobs.take_callback(bigint, uuid), jobs.finish_callback(bigint, uuid),
   jobs.fail_callback(bigint, uuid, text)
   to ergon_callback;
-grant select on jobs.tb_callback, jobs.tb_job_callback, jobs.v_job_callback to ergon_api;
+grant select on jobs.tb_callback, jobs.v_job_callback to ergon_api;
+-- All but the token: with it a callback is ended that never ran.
+grant select (callback_id, registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message,
+              recorded_at, attempts, max_attempts, due_at, is_claimed, last_error, last_error_at, failed_at)
+  on jobs.tb_job_callback to ergon_api;
 grant execute on function jobs.retry_callback(bigint) to ergon_api;

@@ -83,6 +83,7 @@ tb_job_callback.due_at timestamp with time zone not null default clock_timestamp
 tb_job_callback.entity_pk text
 tb_job_callback.error_message text
 tb_job_callback.failed_at timestamp with time zone
+tb_job_callback.is_claimed boolean not null default (token IS NOT NULL)
 tb_job_callback.job_id uuid not null
 tb_job_callback.last_error text
 tb_job_callback.last_error_at timestamp with time zone
@@ -551,6 +552,7 @@ CREATE OR REPLACE FUNCTION jobs.claim_callbacks(p_most integer, p_busy integer[]
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
@@ -570,23 +572,24 @@ begin
       where c.failed_at is null and c.registration_id > o.registration_id
       order by c.registration_id limit 1
     ) n
-  ), due as materialized (
-    select d.callback_id
+  ), ready as materialized (
+    select r.*
     from owed o
     join jobs.tb_callback r on r.registration_id = o.registration_id
+    where o.registration_id <> all (p_busy) and coalesce(r.success_function, r.failure_function) is not null
+    order by random()
+  ), taken as materialized (
+    select d.callback_id
+    from ready r
     cross join lateral (
-      select c.callback_id, c.due_at from jobs.tb_job_callback c
-      where c.failed_at is null and c.registration_id = o.registration_id and c.due_at <= moment
+      select c.callback_id from jobs.tb_job_callback c
+      where c.failed_at is null and c.registration_id = r.registration_id and c.due_at <= moment
         and case c.outcome when 'success' then r.success_function else r.failure_function end is not null
         and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
       order by c.due_at limit 1
+      for update of c skip locked
     ) d
-    where o.registration_id <> all (p_busy)
-    order by d.due_at limit p_most
-  ), taken as materialized (
-    select c.callback_id from jobs.tb_job_callback c
-    where c.callback_id = any (array(select due.callback_id from due)) and c.failed_at is null and c.due_at <= moment
-    for update skip locked
+    limit p_most
   ), claimed as (
     update jobs.tb_job_callback c
     set attempts = least(c.attempts + 1, c.max_attempts),
@@ -1876,11 +1879,12 @@ begin
                                    'Name them as the compiled INSERT does.');
     end if;
   end loop;
+  -- With types: an adopted schema's former owner may create functions in it, and an untyped argument could find theirs.
   if on_success is not null then
-    perform jobs.check_callback_function('on_success', on_success, 'jsonb');
+    perform jobs.check_callback_function('on_success'::text, on_success, 'jsonb'::regtype);
   end if;
   if on_failure is not null then
-    perform jobs.check_callback_function('on_failure', on_failure, 'text');
+    perform jobs.check_callback_function('on_failure'::text, on_failure, 'text'::regtype);
   end if;
   insert into jobs.tb_callback as c (entity, service, operation, success_schema, success_function, failure_schema, failure_function)
   select register_callbacks.entity, lower(register_callbacks.service), lower(register_callbacks.operation),
@@ -2209,12 +2213,12 @@ begin
   begin
     if not owed.is_there then
       raise undefined_function using message = pg_catalog.format('the function %s.%s(uuid, %s) does not exist any more',
-        owed.schema_name, owed.function_name, case owed.outcome when 'success' then 'jsonb' else 'text' end);
+        owed.schema_name, owed.function_name, case when owed.outcome operator(pg_catalog.=) 'success' then 'jsonb' else 'text' end);
     end if;
     perform pg_catalog.set_config('ergon.tenant_id', coalesce(owed.tenant_id::text, ''), true),
             pg_catalog.set_config('ergon.user_id', coalesce(owed.triggered_by::text, ''), true),
             pg_catalog.set_config('ergon.entity_pk', coalesce(owed.entity_pk, ''), true);
-    if owed.outcome = 'success' then
+    if owed.outcome operator(pg_catalog.=) 'success' then
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.output_data;
     else
       execute pg_catalog.format('select %I.%I($1, $2)', owed.schema_name, owed.function_name) using owed.job_id, owed.error_message;
@@ -2978,7 +2982,7 @@ view jobs.v_job_callback owner ergon_owner with (security_invoker=true) as
                 WHEN 'success'::text THEN r.success_function
                 ELSE r.failure_function
             END IS NULL) THEN 'unregistered'::text
-            WHEN (c.token IS NOT NULL) THEN 'running'::text
+            WHEN c.is_claimed THEN 'running'::text
             WHEN (c.attempts > 0) THEN 'retrying'::text
             ELSE 'waiting'::text
         END AS state,
@@ -3112,7 +3116,6 @@ EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT j
 SELECT on jobs.tb_artifact to ergon_api
 SELECT on jobs.tb_callback to ergon_api
 SELECT on jobs.tb_job_attempt to ergon_api
-SELECT on jobs.tb_job_callback to ergon_api
 SELECT on jobs.tb_job_output to ergon_api
 SELECT on jobs.tb_job_queue to ergon_api
 SELECT on jobs.tb_job_run to ergon_api

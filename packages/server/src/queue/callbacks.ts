@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
 
+// The calls state their parameters' types: the former owner of an adopted schema may create functions of the same names in it.
+
 const claimedSchema = z
   .object({
     callback_id: z.string(),
@@ -24,7 +26,7 @@ export type ClaimedCallback = z.output<typeof claimedSchema>
 const resultSchema = z.object({ result: z.enum(['done', 'failed', 'gone']) })
 const retriedSchema = z.object({ outcome: z.enum(['queued', 'running', 'not_found']) })
 
-/** The callbacks that have been due the longest, one of each registration at most and none of the busy ones. As ergon_worker. */
+/** Callbacks that are due, of each registration the one that has been the longest, and none of the busy ones. As ergon_worker. */
 export function claimCallbacks(
   db: Database,
   options: { most: number; busyRegistrations: readonly number[]; leaseMs: number },
@@ -32,7 +34,7 @@ export function claimCallbacks(
   return queryRows(
     db,
     claimedSchema,
-    `select callback_id::text, token, registration_id, job_id, outcome, attempts from jobs.claim_callbacks($1, $2, $3)`,
+    `select callback_id::text, token, registration_id, job_id, outcome, attempts from jobs.claim_callbacks($1::integer, $2::integer[], $3::integer)`,
     [options.most, [...options.busyRegistrations], options.leaseMs],
   )
 }
@@ -52,13 +54,17 @@ export async function runCallback(
   callback: Pick<ClaimedCallback, 'id' | 'token'>,
   { statementMs, lockMs }: CallbackTimeouts,
 ): Promise<'done' | 'failed' | 'gone'> {
-  // The modes are stated: a login can change its own defaults, and so can a function that acts as it.
+  // The modes are stated: a login can change its own defaults, and so can a function that acts as it. Parameters would show
+  // in the context of the errors that the function catches, and with them the token. A session that waits
+  // for a worker whose host is gone would hold its locks for as long as TCP takes to notice.
   await db.query(
     `begin isolation level read committed read write;
      set local statement_timeout = ${statementMs};
+     set local log_parameter_max_length_on_error = 0;
+     set local idle_in_transaction_session_timeout = ${statementMs};
      set local lock_timeout = ${lockMs}`,
   )
-  const [row] = await queryRows(db, resultSchema, 'select jobs.run_callback($1, $2) as result', [
+  const [row] = await queryRows(db, resultSchema, 'select jobs.run_callback($1::bigint, $2::uuid) as result', [
     callback.id,
     callback.token,
   ])
@@ -72,13 +78,13 @@ export async function failCallback(
   callback: Pick<ClaimedCallback, 'id' | 'token'>,
   error: string,
 ): Promise<void> {
-  await db.query('select jobs.fail_callback($1, $2, $3)', [callback.id, callback.token, error])
+  await db.query('select jobs.fail_callback($1::bigint, $2::uuid, $3::text)', [callback.id, callback.token, error])
 }
 
 export type CallbackRetry = z.output<typeof retriedSchema>['outcome']
 
 /** Has a callback run as soon as a worker can, with its whole budget of attempts. */
 export async function retryCallback(db: Database, id: string): Promise<CallbackRetry> {
-  const rows = await queryRows(db, retriedSchema, 'select jobs.retry_callback($1) as outcome', [id])
+  const rows = await queryRows(db, retriedSchema, 'select jobs.retry_callback($1::bigint) as outcome', [id])
   return rows[0]?.outcome ?? 'not_found'
 }

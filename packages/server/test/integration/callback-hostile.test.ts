@@ -146,3 +146,56 @@ it('leaves nothing in the session for the next callback', async () => {
   // The same session, or this shows nothing.
   expect(after?.value).toEqual({ ...Object(before?.value), own: expect.toSatisfy((own) => own === null || own === '') })
 })
+
+it('learns no token and sees nothing of the next callback by settings that it gives its own login', async () => {
+  await db.admin.query(`
+    create schema evil;
+    grant usage on schema evil to ergon_callback;
+    create table shop.heard (context text);
+    grant insert on shop.heard to ergon_callback;
+    create function evil.equals(text, text) returns boolean language plpgsql as $$ begin
+      insert into shop.heard values ('an operator'); return $1 operator(pg_catalog.=) $2; end $$;
+    create operator evil.= (leftarg = text, rightarg = text, function = evil.equals)`)
+  const listen = `declare context text; begin raise exception 'x'; exception when others then
+    get stacked diagnostics context = pg_exception_context; insert into shop.heard values (context); end`
+  await createFunction(db, 'listen', listen)
+  const entity = newEntity()
+  await register(db.admin, entity, { success: 'listen' })
+  try {
+    await db.admin.query(`
+      alter role ergon_callback set search_path = evil, pg_catalog;
+      alter role ergon_callback set log_parameter_max_length_on_error = -1`)
+    const id = await endJob(db, entity)
+    runners.start()
+    await settled(db, id)
+  } finally {
+    await db.admin.query('alter role ergon_callback reset all')
+  }
+  const { rows } = await db.admin.query('select context from shop.heard')
+  expect(rows).toHaveLength(1)
+  expect(JSON.stringify(rows)).not.toContain('parameters')
+})
+
+it('finds no function of the same name that an adopted schema’s former owner made', async () => {
+  await db.admin.query(`
+    create role ergon_test_former_owner;
+    grant usage, create on schema jobs to ergon_test_former_owner;
+    set role ergon_test_former_owner;
+    create function jobs.check_callback_function(text, regprocedure, text) returns void language plpgsql as
+      $$ begin raise exception 'as %', current_user; end $$;
+    create function jobs.claim_callbacks(text, text, text) returns setof text language plpgsql as
+      $$ begin raise exception 'as %', current_user; end $$;
+    create function jobs.run_callback(text, text) returns text language plpgsql as
+      $$ begin raise exception 'as %', current_user; end $$;
+    reset role`)
+  try {
+    const entity = newEntity()
+    await register(db.admin, entity, { success: 'paid' })
+    const id = await endJob(db, entity)
+    runners.start()
+    await settled(db, id)
+    expect(await effectsOf(db, id)).toHaveLength(1)
+  } finally {
+    await db.admin.query('drop owned by ergon_test_former_owner; drop role ergon_test_former_owner')
+  }
+})

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { countStuckCallbacks, listCallbacks } from '../../src/control/callbacks.ts'
 import { createLogger } from '../../src/platform/logger.ts'
+import type { Database } from '../../src/platform/db/database.ts'
+import { claimCallbacks, runCallback } from '../../src/queue/callbacks.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
@@ -139,6 +141,63 @@ describe('a worker', () => {
     await holder.query('select pg_advisory_unlock(43)')
     holder.release()
     for (const one of held) await settled(db, one)
+  })
+
+  it('passes over a callback that a lost session still holds, and runs the next one of its registration', async () => {
+    const entity = newEntity()
+    await register(db.admin, entity, both)
+    const held = await endJob(db, entity)
+    const next = await endJob(db, entity)
+    // As the session of a worker's host that lost its power leaves it until the server notices: locked, its lease over.
+    const lost = await db.admin.connect()
+    await lost.query('begin')
+    await lost.query('select from jobs.tb_job_callback where job_id = $1 for update', [held])
+    runners.start()
+    await settled(db, next)
+    expect(await owedFor(db, held)).toMatchObject([{ attempts: 0 }])
+    await lost.query('rollback')
+    lost.release()
+    await settled(db, held)
+  })
+
+  it('that is gone before the commit leaves no locks for long', async () => {
+    const entity = newEntity()
+    await register(db.admin, entity, both)
+    const id = await endJob(db, entity)
+    const [callback] = await claimCallbacks(db.as('ergon_worker'), { most: 1, busyRegistrations: [], leaseMs: 1_000 })
+    if (callback === undefined) throw new Error('nothing was claimed')
+    const client = await db.as('ergon_callback').connect()
+    client.on('error', () => {})
+    const gone: Database = {
+      query: (text, values) =>
+        text === 'commit' ? new Promise(() => {}) : client.query(text, values === undefined ? undefined : [...values]),
+    }
+    void runCallback(gone, callback, { statementMs: 500, lockMs: 500 })
+    runners.start()
+    await settled(db, id)
+    client.release(true)
+    expect(await effectsOf(db, id)).toHaveLength(1)
+  })
+
+  it('gets to a callback however many of slow functions have been due for longer', async () => {
+    const claim = () => claimCallbacks(db.as('ergon_worker'), { most: 4, busyRegistrations: [], leaseMs: 60_000 })
+    for (let number = 0; number < 4; number += 1) {
+      const entity = newEntity()
+      await register(db.admin, entity, both)
+      await db.admin.query(
+        `insert into jobs.tb_job_callback (registration_id, job_id, outcome, output_data)
+         select c.registration_id, gen_random_uuid(), 'success', '{}' from jobs.tb_callback c, generate_series(1, 100)
+         where c.entity = $1`,
+        [entity],
+      )
+    }
+    const entity = newEntity()
+    await register(db.admin, entity, both)
+    const id = await endJob(db, entity)
+    const claimed = new Set<string>()
+    for (let round = 0; round < 50; round += 1) for (const { jobId } of await claim()) claimed.add(jobId)
+    expect(claimed).toContain(id)
+    await db.admin.query('delete from jobs.tb_job_callback')
   })
 
   it('claims none while its login is refused, and says so', async () => {

@@ -140,7 +140,6 @@ describe('the API', () => {
     'tb_service',
     'tb_worker_service',
     'tb_callback',
-    'tb_job_callback',
     'v_job_callback',
     'v_job_stats',
   ])('reads %s', async (relation) => {
@@ -151,6 +150,7 @@ describe('the API', () => {
     `update jobs.tb_job_run set status = 'cancelled'`,
     'delete from jobs.tb_job_run',
     `select jobs.claim_jobs(gen_random_uuid(), '{}', '{}', '{}')`,
+    'select token from jobs.tb_job_callback',
   ])('may not: %s', async (statement) => {
     await expect(db.as('ergon_api').query(statement)).rejects.toMatchObject({ code: '42501' })
   })

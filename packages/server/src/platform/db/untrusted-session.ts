@@ -9,6 +9,7 @@ const MAX_RECEIVED_BYTES = 256 * 1024
 /** How long the server may take to end a session that was told to. */
 const TERMINATE_MS = 5_000
 const CONNECT_TIMEOUT_MS = 10_000
+const CLOSE_MS = 2_000
 
 const backendSchema = z.object({ pid: z.number(), since: z.string() })
 
@@ -87,7 +88,7 @@ export class UntrustedSession {
   async end(): Promise<void> {
     const session = this.#open
     this.#open = null
-    await session?.client.end().catch(() => {})
+    if (session !== null) await close(session.client)
   }
 }
 
@@ -121,19 +122,37 @@ async function connect({ url, applicationName }: UntrustedSessionOptions): Promi
   client.on('end', () => lose(new Error('the session ended while it was in use')))
   try {
     await client.connect()
-    const { rows } = await client.query(
-      'select pid, backend_start::text as since from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()',
+    const { rows } = await within(
+      client,
+      CONNECT_TIMEOUT_MS,
+      client.query(
+        'select pid, backend_start::text as since from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()',
+      ),
     )
     // Not on every platform that a server may run on.
-    const checksClient = await client.query(CHECK_CLIENT).then(
+    const checksClient = await within(client, CONNECT_TIMEOUT_MS, client.query(CHECK_CLIENT)).then(
       () => true,
       () => false,
     )
     return { client, backend: backendSchema.parse(rows[0]), lost, isLost: () => hasEnded, checksClient }
   } catch (error) {
-    await client.end().catch(() => {})
+    await close(client)
     throw translateDatabaseError(error, describeDatabase(url))
   }
+}
+
+/** Of a server that is not there any more, whose network says nothing, TCP would be waited for: a quarter of an hour or more. */
+async function within<Result>(client: pg.Client, limitMs: number, work: Promise<Result>): Promise<Result> {
+  const timer = setTimeout(() => client.connection.stream.destroy(), limitMs)
+  try {
+    return await work
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function close(client: pg.Client): Promise<void> {
+  await within(client, CLOSE_MS, client.end()).catch(() => {})
 }
 
 async function clean({ client, checksClient }: OpenSession): Promise<void> {
@@ -150,14 +169,19 @@ async function terminate(options: UntrustedSessionOptions, { client, backend }: 
   )
   if (killer === null) return
   try {
-    await killer.client.query(
-      `select pg_catalog.pg_terminate_backend(a.pid, ${TERMINATE_MS}) from pg_catalog.pg_stat_activity a
-       where a.pid = $1 and a.backend_start = $2::timestamptz`,
-      [backend.pid, backend.since],
+    await within(
+      killer.client,
+      2 * TERMINATE_MS,
+      killer.client.query(
+        `select pg_catalog.pg_terminate_backend(a.pid, ${TERMINATE_MS}) from pg_catalog.pg_stat_activity a
+         where a.pid operator(pg_catalog.=) $1::pg_catalog.int4
+           and a.backend_start operator(pg_catalog.=) $2::pg_catalog.timestamptz`,
+        [backend.pid, backend.since],
+      ),
     )
   } catch {
     // The server is going, and its sessions with it.
   } finally {
-    await killer.client.end().catch(() => {})
+    await close(killer.client)
   }
 }
