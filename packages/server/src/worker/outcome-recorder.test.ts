@@ -70,3 +70,32 @@ describe('createOutcomeRecorder', () => {
     await expect(recordFailure(db, { ...failure('boom'), code: 'A\u0000' }, null)).rejects.toThrow('unsupported')
   })
 })
+
+describe('announce', () => {
+  const attemptOf = (id: string) => {
+    const job = { id, fence: 'b', attempt: 1, inputJson: null, securityContextJson: null } as Attempt['job']
+    return new Attempt(job, '/nowhere', async () => true)
+  }
+
+  it('enters jobs that were claimed together in one statement', async () => {
+    const db = new StrictDatabase()
+    const recorder = createOutcomeRecorder(db, createLogger('test', 'silent'), () => author)
+    await Promise.all(['a', 'b', 'c'].map((id) => recorder.announce(attemptOf(id))))
+    expect(db.statements).toHaveLength(1)
+    const [ids, entries] = db.statements[0] as [string[], string[]]
+    expect(ids).toEqual(['a', 'b', 'c'])
+    expect(entries.map((entry) => JSON.parse(entry))).toMatchObject(
+      ['a', 'b', 'c'].map((id) => ({ event: 'allowed', job: { id } })),
+    )
+  })
+
+  it('lets none of them run when it cannot be written', async () => {
+    const db: Database = { query: () => Promise.reject(new Error('away')) }
+    const recorder = createOutcomeRecorder(db, createLogger('test', 'silent'), () => author)
+    const ended = await Promise.allSettled(['a', 'b'].map((id) => recorder.announce(attemptOf(id))))
+    expect(ended.map((each) => each.status === 'rejected' && each.reason.code)).toEqual([
+      'AUDIT_UNWRITABLE',
+      'AUDIT_UNWRITABLE',
+    ])
+  })
+})

@@ -42,7 +42,7 @@ export class Exchange {
   readonly #client: HttpClient
   readonly #deadline: Deadline
   readonly #spool: Spool
-  readonly #audited = new Set<string>()
+  #audited: Set<string> | null = null
 
   constructor(client: HttpClient, deadline: Deadline, spool: Spool) {
     this.#client = client
@@ -111,6 +111,7 @@ export class Exchange {
   #audit(origin: string): void {
     for (const address of this.#client.privateAddressesOf(origin)) {
       const message = `audit: ${origin} is at the private address ${address}, which the service's allowed_networks open`
+      this.#audited ??= new Set()
       if (this.#audited.has(message)) continue
       this.#audited.add(message)
       this.logs.push({ level: 'info', message })
