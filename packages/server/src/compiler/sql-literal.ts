@@ -32,9 +32,16 @@ export function quoteName(name: string): string {
   return `"${name}"`
 }
 
-/** A field after a dot, where keywords are names too. */
+/** The words that PL/pgSQL takes for its own wherever they stand, also after the dot of a field. */
+const PLPGSQL_WORDS = new Set(
+  'all begin by case declare else end execute for foreach from if in into loop not null or strict then to using when while'.split(
+    ' ',
+  ),
+)
+
+/** A field after a dot, where SQL's keywords are names too. */
 export function fieldName(name: string): string {
-  return /^[a-z][a-z0-9_]{0,62}$/.test(name) ? name : quoteName(name)
+  return /^[a-z][a-z0-9_]{0,62}$/.test(name) && !PLPGSQL_WORDS.has(name) ? name : quoteName(name)
 }
 
 /** The body of a function or block between dollar quotes that nothing in it can end. */

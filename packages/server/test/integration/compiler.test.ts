@@ -208,6 +208,41 @@ actions:
   })
 })
 
+describe('words that PL/pgSQL takes for its own', () => {
+  const WORDS = 'all begin by case declare else end execute for foreach from if into loop strict then to using when while'
+  it('are names of fields in every statement', async () => {
+    const columns = WORDS.split(' ')
+    await db.admin.query(
+      `create table commerce.words (id uuid primary key default gen_random_uuid(), ${columns.map((word) => `"${word}" text default '${word}'`).join(', ')});
+       grant select, insert, update on commerce.words to ergon_enqueue`,
+    )
+    const fields = columns.map((word) => `${word}: text`).join(', ')
+    const all = columns.map((word) => `$words.${word}`).join(' || ')
+    const text = `entity: Words\nschema: commerce\nfields: {${fields}}
+actions:
+  - name: use_words
+    steps:
+      - validate: ${columns.map((word) => `$words.${word} = '${word}'`).join(' and ')}
+        error: not the words
+      - insert: Words
+        as: copy
+        values: {${columns.map((word) => `${word}: $words.${word}`).join(', ')}}
+      - update: Words SET ${columns.map((word) => `${word} = ${word} || '!'`).join(', ')} WHERE id = $copy.id
+      - call_service: {service: mail, operation: send, key: [into, then], input: {all: ${all}}, correlation_field: $words.into, as: letter}
+      - return: {job: $letter.id, copy: $copy.then, into: $words.into}
+`
+    await db.admin.query(compileTexts([text]))
+    const id = await scalar(app, 'insert into commerce.words default values returning id')
+    const made = Object(await scalar(app, 'select commerce.use_words($1)', [id]))
+    expect(made).toMatchObject({ copy: 'then!', into: 'into' })
+    expect(await readRow(db.admin, made.job)).toMatchObject({
+      input_data: { all: columns.join('') },
+      correlation_id: 'into',
+      identifier: expect.stringContaining('["into", "then"]'),
+    })
+  })
+})
+
 describe('input that only the running function knows', () => {
   it.each([
     [{ total: null }, '/amount must be there, number, found null'],
