@@ -40,6 +40,11 @@ describe('faults', () => {
     [`- validate: $order.total > 0`, `missing required field 'error'`],
     [`- return: 1\n- return: 2`, 'return must be the last step'],
     [`- insert: Order\n  as: order\n- insert: Order\n  as: order`, 'has a meaning already'],
+    [`- call_service: {service: mail, operation: send, as: order_id}`, 'a step binds $order_id, which is the parameter'],
+    [
+      `- insert: Order\n  as: order_id\n- validate: $order.total > 0\n  error: no`,
+      'a step binds $order_id, which is the parameter',
+    ],
     [`- insert: Order\n  as: Order`, 'must be lower-case letters'],
     [`- insert: Order\n  as: result`, 'compiled functions use themselves'],
     [`- insert: Order\n  values: {totl: 1}`, 'did you mean "total"?'],
@@ -90,6 +95,10 @@ describe('faults', () => {
     ['entity: Order\nschema: commerce\ntable: a.b.c', 'must be TABLE or SCHEMA.TABLE'],
     ['entity: Order\nschema: commerce\nfields: {a: strng}', 'did you mean "string"?'],
     ['entity: Order\nschema: commerce\nfields: {"a b": text}', 'must be letters, digits'],
+    [
+      `entity: ${'a'.repeat(60)}\nschema: commerce\nactions: [{name: a, steps: [{call_service: {service: mail, operation: send}}]}]`,
+      'would be longer than the 63 characters',
+    ],
     ['entity: Result\nschema: commerce', 'use themselves'],
     ['entity: Order\nschema: commerce\nactons: []', 'did you mean "actions"?'],
     [

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 
 /** What PostgreSQL keeps of a name; beyond, two names would become one. */
-const MAX_NAME = 63
+export const MAX_NAME = 63
 
 /** OrderItem → order_item. */
 export function snakeCase(name: string): string {

@@ -1,6 +1,6 @@
 import type { Place } from '../../platform/yaml/located-yaml.ts'
 import type { CallStep, Entity, Step } from '../entity/entity.ts'
-import { callbackName } from '../names.ts'
+import { callbackName, MAX_NAME } from '../names.ts'
 import { UNKNOWN } from '../sql-type.ts'
 import type { ActionPlan, CallbackGroup, CallbackPlan, CompiledOperation, EntityPlan } from './plan.ts'
 import { BodyPlanner, type FoundCall, type PlanContext, rowType } from './plan-body.ts'
@@ -42,6 +42,16 @@ function finishAction(
     entity.report.fault(
       at,
       `the parameter ${parameter.slice(1)} is made by the compiler, since steps use $${scope.subjectName} before one binds it; take yours out`,
+    )
+  if (body.variables.has(parameter))
+    entity.report.fault(
+      at,
+      `a step binds $${parameter.slice(1)}, which is the parameter that the compiler makes, since steps use $${scope.subjectName} before one binds it; choose another name with "as:"`,
+    )
+  if (parameter.length > MAX_NAME)
+    entity.report.fault(
+      at,
+      `the parameter ${parameter} would be longer than the ${MAX_NAME} characters PostgreSQL keeps: shorten the entity`,
     )
   const type = (entity.fields.get('id') ?? UNKNOWN).sql
   const row = scope.subject()
@@ -104,7 +114,7 @@ class CallbackPlanner {
     if (name === null) {
       this.#entity.report.fault(
         at,
-        `the callback's name would be longer than the 63 characters PostgreSQL keeps: shorten the entity, the service or the operation`,
+        `the callback's name would be longer than the ${MAX_NAME} characters PostgreSQL keeps: shorten the entity, the service or the operation`,
       )
       return null
     }
