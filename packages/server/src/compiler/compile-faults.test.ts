@@ -99,6 +99,10 @@ describe('faults', () => {
       `entity: ${'a'.repeat(60)}\nschema: commerce\nactions: [{name: a, steps: [{call_service: {service: mail, operation: send}}]}]`,
       'would be longer than the 63 characters',
     ],
+    ...['at', `"coalesce('x', $order.at)"`].map((key) => [
+      `entity: Order\nschema: commerce\nactions: [{name: a, steps: [{call_service: {service: mail, operation: send, key: [${key}]}}]}]`,
+      'a field of no known type is no key: say its type under "fields:"',
+    ]),
     ['entity: Result\nschema: commerce', 'use themselves'],
     ['entity: Order\nschema: commerce\nactons: []', 'did you mean "actions"?'],
     [

@@ -21,6 +21,8 @@ export interface SqlType {
   isWhole?: boolean
   /** Of numbers: may be NaN or infinite, which JSON has no number for. */
   isInexact?: boolean
+  /** Of unknown: not a literal but a field or value whose type nobody said. */
+  isUndeclared?: boolean
 }
 
 const TYPES = {
@@ -56,6 +58,7 @@ const ALIASES: Readonly<Record<string, keyof typeof TYPES>> = {
 }
 
 export const UNKNOWN: SqlType = { sql: 'text', family: 'unknown' }
+export const UNDECLARED: SqlType = { ...UNKNOWN, isUndeclared: true }
 export const TEXT: SqlType = TYPES.text
 export const BOOLEAN: SqlType = TYPES.boolean
 export const UUID: SqlType = TYPES.uuid

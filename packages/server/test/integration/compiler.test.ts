@@ -17,7 +17,8 @@ beforeAll(async () => {
     create schema commerce;
     create table commerce."order" (
       id uuid primary key default gen_random_uuid(), customer_id uuid, total numeric, quantity integer, status text default 'new',
-      note text, placed_at timestamptz, meta jsonb, tags text[], is_paid boolean, revision integer default 1, charge_id text);
+      note text, placed_at timestamptz, meta jsonb, tags text[], is_paid boolean, revision integer default 1, charge_id text,
+      local_at timestamp, due date, weight double precision);
     create table commerce.order_log (id uuid primary key default gen_random_uuid(), order_id uuid, text text);
     grant usage on schema commerce to ergon_enqueue;
     grant select, insert, update on all tables in schema commerce to ergon_enqueue`)
@@ -131,15 +132,38 @@ describe('a compiled function', () => {
     })
   })
 
-  it('has the same key in every time zone', async () => {
-    const act = await create(orderWith(`${CHARGE}, key: [placed_at], as: charge}\n- return: $charge.id`))
-    const order = await newOrder({ placed_at: '2026-03-01T23:30:00Z' })
-    const inZone = (zone: string) =>
+  it.each([
+    ['a time', 'placed_at', { placed_at: '2026-03-01T23:30:00Z' }],
+    ['a time of a column without a time zone', 'local_at', { local_at: '2026-03-01 23:30' }],
+    ['a date and an interval', `$order.due + interval '1 day'`, { due: '2026-03-01' }],
+    ['a date or a time', 'coalesce($order.due, $order.placed_at)', { placed_at: '2026-03-01T23:30:00Z' }],
+    ['a number that was made of a double', 'coalesce($order.weight, 1)', { weight: 0.1 + 0.2 }],
+  ])('has the same key in every session: %s', async (_, key, columns) => {
+    const fields =
+      '{customer_id: uuid, total: numeric, note: text, placed_at: timestamptz, local_at: timestamp, due: date, weight: float}'
+    const act = await create(
+      orderWith(`${CHARGE}, key: [${JSON.stringify(key)}], as: charge}\n- return: $charge.id`, { fields }),
+    )
+    const order = await newOrder(columns)
+    const inSession = (zone: string, digits: string) =>
       inTransaction(app, async (transaction) => {
-        await transaction.query(`select set_config('timezone', $1, true)`, [zone])
+        await transaction.query(`select set_config('timezone', $1, true), set_config('extra_float_digits', $2, true)`, [
+          zone,
+          digits,
+        ])
         return act([order], transaction)
       })
-    expect(await inZone('Asia/Tokyo')).toBe(await inZone('America/Lima'))
+    expect(await inSession('Asia/Tokyo', '0')).toBe(await inSession('America/Lima', '1'))
+  })
+
+  it('has the same key for equal numbers', async () => {
+    const act = await create(
+      orderWith(`${CHARGE}, key: [$amount], as: charge}\n- return: $charge.id`, { params: '{amount: numeric}' }),
+    )
+    const order = await newOrder()
+    const first = await act([order, '1.50'])
+    expect(await act([order, '1.5'])).toBe(first)
+    expect(await act([order, '1.51'])).not.toBe(first)
   })
 
   it('refuses a second call where the step says so', async () => {

@@ -84,7 +84,12 @@ function choice(name: string, most: number) {
   return {
     args: [2, most] as const,
     write: (args: Args): SqlValue => {
-      const type = args.find((arg) => arg.type.family !== 'unknown')?.type ?? UNKNOWN
+      // Of a date and a time PostgreSQL makes a time.
+      const type =
+        args.find(({ type: { family } }) => family === 'timestamp')?.type ??
+        args.find(({ type: { family } }) => family !== 'unknown')?.type ??
+        args.find(({ type: { isUndeclared } }) => isUndeclared)?.type ??
+        UNKNOWN
       for (const arg of args) requireComparable(name, { type, sql: '' }, arg)
       return {
         sql: `${name}(${args.map(({ sql }) => sql).join(', ')})`,

@@ -95,9 +95,14 @@ function planKey({ key }: CallStep, entity: Entity, scope: FunctionScope, subjec
   return `pg_catalog.jsonb_build_array(${values.join(', ')})::text`
 }
 
-/** The same text in every session: one that depends on a setting would make another job of the same call. */
+/** The same text in every session, and for equal values: another one would make another job of the same call. */
 function keyValue({ sql, type }: SqlValue): string {
-  if (type.family === 'timestamp') return `pg_catalog.timezone('UTC', ${sql})`
+  if (type.isUndeclared === true)
+    throw new MeaningError('a field of no known type is no key: say its type under "fields:" of its entity')
+  // Seconds since 1970: also of a column without a time zone, and of a date and an interval, which PostgreSQL adds to one.
+  if (type.family === 'timestamp') return `pg_catalog.trim_scale(extract(epoch from ${sql}))`
+  // Not the 1.50 of 1.5, nor as many digits as extra_float_digits says.
+  if (type.sql.startsWith('numeric')) return `pg_catalog.trim_scale((${sql})::pg_catalog.numeric)`
   if (type.family === 'interval' || type.family === 'array' || type.sql === 'double precision')
     throw new MeaningError(`a value of type ${type.sql} is no key, since its text depends on settings of the session`)
   return sql

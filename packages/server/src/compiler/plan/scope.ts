@@ -4,7 +4,7 @@ import type { Entity } from '../entity/entity.ts'
 import { MeaningError, type Scope, type SqlValue } from '../expression/write-expression.ts'
 import { isSqlName, snakeCase } from '../names.ts'
 import { fieldName, quoteText } from '../sql-literal.ts'
-import { BOOLEAN, JSONB, NUMERIC, type SqlType, TEXT, UNKNOWN, UUID, WHOLE } from '../sql-type.ts'
+import { BOOLEAN, JSONB, NUMERIC, type SqlType, TEXT, UNDECLARED, UUID, WHOLE } from '../sql-type.ts'
 import type { RowVariable } from './plan.ts'
 
 /** What the references of one function mean: its parameters, rows, jobs, and in a callback the job's result. */
@@ -122,7 +122,7 @@ export function fieldType(entity: Entity, field: string): SqlType {
 
 /** A field that nobody declared. */
 function typeOfAny(field: string): SqlType {
-  if (isSqlName(field)) return UNKNOWN
+  if (isSqlName(field)) return UNDECLARED
   throw new MeaningError(`"${field.slice(0, 70)}" cannot be the name of a field`)
 }
 
