@@ -156,6 +156,18 @@ describe('a compiled function', () => {
     expect(await inSession('Asia/Tokyo', '0')).toBe(await inSession('America/Lima', '1'))
   })
 
+  it('has parameters of the digits that they are declared with', async () => {
+    const steps = `- call_service: {service: stripe, operation: refund, input: {amount: $amount, count: $count}, key: [$amount], as: refund}\n- return: $refund.id`
+    const act = await create(orderWith(steps, { params: '{amount: "numeric(5,2)", count: "numeric(3,0)"}' }))
+    const job = await act([await newOrder(), '10.999', '1.5'])
+    expect(await scalar(db.admin, 'select input_data::text from jobs.tb_job_run where id = $1', [job])).toBe(
+      '{"count": 2, "amount": 11.00}',
+    )
+    await expect(act([await newOrder(), '1000', '1'])).rejects.toThrow('numeric field overflow')
+    const list = await create(orderWith('- return: $amounts', { params: '{amounts: "numeric(5,2)[]"}' }))
+    await expect(list([['1.999']])).resolves.toEqual([2])
+  })
+
   it('has the same key for equal numbers', async () => {
     const act = await create(
       orderWith(`${CHARGE}, key: [$amount], as: charge}\n- return: $charge.id`, { params: '{amount: numeric}' }),

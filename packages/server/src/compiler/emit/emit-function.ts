@@ -8,7 +8,12 @@ import { emitCall, raise } from './emit-call.ts'
 export function emitAction({ schema }: Entity, plan: ActionPlan): string {
   const { subject, body } = plan
   const parameters = plan.parameters.map(({ name, type }) => `${name} ${type}`).join(', ')
-  const statements = subject === null ? [] : load(subject.row, subject.parameter)
+  // PostgreSQL takes a parameter of numeric(P,S) as any numeric.
+  const rounded = plan.parameters.filter(({ type }) => type.startsWith('numeric('))
+  const statements = [
+    ...rounded.map(({ name, type }) => `${name} := ${name}::${type};`),
+    ...(subject === null ? [] : load(subject.row, subject.parameter)),
+  ]
   return [
     `create or replace function ${quoteName(schema)}.${quoteName(plan.name)}(${parameters})`,
     `returns ${plan.returns}`,
