@@ -29,6 +29,24 @@ describe('readLocatedYaml', () => {
     expect(pathText(placeAt(root, ['a', 'nothing', 'here']))).toBe('a')
   })
 
+  it('takes an alias for what its name meant where it stands', () => {
+    expect(plain('{a: &x 1, b: &y [*x, &z 1], c: &x 2, d: *y, e: *x, f: &z 2, g: *y, h: *z}')).toEqual({
+      a: 1,
+      b: [1, 1],
+      c: 2,
+      d: [1, 1],
+      e: 2,
+      f: 2,
+      g: [1, 1],
+      h: 2,
+    })
+  })
+
+  it('takes a number for a key as it is written', () => {
+    const text = '{12345678901234567890: a, 1.0: b, 1: c, 0x10: d, 1e400: e}'
+    expect(plain(text)).toEqual({ '12345678901234567890': 'a', '1.0': 'b', '1': 'c', '0x10': 'd', '1e400': 'e' })
+  })
+
   it.each([
     ['a: 1\nb: 2\na: 3', 'the key "a" stands here a second time'],
     ['__proto__: {polluted: true}', 'the key __proto__ is refused'],

@@ -1,4 +1,4 @@
-import { isAlias, isMap, isPair, isScalar, isSeq, Lexer, parseDocument, type Node } from 'yaml'
+import { isAlias, isMap, isPair, isScalar, isSeq, Lexer, parseDocument, type Alias, type Node, type Scalar } from 'yaml'
 
 /** Where a value stands: its offset in the text, and its path as the linked keys above it. */
 export interface Place {
@@ -71,6 +71,9 @@ function findExcess(text: string): string | null {
 class Reader {
   readonly faults: YamlFault[] = []
   readonly #anchors = new Map<string, Node>()
+  /** What each alias stands for where it is written: a name may be given anew later, and nodes are read again through aliases. */
+  readonly #targets = new Map<Alias, Node | undefined>()
+  #isFollowing = false
   /** Nodes that are being read: an alias to one of them would never end. */
   readonly #open = new Set<Node>()
   #nodes = 0
@@ -88,10 +91,10 @@ class Reader {
       return this.#exhaust(at, `the file holds more than ${YAML_BOUNDS.nodes} values once its aliases are followed`)
     }
     if (depth > YAML_BOUNDS.depth) return this.#exhaust(at, `nested more than ${YAML_BOUNDS.depth} levels deep`)
-    if (isAlias(node)) return this.#follow(node.source, { ...at, offset: node.range?.[0] ?? at.offset }, depth)
+    if (isAlias(node)) return this.#follow(node, { ...at, offset: node.range?.[0] ?? at.offset }, depth)
     if (!isMap(node) && !isSeq(node) && !isScalar(node)) return nothing
     const here = { ...at, offset: node.range?.[0] ?? at.offset }
-    if (node.anchor !== undefined) this.#anchors.set(node.anchor, node)
+    if (node.anchor !== undefined && !this.#isFollowing) this.#anchors.set(node.anchor, node)
     if (node.tag !== undefined && isExplicitTag(node.tag)) this.#fault(here, `the tag ${node.tag} is not supported`)
     if (isScalar(node)) {
       const isHuge = this.#keepsHuge && /\d/.test(node.source ?? '')
@@ -116,7 +119,7 @@ class Reader {
       if (!isPair(pair)) continue
       const keyNode: unknown = pair.key
       const offset = (isScalar(keyNode) ? keyNode.range?.[0] : undefined) ?? at.offset
-      const key = isScalar(keyNode) ? String(keyNode.value) : ''
+      const key = isScalar(keyNode) ? keyText(keyNode) : ''
       const keyAt = { offset, key, parent: at }
       const value = this.read(pair.value, keyAt, depth + 1)
       if (this.#isExhausted) break
@@ -128,9 +131,17 @@ class Reader {
     return { kind: 'map', entries, at }
   }
 
-  #follow(name: string, at: Place, depth: number): Located {
-    const target = this.#anchors.get(name)
-    if (target !== undefined && !this.#open.has(target)) return this.read(target, at, depth)
+  #follow(alias: Alias, at: Place, depth: number): Located {
+    const name = alias.source
+    if (!this.#targets.has(alias)) this.#targets.set(alias, this.#anchors.get(name))
+    const target = this.#targets.get(alias)
+    if (target !== undefined && !this.#open.has(target)) {
+      const wasFollowing = this.#isFollowing
+      this.#isFollowing = true
+      const located = this.read(target, at, depth)
+      this.#isFollowing = wasFollowing
+      return located
+    }
     const message =
       target === undefined
         ? `the alias *${shorten(name, 60)} has no anchor above it`
@@ -156,6 +167,11 @@ class Reader {
   #fault(at: Place, message: string): void {
     this.faults.push({ at, message })
   }
+}
+
+/** A number as it is written: past 2^53 it is another one, and 1.0 would be the key of 1. */
+function keyText({ value, source }: Scalar): string {
+  return typeof value === 'number' ? (source ?? String(value)) : String(value)
 }
 
 /** The library's own recursion ends in this, which it reports like a fault of the text. */
