@@ -40,7 +40,10 @@ describe('faults', () => {
     [`- validate: $order.total > 0`, `missing required field 'error'`],
     [`- return: 1\n- return: 2`, 'return must be the last step'],
     [`- insert: Order\n  as: order\n- insert: Order\n  as: order`, 'has a meaning already'],
-    [`- call_service: {service: mail, operation: send, as: order_id}`, 'a step binds $order_id, which is the parameter'],
+    [
+      `- call_service: {service: mail, operation: send, as: order_id}`,
+      'a step binds $order_id, which is the parameter',
+    ],
     [
       `- insert: Order\n  as: order_id\n- validate: $order.total > 0\n  error: no`,
       'a step binds $order_id, which is the parameter',

@@ -63,6 +63,29 @@ it('a file named twice is one, and nothing is left beside what is written', asyn
   expect(await readFile(path.join(out, 'commerce.order.sql'), 'utf8')).toBe(file?.text)
 })
 
+it('is the same in whatever order and however often the files are named', async () => {
+  const offer = path.join(folder, 'offer.yaml')
+  await writeFile(offer, ORDER.replace('Order', 'Offer').replace('act,', 'offer,').replace('order.', 'offer.'))
+  const [order = ''] = request().entities
+  for (const kind of ['functions', 'types'] as const) {
+    const forwards = await compileFiles(request({ kind, entities: [order, offer] }))
+    const backwards = await compileFiles(
+      request({ kind, entities: [offer, `${folder}/../${path.basename(folder)}/offer.yaml`, order] }),
+    )
+    expect(backwards).toEqual(forwards)
+  }
+})
+
+it('a file that came of an entity that is gone is told with what to do', async () => {
+  const out = path.join(folder, 'left')
+  await compileFiles(request({ out }))
+  const offer = path.join(folder, 'offer2.yaml')
+  await writeFile(offer, ORDER.replace('Order', 'Offer').replace('order.', 'offer.'))
+  await expect(compileFiles(request({ out, entities: [offer], isCheck: true }))).rejects.toThrow(
+    'commerce.order.sql was compiled from a file that is not among these: name that one too, or delete this one',
+  )
+})
+
 it('nothing is written where there is a fault', async () => {
   const wrong = path.join(folder, 'wrong.yaml')
   await writeFile(wrong, ORDER.replace('order.note', 'order.nte').replace('Order', 'Offer'))

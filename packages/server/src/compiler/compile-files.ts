@@ -41,7 +41,8 @@ export async function compileFiles(request: CompileRequest): Promise<WrittenFile
       'Service registry not found: name one with --registry FILE or the setting ERGON_REGISTRY',
     )
   const services = await readServices(request.registry, request.profile)
-  const sources = await Promise.all([...new Set(request.entities)].map(readSource))
+  const entities = new Map(request.entities.map((file) => [path.resolve(file), file]))
+  const sources = await Promise.all([...entities.values()].map(readSource))
   const options = { services, version: request.version, isSnippet: request.kind === 'snippets' }
   const files =
     request.kind === 'types'
@@ -110,7 +111,8 @@ async function requireCurrent(
   for (const name of await readdir(folder).catch(() => [])) {
     if (expected.has(name) || !name.endsWith(kind === 'types' ? '.ts' : '.sql')) continue
     const present = await readFile(path.join(folder, name), 'utf8').catch(() => '')
-    if (present.startsWith(header)) problems.push(`${name} was compiled from a file that is not among these`)
+    if (present.startsWith(header))
+      problems.push(`${name} was compiled from a file that is not among these: name that one too, or delete this one`)
   }
   if (problems.length === 0) return
   throw new ErgonError(

@@ -20,15 +20,19 @@ export interface CompiledFile {
   sql: string
 }
 
-/** Reads, plans and writes entity files, the same for the same texts; throws a CompileError with every fault of all of them. */
+/** Reads, plans and writes entity files, the same for the same texts in any order; throws a CompileError with every fault of all of them. */
 export function compileEntities(sources: readonly SourceText[], options: CompileOptions): CompiledFile[] {
   return planEntities(sources, options).map((plan) => ({
-    name: `${plan.entity.schema}.${plan.entity.table.name}.sql`,
+    name: fileName(plan),
     sql: emitEntity(plan, options.version),
   }))
 }
 
-/** The plans of entity files; throws a CompileError. */
+function fileName({ entity }: EntityPlan): string {
+  return `${entity.schema}.${entity.table.name}.sql`
+}
+
+/** The plans of entity files, by the names of what they compile to: a shell's order of `*` depends on the locale. Throws a CompileError. */
 export function planEntities(
   sources: readonly SourceText[],
   { services, isSnippet }: Pick<CompileOptions, 'services' | 'isSnippet'>,
@@ -48,19 +52,20 @@ export function planEntities(
   refuseSameNames(plans)
   const faults: RegistryFault[] = read.flatMap(({ report }) => report.faults)
   if (faults.length > 0) throw new CompileError(faults)
-  return plans
+  return plans.sort((a, b) => (fileName(a) < fileName(b) ? -1 : 1))
 }
 
 /** Two functions of one name would replace one another, and so would two files. */
 function refuseSameNames(plans: readonly EntityPlan[]): void {
   const owners = new Map<string, string>()
-  for (const { entity, actions, callbacks } of plans) {
-    const { schema, table, name, report } = entity
+  for (const plan of plans) {
+    const { entity, actions, callbacks } = plan
+    const { schema, name, report } = entity
     const functions = [
       ...actions.map((action) => action.name),
       ...callbacks.flatMap(({ success, failure }) => [success, failure].flatMap((plan) => plan?.name ?? [])),
     ].map((each) => ({ key: `the function ${schema}.${each}`, what: each }))
-    for (const { key } of [...functions, { key: `the file ${schema}.${table.name}.sql` }]) {
+    for (const { key } of [...functions, { key: `the file ${fileName(plan)}` }]) {
       const owner = owners.get(key.toLowerCase())
       if (owner === undefined) owners.set(key.toLowerCase(), name)
       else report.fault(entity.at, `${key} is made twice, for ${owner} and for ${name}`)

@@ -245,7 +245,8 @@ actions:
 })
 
 describe('words that PL/pgSQL takes for its own', () => {
-  const WORDS = 'all begin by case declare else end execute for foreach from if into loop strict then to using when while'
+  const WORDS =
+    'all begin by case declare else end execute for foreach from if into loop strict then to using when while'
   it('are names of fields in every statement', async () => {
     const columns = WORDS.split(' ')
     await db.admin.query(
