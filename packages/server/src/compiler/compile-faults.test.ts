@@ -83,7 +83,7 @@ describe('faults', () => {
     [`- call_service: {service: mail, operation: send, input: {a: "\\ud800"}}`, 'lone surrogate'],
     [`- call_service: {service: mail, operation: send, input: {"a\\0": 1}}`, 'NUL character'],
     [`- call_service: {service: mail, operation: send, input: {a: 1e99999}}`, 'more digits than can be stored'],
-    [`- call_service: {service: mail, operation: send, input: {a: $5 off}}`, '$NAME.FIELD'],
+    [`- call_service: {service: mail, operation: send, input: {a: $5 off}}`, 'a text that begins with $ is written $$'],
     ['- [1]', 'a step is a mapping'],
   ])('%s', (steps, words) => {
     expect(faultsOf(orderWith(steps)).join('\n')).toContain(words)
@@ -123,6 +123,15 @@ describe('faults', () => {
     expect(() => compileTexts([text, text])).toThrow('the entity Order is in entity-0.yaml too')
     expect(() => compileTexts([text, text.replace('Order', 'Offer')])).toThrow(
       'the function commerce.act is made twice, for Order and for Offer',
+    )
+    const services = servicesOf(
+      `services: [{name: a_b, type: a, category: b, operations: [{name: c}], runner_config: {base_url: "https://a.example.com"}}, {name: a, type: a, category: b, operations: [{name: b_c}], runner_config: {base_url: "https://a.example.com"}}]`,
+    )
+    const calls = ['service: a_b, operation: c', 'service: a, operation: b_c']
+      .map((call) => `- call_service: {${call}, on_success: [{update: "Order SET note = 'x' WHERE id = $order.id"}]}`)
+      .join('\n')
+    expect(() => compileTexts([orderWith(calls)], { services })).toThrow(
+      'order_a_b_c_success is made twice, for Order with a_b.c and for Order with a.b_c: give',
     )
   })
 

@@ -61,14 +61,25 @@ function refuseSameNames(plans: readonly EntityPlan[]): void {
   for (const plan of plans) {
     const { entity, actions, callbacks } = plan
     const { schema, name, report } = entity
-    const functions = [
-      ...actions.map((action) => action.name),
-      ...callbacks.flatMap(({ success, failure }) => [success, failure].flatMap((plan) => plan?.name ?? [])),
-    ].map((each) => ({ key: `the function ${schema}.${each}`, what: each }))
-    for (const { key } of [...functions, { key: `the file ${fileName(plan)}` }]) {
-      const owner = owners.get(key.toLowerCase())
-      if (owner === undefined) owners.set(key.toLowerCase(), name)
-      else report.fault(entity.at, `${key} is made twice, for ${owner} and for ${name}`)
+    const made = [
+      ...actions.map((action) => ({ what: `the function ${schema}.${action.name}`, owner: name })),
+      ...callbacks.flatMap(({ service, operation, success, failure }) =>
+        [success, failure].flatMap((callback) =>
+          callback === null
+            ? []
+            : [{ what: `the function ${schema}.${callback.name}`, owner: `${name} with ${service}.${operation}` }],
+        ),
+      ),
+      { what: `the file ${fileName(plan)}`, owner: name },
+    ]
+    for (const { what, owner } of made) {
+      const other = owners.get(what.toLowerCase())
+      if (other === undefined) owners.set(what.toLowerCase(), owner)
+      else
+        report.fault(
+          entity.at,
+          `${what} is made twice, for ${other} and for ${owner}: give one of them, or what it calls, another name`,
+        )
     }
   }
 }

@@ -69,7 +69,8 @@ function explainSign(rest: string): string {
   const sign = JSON.stringify(rest.slice(0, 1))
   if (rest.startsWith("'")) return "a text begins here and does not end: a quote within it is written ''"
   if (rest.startsWith('"')) return `${sign} has no meaning: texts stand between single quotes, names without quotes`
-  if (rest.startsWith('$')) return 'a reference is $NAME or $NAME.FIELD in lower-case letters, digits and "_"'
+  if (rest.startsWith('$'))
+    return 'a reference is $NAME or $NAME.FIELD in lower-case letters, digits and "_"; in input a text that begins with $ is written $$'
   return `${sign} has no meaning in an expression`
 }
 
