@@ -32,6 +32,8 @@ describe('faults', () => {
     [`- validate: $order.total\n  error: no`, 'a condition takes a value of type boolean'],
     [`- validate: $order.total > 'x' and not $order.status\n  error: no`, 'NOT takes a value of type boolean'],
     [`- validate: $ordr.total > 0\n  error: no`, 'did you mean "order"?'],
+    [`- return: $order.tags || $order.note`, '|| joins texts, found text[] and text'],
+    [`- return: "$order.meta || 'x'"`, '|| joins texts, found jsonb and text'],
     [`- validate: $order > 0\n  error: no`, 'is a row: name a field'],
     [`- validate: $order.total.cents > 0\n  error: no`, 'has no fields'],
     [`- validate: ${'1 + '.repeat(600)}1 = 1\n  error: no`, 'more than 1000 words'],

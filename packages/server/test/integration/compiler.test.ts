@@ -294,6 +294,20 @@ describe('input that only the running function knows', () => {
     })
   })
 
+  it.each(['ceil($order.total)', 'round($order.total)', 'abs(floor($order.total))'])(
+    '%s is no number of NaN',
+    async (whole) => {
+      const act = await create(
+        orderWith(
+          `- call_service: {service: stripe, operation: create_charge, input: {amount: $order.quantity + ${whole}, customer: $order.customer_id}}`,
+        ),
+      )
+      await expect(act([await newOrder({ total: 'NaN', quantity: 1 })])).rejects.toMatchObject({
+        code: 'INPUT_INVALID',
+      })
+    },
+  )
+
   it.each([
     [{ total: '0' }, '/amount must be there, number, more than 0, at most 1000, found 0'],
     [{ total: '1000.5' }, 'at most 1000, found 1000.5'],

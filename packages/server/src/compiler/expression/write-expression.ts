@@ -53,7 +53,7 @@ const FUNCTIONS: Readonly<Record<string, { args: readonly [number, number]; writ
     // With a number of digits there is no round() of double precision.
     write: (args) => ({
       sql: `pg_catalog.round((${sqlOf(args.slice(0, 1), 'number')})::numeric${args.length === 1 ? '' : `, (${sqlOf(args.slice(1), 'number')})::integer`})`,
-      type: args.length === 1 ? WHOLE : NUMERIC,
+      type: args.length === 1 ? wholeOf(args) : NUMERIC,
     }),
   },
   coalesce: choice('coalesce', 50),
@@ -74,9 +74,14 @@ function numberFunction(name: string) {
     args: [1, 1] as const,
     write: (args: Args) => ({
       sql: `pg_catalog.${name}(${sqlOf(args, 'number')})`,
-      type: name === 'abs' ? (args[0]?.type ?? NUMERIC) : WHOLE,
+      type: name === 'abs' ? (args[0]?.type ?? NUMERIC) : wholeOf(args),
     }),
   }
+}
+
+/** NaN and infinity are not made whole. */
+function wholeOf(args: Args): SqlType {
+  return { ...WHOLE, isInexact: args.some(({ type }) => type.isInexact === true) }
 }
 
 /** One of several values of one type. */
@@ -173,7 +178,11 @@ function writeBinary(operator: BinaryOperator, left: SqlValue, right: SqlValue):
       for (const side of [left, right]) requireFamily(side, 'boolean', operator.toUpperCase())
       return { sql, type: BOOLEAN }
     case '||':
-      if (![left, right].some(({ type: { family } }) => family === 'text' || family === 'unknown'))
+      // Beside a list or a jsonb it would add to that.
+      if (
+        ![left, right].some(({ type: { family } }) => family === 'text' || family === 'unknown') ||
+        [left, right].some(({ type: { family } }) => family === 'array' || family === 'json')
+      )
         throw new MeaningError(`|| joins texts, found ${left.type.sql} and ${right.type.sql}`)
       return { sql, type: TEXT }
     case '+':
