@@ -64,6 +64,10 @@ describe('faults', () => {
       `- call_service: {service: mail, operation: send}\n- call_service: {service: mail, operation: send}`,
       'this would be the same job',
     ],
+    [
+      `- call_service: {service: stripe, operation: refund, input: {amount: 1}, on_success: [{call_service: {service: Mail, operation: send}}]}\n- call_service: {service: mail, operation: send}`,
+      'a step outside of this callback calls Mail.send without a key too, so this would be the same job',
+    ],
     [`- call_service: {service: stripe, operation: refund, input: {amount: 0}}`, '/amount must be > 0'],
     [
       `- call_service: {service: stripe, operation: refund, input: {amount: $order.status}}`,
@@ -118,6 +122,19 @@ describe('faults', () => {
     ['entity: Order\nschema: commerce\nactions: [{name: a}]', "missing required field 'steps'"],
   ])('of the file: %s', (text, words) => {
     expect(faultsOf(text).join('\n')).toContain(words)
+  })
+
+  it('are none where callbacks call one operation in turn, or with a key', () => {
+    const letter = (options: string) => `[{call_service: {service: mail, operation: send${options}}}]`
+    const refund = `- call_service: {service: stripe, operation: refund, input: {amount: 1}`
+    expect(faultsOf(orderWith(`${refund}, on_success: ${letter('')}, on_failure: ${letter('')}}`))).toEqual([])
+    expect(
+      faultsOf(
+        orderWith(
+          `- call_service: {service: mail, operation: send}\n${refund}, on_success: ${letter(', key: ["\'paid\'"]')}}`,
+        ),
+      ),
+    ).toEqual([])
   })
 
   it('refuse functions, files and entities of the same name', () => {

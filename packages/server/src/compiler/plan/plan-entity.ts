@@ -22,6 +22,7 @@ export function planEntity(entity: Entity, context: PlanContext, { isSnippet }: 
       plan.actions.push(finishAction(action.name, action, planner, scope, entity))
     }
     callbacks.add(planner.calls)
+    refuseSwallowed(action.steps, new Set(), entity)
   }
   plan.callbacks = callbacks.finish()
   return plan
@@ -159,6 +160,24 @@ class CallbackPlanner {
       if (rest !== null) return [from, ...rest]
     }
     return null
+  }
+}
+
+/** A call in a callback that is the job of another step, made before the callback can run, is never made itself. */
+function refuseSwallowed(steps: readonly Step[], made: ReadonlySet<string>, entity: Entity): void {
+  const calls = steps.filter((step) => step.kind === 'call')
+  const names = calls.map(({ service, operation }) => `${service.text}.${operation.text}`)
+  for (const [index, call] of calls.entries()) {
+    const name = names[index] ?? ''
+    if (call.key.length === 0 && made.has(name.toLowerCase()))
+      entity.report.fault(
+        call.at,
+        `a step outside of this callback calls ${name} without a key too, so this would be the same job: add "key:" with what makes it another one`,
+      )
+    const others = names.filter((_, other) => other !== index && calls[other]?.key.length === 0)
+    const before = new Set([...made, ...others.map((other) => other.toLowerCase())])
+    for (const callback of [call.onSuccess, call.onFailure])
+      if (callback !== null) refuseSwallowed(callback, before, entity)
   }
 }
 
