@@ -154,6 +154,17 @@ describe('faults', () => {
     )
   })
 
+  it.each([false, true])(
+    'refuse the row of another entity under the name of its own, in snippets too: %s',
+    (isSnippet) => {
+      const steps = `- insert: Log\n  as: order\n- call_service: {service: mail, operation: send}`
+      const log = 'entity: Log\nschema: commerce\nfields: {text: text}'
+      expect(() => compileTexts([orderWith(steps), log], { isSnippet })).toThrow(
+        '$order is the row of Order; name this',
+      )
+    },
+  )
+
   it('refuse a registry whose secrets would be compiled', () => {
     const services = servicesOf(
       `services: [{name: mail, type: a, category: b, operations: [{name: send}], runner_config: {base_url: "https://mail.example.com", headers: {Authorization: Bearer abc}}}]`,

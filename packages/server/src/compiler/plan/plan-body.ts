@@ -86,6 +86,7 @@ export class BodyPlanner {
       if (step.kind === 'insert') {
         const entity = this.#findEntity(step.entity.text)
         const name = step.as ?? snakeCase(step.entity.text)
+        if (entity !== undefined) this.#refuseSubject(name, entity, step.at)
         if (!this.#scope.isTaken(name)) this.#scope.bindRow(name, entity ?? null)
       } else if (step.kind === 'unsupported' && step.as !== null && !this.#scope.isTaken(step.as)) {
         this.#scope.bindRow(step.as, null)
@@ -117,11 +118,16 @@ export class BodyPlanner {
     const isBound = as !== null || !this.#scope.isTaken(name)
     if (as !== null && this.#scope.isTaken(as))
       this.#fault(at, `$${as} has a meaning already when this step binds it; choose another name with "as:"`)
-    if (name === this.#scope.subjectName && entity !== this.#entity)
-      this.#fault(at, `$${name} is the row of ${this.#entity.name}; name this one otherwise with "as:"`)
+    this.#refuseSubject(name, entity, at)
     const row = isBound ? this.#scope.bindRow(name, entity) : null
     if (row !== null) this.body.variables.set(row.sql, rowType(entity))
     this.#add({ kind: 'insert', entity, columns: written, into: row?.sql ?? null })
+  }
+
+  /** Jobs are those of the entity's own row, whatever has its name. */
+  #refuseSubject(name: string, entity: Entity, at: Place): void {
+    if (name === this.#scope.subjectName && entity !== this.#entity)
+      this.#fault(at, `$${name} is the row of ${this.#entity.name}; name this one otherwise with "as:"`)
   }
 
   #update({ clause, at }: UpdateStep, isLast: boolean): void {
