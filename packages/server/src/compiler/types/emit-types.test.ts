@@ -62,6 +62,19 @@ it('types of operations come from their schemas, those of actions from their fun
   `)
 })
 
+it.each([
+  ['numeric', 'string | null'],
+  ['"numeric(9,2)[]"', '(number | null)[] | null'],
+  ['"bigint[]"', '(string | null)[] | null'],
+  ['interval', 'unknown'],
+])('a result of type %s is what the driver makes of it', (type, result) => {
+  const plans = planEntities([{ file: 'order.yaml', text: orderWith('- return: $a', { params: `{a: ${type}}` }) }], {
+    services: servicesOf(),
+    isSnippet: false,
+  })
+  expect(emitTypes(new Map(), plans, '1')).toContain(`returns: ${result}\n`)
+})
+
 it('types of schemas that say more than types can are wide, not wrong', () => {
   const services = servicesOf(`services:
   - name: s

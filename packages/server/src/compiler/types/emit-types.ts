@@ -21,7 +21,7 @@ export function emitTypes(services: Services, plans: readonly EntityPlan[], vers
     planned.map(({ name, parameters, returns, returnedFields }) => [
       `  ${JSON.stringify(`${entity.schema}.${name}`)}: {`,
       `    parameters: ${parametersType(parameters)}`,
-      `    returns: ${returnedFields !== null ? returnedType(returnedFields) : returns === 'void' ? 'void' : orNull(returns)}`,
+      `    returns: ${returnedFields !== null ? returnedType(returnedFields) : returns === 'void' ? 'void' : ofResult(returns)}`,
       '  }',
     ]),
   )
@@ -49,6 +49,12 @@ function ofSchema(schema: JsonSchema = {}): string {
 function orNull(type: string): string {
   const plain = ofSqlType(type)
   return plain === 'unknown' ? plain : `${plain} | null`
+}
+
+/** The driver makes objects of intervals and doubles of a list's numbers, which as parameters may be texts. */
+function ofResult(type: string): string {
+  if (type.startsWith('interval')) return 'unknown'
+  return type.startsWith('numeric') && type.endsWith('[]') ? '(number | null)[] | null' : orNull(type)
 }
 
 function parametersType(parameters: EntityPlan['actions'][number]['parameters']): string {
