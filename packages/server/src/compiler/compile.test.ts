@@ -21,6 +21,13 @@ describe('a whole function', () => {
     expect(sql).not.toMatch(/^\s*(commit|rollback|begin;)/m)
   })
 
+  it('takes "values:" with nothing behind it for none, and {} for a row of defaults', () => {
+    const insert = (values: string) =>
+      compileTexts([orderWith(`- insert: Order\n  values: ${values}`, { params: '{total: numeric}' })])
+    expect(insert('')).toContain('("total")\n  values (_total)')
+    expect(insert('{}')).toContain('default values')
+  })
+
   it('loads and locks its row where no step before has made it', () => {
     const sql = compileTexts([orderWith(`${CALL}\n- return: {id: $order.id, total: $order.total * 2}`)])
     expect(sql).toContain('"act"(_order_id uuid)\nreturns jsonb')

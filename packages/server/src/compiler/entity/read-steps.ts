@@ -68,7 +68,7 @@ function readInsert(map: MapReader, report: FaultReport): InsertStep | null {
     const read = readValue(value, report)
     return read === null ? [] : [{ field, value: read }]
   })
-  return entity && { kind: 'insert', at: entity.at, entity, as, values: map.has('values') ? values : null }
+  return entity && { kind: 'insert', at: entity.at, entity, as, values: map.node('values') === null ? null : values }
 }
 
 function readName(map: MapReader, report: FaultReport): string | null {
