@@ -8,10 +8,10 @@ export class CompileError extends ErgonError {
   readonly faults: readonly RegistryFault[]
 
   constructor(faults: readonly RegistryFault[]) {
-    const count = faults.length === 1 ? 'one fault' : `${faults.length} faults`
+    const count = faults.length === 1 ? 'is one fault' : `are ${faults.length} faults`
     const more = faults.length > MAX_SHOWN ? [`… and ${faults.length - MAX_SHOWN} more`] : []
     const shown = faults.slice(0, MAX_SHOWN).map(faultText)
-    super('ENTITY_INVALID', [`nothing was compiled, there is ${count}:`, ...shown, ...more].join('\n  '))
+    super('ENTITY_INVALID', [`nothing was compiled, there ${count}:`, ...shown, ...more].join('\n  '))
     this.faults = faults
   }
 }
