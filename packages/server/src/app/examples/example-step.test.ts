@@ -21,6 +21,7 @@ it('tells what held, what cannot be tried here, what failed and what was not tri
       held('five'),
     ],
     ({ step, outcome }) => told.push(`${step} ${outcome}`),
+    new AbortController().signal,
   )
   expect(reports).toEqual([
     { step: 'one', outcome: 'held', ...note },
@@ -30,4 +31,19 @@ it('tells what held, what cannot be tried here, what failed and what was not tri
     { step: 'five', outcome: 'left_out', detail: '"four" failed', look: [] },
   ])
   expect(told).toEqual(['one held', 'two left_out', 'three held', 'four failed', 'five left_out'])
+})
+
+it('tells nothing of a step that was interrupted', async () => {
+  const told: string[] = []
+  const controller = new AbortController()
+  const interrupted: ExampleStep = {
+    name: 'two',
+    run() {
+      controller.abort(new Error('interrupted'))
+      return Promise.reject(new Error('the database is gone'))
+    },
+  }
+  const run = runSteps([held('one'), interrupted, held('three')], ({ step }) => told.push(step), controller.signal)
+  await expect(run).rejects.toThrow('interrupted')
+  expect(told).toEqual(['one'])
 })

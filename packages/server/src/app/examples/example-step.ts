@@ -20,16 +20,21 @@ export interface StepReport extends StepNote {
   outcome: 'held' | 'failed' | 'left_out'
 }
 
-/** Runs steps one after the other; what follows one that failed is left out. Each is told as it ends. */
+/**
+ * Runs steps one after the other; what follows one that failed is left out. Each is told as it ends. Throws the signal's
+ * reason once it is given.
+ */
 export async function runSteps(
   steps: readonly ExampleStep[],
   onReport: (report: StepReport) => void,
+  signal: AbortSignal,
 ): Promise<StepReport[]> {
   const reports: StepReport[] = []
   for (const step of steps) {
     const failed = reports.find(({ outcome }) => outcome === 'failed')
     const leftOut = failed === undefined ? (step.leftOut ?? null) : `"${failed.step}" failed`
     const report = leftOut === null ? await runStep(step) : leaveOut(step, leftOut)
+    signal.throwIfAborted()
     reports.push(report)
     onReport(report)
   }

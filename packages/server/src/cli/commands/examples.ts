@@ -38,7 +38,7 @@ export function addExamplesCommand(program: Command): void {
     .option('--json', 'one JSON object {example, ok, steps, charges}', false)
     .addHelpText(
       'after',
-      '\nExample:\n  ergon examples run commerce\n\nIt starts database, sandboxd, worker and what else the example has, and ends them; its rows and artifacts stay.\n\nExit status: 0 every step that can be tried here held, 1 one did not, 2 a wrong call, 3 something outside is missing.',
+      '\nExample:\n  ergon examples run commerce\n\nIt starts database, sandboxd, worker and what else the example has, and ends them; its rows and artifacts stay.\n\nExit status: 0 every step that can be tried here held, 1 one did not, 2 a wrong call, 3 something outside is missing, 130 interrupted.',
     )
     .action(async (name: string, { json }: { json: boolean }) => {
       process.exitCode = await runExample(requireExample(name), json)
@@ -88,8 +88,11 @@ async function runExample(example: Example, isJson: boolean): Promise<number> {
         ? `${JSON.stringify({ example: example.name, ok: isGood, ...report })}\n`
         : summarise(report.steps, settings.home),
     )
-    if (interruption.signal.aborted) return INTERRUPTED
     return isGood ? 0 : 1
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error
+    process.stderr.write('interrupted; everything that was started has ended\n')
+    return INTERRUPTED
   } finally {
     spinner.hide()
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
