@@ -146,13 +146,15 @@ export function commerceSteps({ shop, charges, whyNoThumbnail }: CommerceOptions
     {
       name: 'hostile name',
       async run() {
-        const before = await shop.countOrders()
+        const others = [...paid, ...unpaid]
+        const before = { orders: await shop.countOrders(), rest: await shop.fingerprint(others) }
         const hostile = await shop.place(shop.db, { ...PRINTS, customerName: HOSTILE_NAME })
         const order = await shop.until(hostile.order, 'hostile order', (row) => isInvoiced(row) && isExported(row))
         const [charge] = await chargesOf(hostile.order)
         requireThat(order.customer_name === HOSTILE_NAME, `it was stored as ${order.customer_name}`)
         requireThat(charge?.customer === HOSTILE_NAME, `it reached the payment server as ${charge?.customer}`)
-        requireThat((await shop.countOrders()) === before + 1, 'the table lost or won rows')
+        requireThat((await shop.countOrders()) === before.orders + 1, 'the table lost or won rows')
+        requireThat((await shop.fingerprint(others)) === before.rest, 'other orders, tables or functions changed')
         paid.push(hostile.order)
         const detail = `a customer called ${HOSTILE_NAME} has a paid order, and nothing else changed`
         return { detail, look: [jobsShow(hostile.job)], ids: { ...hostile } }

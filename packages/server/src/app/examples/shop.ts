@@ -78,6 +78,22 @@ export class Shop {
     return countOf(await this.db.query('select count(*)::integer as count from commerce.orders'))
   }
 
+  /** What else there is: these orders as they are, and every table and function of the application and of Ergon. */
+  async fingerprint(orders: readonly string[]): Promise<string> {
+    const { rows } = await this.db.query(
+      `select md5(concat(
+         (select string_agg(o::text, ',' order by o.id) from commerce.orders o where o.id = any($1)),
+         (select string_agg(concat(c.oid, c.relkind, c.relname), ',' order by c.oid)
+          from pg_class c
+          where c.relnamespace in ('commerce'::regnamespace, 'jobs'::regnamespace)
+            and c.relkind in ('r', 'p', 'v') and not c.relispartition),
+         (select string_agg(concat(p.oid, p.proname, md5(p.prosrc)), ',' order by p.oid)
+          from pg_proc p where p.pronamespace in ('commerce'::regnamespace, 'jobs'::regnamespace)))) as fingerprint`,
+      [orders],
+    )
+    return z.object({ fingerprint: z.string() }).parse(rows[0]).fingerprint
+  }
+
   /** Jobs of an order, all of them or of one operation. */
   async countJobs(db: Database, order: string, operation: string | null = null): Promise<number> {
     return countOf(
