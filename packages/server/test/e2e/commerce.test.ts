@@ -152,7 +152,9 @@ describe('ergon examples run commerce', () => {
     const theirs = await home.run('examples', 'run', 'commerce', '--json')
     delete home.env['DATABASE_URL']
     expect(theirs.code).toBe(2)
-    expect(JSON.parse(theirs.stdout)).toMatchObject({ error: { code: 'USAGE' } })
+    expect(JSON.parse(theirs.stdout)).toMatchObject({
+      error: { code: 'USAGE', message: expect.stringContaining('DATABASE_URL=') },
+    })
   })
 })
 

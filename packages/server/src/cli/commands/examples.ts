@@ -3,7 +3,8 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { type Example, listExamples, requireExample } from '../../app/examples/example-catalogue.ts'
 import type { StepReport } from '../../app/examples/example-step.ts'
-import { loadSettings } from '../../config/load-settings.ts'
+import { loadSettings, readSettings } from '../../config/load-settings.ts'
+import type { Settings } from '../../config/settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { makeVisible } from '../../platform/text/sanitise-output.ts'
 import { VERSION } from '../../app/version.ts'
@@ -50,12 +51,7 @@ async function runExample(example: Example, isJson: boolean): Promise<number> {
   const { registryOf, runCommerce } = await import('../../app/examples/run-commerce.ts')
   const { compileFiles } = await import('../../compiler/compile-files.ts')
   const registry = registryOf(example)
-  const { settings } = loadSettings(process.env, { registry, ...quiet() }, { startsWorkers: true })
-  if (settings.databaseUrl !== null)
-    throw new ErgonError(
-      'USAGE',
-      'DATABASE_URL names a database of yours, and the example makes tables: run it without, DATABASE_URL= ergon examples run commerce, for the embedded one',
-    )
+  const settings = exampleSettings(registry)
   const compiled = await compileFiles({
     entities: await entityFiles(example),
     registry,
@@ -99,9 +95,22 @@ async function runExample(example: Example, isJson: boolean): Promise<number> {
   }
 }
 
-/** The stack's log is beside what the example says, so it is warnings alone unless somebody asked for more. */
-function quiet(): { logLevel?: 'warn' } {
-  return loadSettings(process.env).sources.logLevel === 'default' ? { logLevel: 'warn' } : {}
+/** Settings with the example's registry; throws USAGE where they belong to something that an example must not touch. */
+function exampleSettings(registry: string): Settings {
+  const { settings, sources } = readSettings(process.env)
+  if (settings.profile !== 'development')
+    throw new ErgonError(
+      'USAGE',
+      `ERGON_PROFILE is ${settings.profile}, and examples are for development: ERGON_PROFILE=development ergon examples run …`,
+    )
+  if (settings.databaseUrl !== null)
+    throw new ErgonError(
+      'USAGE',
+      'DATABASE_URL names a database of yours, and the example makes tables: DATABASE_URL= ergon examples run … takes the embedded one',
+    )
+  // The stack's log comes between what the example says, so it is warnings alone unless somebody asked for more.
+  const quiet = sources.logLevel === 'default' ? { logLevel: 'warn' as const } : {}
+  return loadSettings(process.env, { registry, ...quiet }, { startsWorkers: true }).settings
 }
 
 async function entityFiles({ folder }: Example): Promise<string[]> {
