@@ -10,6 +10,7 @@ export interface InstallLocation {
   cli: string
   sandboxd: string
   environmentDefinitions: string
+  examples: string
 }
 
 /** Finds the installation from this file's own place: a checkout, or a package below some node_modules. */
@@ -18,12 +19,13 @@ export function findInstallLocation(): InstallLocation {
   const segments = serverPackage.split(path.sep)
   const modules = segments.indexOf('node_modules')
   const root = modules === -1 ? path.resolve(serverPackage, '../..') : segments.slice(0, modules).join(path.sep)
-  // A published package carries sandboxd and the environments in itself; a checkout has them at its root.
+  // A published package carries sandboxd, the environments and the examples in itself; a checkout has them at its root.
   const shared = existsSync(path.join(serverPackage, 'sandboxd')) ? serverPackage : root
   return {
     root,
     cli: path.join(serverPackage, 'dist/cli'),
     sandboxd: path.join(shared, 'sandboxd/sandboxd'),
     environmentDefinitions: path.join(shared, 'environments'),
+    examples: path.join(shared, 'examples'),
   }
 }

@@ -8,6 +8,7 @@ import { addCompileCommand } from './commands/compile.ts'
 import { addDevCommand } from './commands/dev.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addEnvCommand } from './commands/env.ts'
+import { addExamplesCommand } from './commands/examples.ts'
 import { addJobsCommand } from './commands/jobs.ts'
 import { addMigrateCommand } from './commands/migrate.ts'
 import { addRunCommand } from './commands/run.ts'
@@ -36,6 +37,7 @@ export function createProgram(): Command {
     addValidateConfigCommand,
     addSecurityCheckCommand,
     addCompileCommand,
+    addExamplesCommand,
     addJobsCommand,
     addCallbacksCommand,
     addArtifactsCommand,

@@ -19,6 +19,13 @@ describe('faults', () => {
   })
 
   it.each([
+    ['- nothing: x', 'nothing was compiled, there is one fault:\n'],
+    ['- nothing: x\n- nothing: y', 'nothing was compiled, there are 2 faults:\n'],
+  ])('are counted: %j', (steps, words) => {
+    expect(() => compileTexts([orderWith(steps)])).toThrow(words)
+  })
+
+  it.each([
     ['- update: Order SET status = 1', 'an update needs WHERE'],
     [`- update: Order SET status = 1 WHERE id = $order.id`, 'a value of type numeric cannot become one of type text'],
     [`- update: Ordr SET status = 'x' WHERE id = $order.id`, 'did you mean "Order"?'],

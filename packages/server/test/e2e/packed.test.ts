@@ -24,7 +24,7 @@ beforeAll(() => {
   execFileSync('chmod', ['700', path.join(folder, 'private')])
   // Packing gathers files inside the package, where the commands of a checkout would take them for those of a published one.
   const copy = path.join(folder, 'checkout')
-  for (const part of ['packages', 'tools', 'sandboxd', 'environments'])
+  for (const part of ['packages', 'tools', 'sandboxd', 'environments', 'examples'])
     cpSync(path.join(checkout, part), path.join(copy, part), {
       recursive: true,
       filter: (file) => path.basename(file) !== 'node_modules',
@@ -47,6 +47,7 @@ test('the packed packages hold what they need and no tests', () => {
   const inside = readdirSync(path.join(installed, 'node_modules/@ergon/server'), { recursive: true, encoding: 'utf8' })
   expect(inside).toContain('sandboxd/sandboxd')
   expect(inside).toContain('environments/python-sci.yaml')
+  expect(inside).toContain('examples/commerce/payments/server.mjs')
   expect(inside).toContain('sql/000001_roles_and_schema.sql')
   expect(inside.filter((name) => /\.test\.|__pycache__/.test(name))).toEqual([])
 })

@@ -165,6 +165,11 @@ export const ERROR_CATALOGUE = {
     summary:
       'The YAML file that describes an environment cannot be read or breaks a rule; the message names file, line and column.',
   },
+  EXAMPLE_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 404,
+    summary: 'There is no example of this name, or its files were not installed; `ergon examples list` shows all.',
+  },
   ENVIRONMENT_NOT_FOUND: {
     exitCode: 2,
     httpStatus: 404,
