@@ -52,7 +52,7 @@ export function planEntities(
   refuseSameNames(plans)
   const faults: RegistryFault[] = read.flatMap(({ report }) => report.faults)
   if (faults.length > 0) throw new CompileError(faults)
-  return plans.sort((a, b) => (fileName(a) < fileName(b) ? -1 : 1))
+  return plans.toSorted((a, b) => (fileName(a) < fileName(b) ? -1 : 1))
 }
 
 /** Two functions of one name would replace one another, and so would two files. */

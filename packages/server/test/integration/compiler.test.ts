@@ -1,57 +1,24 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Database, DatabasePool } from '../../src/platform/db/database.ts'
-import { inTransaction } from '../../src/platform/db/transaction.ts'
 import { compileTexts, hostFunction, orderWith } from '../../src/compiler/compiler.fixture.ts'
-import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import type { DatabasePool } from '../../src/platform/db/database.ts'
+import { inTransaction } from '../../src/platform/db/transaction.ts'
+import type { TestDatabase } from '../../src/testing/test-database.ts'
+import { CHARGE, CommerceDatabase, LOG } from './commerce-database.ts'
 import { readLive, readRow, scalar } from './queue-fixture.ts'
 
+let commerce: CommerceDatabase
 let db: TestDatabase
 let app: DatabasePool
-
-/** The application's tables, made by its own migration; the application itself signs in with no more than it needs. */
 beforeAll(async () => {
-  db = await createTestDatabase()
-  app = db.as('ergon_enqueue')
-  await db.admin.query(`
-    create schema commerce;
-    create table commerce."order" (
-      id uuid primary key default gen_random_uuid(), customer_id uuid, total numeric, quantity integer, status text default 'new',
-      note text, placed_at timestamptz, meta jsonb, tags text[], is_paid boolean, revision integer default 1, charge_id text,
-      local_at timestamp, due date, weight double precision);
-    create table commerce.order_log (id uuid primary key default gen_random_uuid(), order_id uuid, text text);
-    grant usage on schema commerce to ergon_enqueue;
-    grant select, insert, update on all tables in schema commerce to ergon_enqueue`)
+  commerce = await CommerceDatabase.create()
+  ;({ db, app } = commerce)
 })
-afterAll(() => db.drop())
-
-const CHARGE = `- call_service: {service: stripe, operation: create_charge, input: {amount: $order.total, customer: $order.customer_id, note: $order.note}`
-const LOG = `entity: OrderLog\nschema: commerce\nfields: {order_id: uuid, text: text}\n`
-
-/** Creates the functions and gives a caller of `act`, whose arguments are SQL parameters. */
-async function create(...texts: string[]): Promise<(args: readonly unknown[], on?: Database) => Promise<unknown>> {
-  await db.admin.query('drop function if exists commerce.act')
-  await db.admin.query(compileTexts(texts))
-  return (args, on = app) =>
-    scalar(on, `select commerce.act(${args.map((_, index) => `$${index + 1}`).join(', ')})`, args)
-}
-
-async function newOrder(columns: Record<string, unknown> = {}): Promise<string> {
-  const row = { customer_id: randomUUID(), total: '10.50', ...columns }
-  const names = Object.keys(row)
-  const values = names.map((_, index) => `$${index + 1}`)
-  return String(
-    await scalar(
-      app,
-      `insert into commerce."order" (${names.join(', ')}) values (${values.join(', ')}) returning id`,
-      Object.values(row),
-    ),
-  )
-}
+afterAll(() => commerce.drop())
 
 describe('a compiled function', () => {
   it('places an order with its job, in the transaction of the application', async () => {
-    const act = await create(
+    const act = await commerce.compile(
       orderWith(`- insert: Order\n  as: order\n${CHARGE}, as: charge}\n- return: {order: $order.id, job: $charge.id}`, {
         params: '{customer_id: uuid, total: numeric}',
       }),
@@ -93,8 +60,8 @@ describe('a compiled function', () => {
   })
 
   it('takes its job along when the transaction is rolled back', async () => {
-    const act = await create(orderWith(`${CHARGE}, as: charge}\n- return: $charge.id`))
-    const order = await newOrder()
+    const act = await commerce.compile(orderWith(`${CHARGE}, as: charge}\n- return: $charge.id`))
+    const order = await commerce.newOrder()
     let job = ''
     const aborted = inTransaction(app, async (transaction) => {
       job = String(await act([order], transaction))
@@ -105,8 +72,8 @@ describe('a compiled function', () => {
   })
 
   it('gives the same job to a second call of the same tenant, also to those that race', async () => {
-    const act = await create(orderWith(`${CHARGE}, as: charge}\n- return: $charge.id`))
-    const order = await newOrder()
+    const act = await commerce.compile(orderWith(`${CHARGE}, as: charge}\n- return: $charge.id`))
+    const order = await commerce.newOrder()
     const ids = await Promise.all(Array.from({ length: 6 }, () => act([order])))
     expect(new Set(ids).size).toBe(1)
     const stranger = inTransaction(app, async (transaction) => {
@@ -117,10 +84,10 @@ describe('a compiled function', () => {
   })
 
   it('makes a second charge where the key says that it is one', async () => {
-    const act = await create(
+    const act = await commerce.compile(
       orderWith(`${CHARGE}, key: [revision, $why], as: charge}\n- return: $charge.id`, { params: '{why: text}' }),
     )
-    const order = await newOrder()
+    const order = await commerce.newOrder()
     const first = await act([order, 'a'])
     expect(await act([order, 'a'])).toBe(first)
     expect(await act([order, 'b'])).not.toBe(first)
@@ -141,10 +108,10 @@ describe('a compiled function', () => {
   ])('has the same key in every session: %s', async (_, key, columns) => {
     const fields =
       '{customer_id: uuid, total: numeric, note: text, placed_at: timestamptz, local_at: timestamp, due: date, weight: float}'
-    const act = await create(
+    const act = await commerce.compile(
       orderWith(`${CHARGE}, key: [${JSON.stringify(key)}], as: charge}\n- return: $charge.id`, { fields }),
     )
-    const order = await newOrder(columns)
+    const order = await commerce.newOrder(columns)
     const inSession = (zone: string, digits: string) =>
       inTransaction(app, async (transaction) => {
         await transaction.query(`select set_config('timezone', $1, true), set_config('extra_float_digits', $2, true)`, [
@@ -158,36 +125,36 @@ describe('a compiled function', () => {
 
   it('has parameters of the digits that they are declared with', async () => {
     const steps = `- call_service: {service: stripe, operation: refund, input: {amount: $amount, count: $count}, key: [$amount], as: refund}\n- return: $refund.id`
-    const act = await create(orderWith(steps, { params: '{amount: "numeric(5,2)", count: "numeric(3,0)"}' }))
-    const job = await act([await newOrder(), '10.999', '1.5'])
+    const act = await commerce.compile(orderWith(steps, { params: '{amount: "numeric(5,2)", count: "numeric(3,0)"}' }))
+    const job = await act([await commerce.newOrder(), '10.999', '1.5'])
     expect(await scalar(db.admin, 'select input_data::text from jobs.tb_job_run where id = $1', [job])).toBe(
       '{"count": 2, "amount": 11.00}',
     )
-    await expect(act([await newOrder(), '1000', '1'])).rejects.toThrow('numeric field overflow')
-    const list = await create(orderWith('- return: $amounts', { params: '{amounts: "numeric(5,2)[]"}' }))
+    await expect(act([await commerce.newOrder(), '1000', '1'])).rejects.toThrow('numeric field overflow')
+    const list = await commerce.compile(orderWith('- return: $amounts', { params: '{amounts: "numeric(5,2)[]"}' }))
     await expect(list([['1.999']])).resolves.toEqual([2])
   })
 
   it('has the same key for equal numbers', async () => {
-    const act = await create(
+    const act = await commerce.compile(
       orderWith(`${CHARGE}, key: [$amount], as: charge}\n- return: $charge.id`, { params: '{amount: numeric}' }),
     )
-    const order = await newOrder()
+    const order = await commerce.newOrder()
     const first = await act([order, '1.50'])
     expect(await act([order, '1.5'])).toBe(first)
     expect(await act([order, '1.51'])).not.toBe(first)
   })
 
   it('refuses a second call where the step says so', async () => {
-    const act = await create(orderWith(`${CHARGE}, on_conflict: error}`))
-    const order = await newOrder()
+    const act = await commerce.compile(orderWith(`${CHARGE}, on_conflict: error}`))
+    const order = await commerce.newOrder()
     await act([order])
     await expect(act([order])).rejects.toMatchObject({ code: 'JOB_EXISTS' })
   })
 
   it('takes no job of another meaning whose identifier happens to be the same', async () => {
-    const act = await create(orderWith(`${CHARGE}}`))
-    const order = await newOrder()
+    const act = await commerce.compile(orderWith(`${CHARGE}}`))
+    const order = await commerce.newOrder()
     await app.query(`insert into jobs.tb_job_run (identifier, service_name, operation) values ($1, 'other', 'thing')`, [
       `Order_${order}_Stripe_create_charge`,
     ])
@@ -195,7 +162,7 @@ describe('a compiled function', () => {
   })
 
   it('says which row is not there', async () => {
-    const act = await create(orderWith(`${CHARGE}}`))
+    const act = await commerce.compile(orderWith(`${CHARGE}}`))
     const nobody = randomUUID()
     await expect(act([nobody])).rejects.toMatchObject({
       code: 'ENTITY_NOT_FOUND',
@@ -210,122 +177,19 @@ describe('a compiled function', () => {
       `- insert: OrderLog\n  as: entry\n  values: {order_id: $order.id, text: "'is ' || $order.status || ' by ' || $entry_by"}`,
       `- return: {status: $order.status, total: $order.total, text: $entry.text, tags: $order.tags}`,
     ].join('\n')
-    const act = await create(orderWith(steps, { params: '{status: text, tags: "text[]", entry_by: text}' }), LOG)
+    const act = await commerce.compile(
+      orderWith(steps, { params: '{status: text, tags: "text[]", entry_by: text}' }),
+      LOG,
+    )
     const hostile = `x'); drop table commerce."order"; -- $$ \\ \u{1F600}`
-    expect(await act([await newOrder(), 'open', ['a', hostile], hostile])).toEqual({
+    expect(await act([await commerce.newOrder(), 'open', ['a', hostile], hostile])).toEqual({
       status: 'OPEN',
       total: 21.5,
       text: `is OPEN by ${hostile}`,
       tags: ['a', hostile],
     })
-    await expect(act([await newOrder({ status: 'gone' }), 'x', [], 'y'])).rejects.toThrow('order is closed')
-    await expect(act([await newOrder({ total: null }), 'x', [], 'y'])).rejects.toThrow('order is closed')
-  })
-})
-
-describe('names that SQL gives a meaning', () => {
-  it('are names here, and ids may be numbers', async () => {
-    await db.admin.query(`create table commerce."Select" (id bigint primary key, "user" text, "order" integer, "Mixed" text, t text, j text);
-      grant select, insert, update on commerce."Select" to ergon_enqueue; insert into commerce."Select" values (9007199254740993, 'u', 1, 'm', 't', 'j')`)
-    const text = `entity: Group\nschema: commerce\ntable: Select\nfields: {id: bigint, user: text, order: integer, Mixed: text, t: text, j: text}
-actions:
-  - name: grant
-    steps:
-      - update: Group SET user = $group.user || t || j, order = order + 1 WHERE id = $group.id and Mixed = 'm'
-      - call_service: {service: mail, operation: send, key: [user], input: {user: $group.user, order: $group.order, id: $group.id}, as: letter}
-      - return: $letter.id
-`
-    await db.admin.query(compileTexts([text]))
-    const job = await scalar(app, 'select commerce."grant"(9007199254740993)')
-    expect(await scalar(app, 'select input_data::text from jobs.tb_job_run where id = $1', [job])).toBe(
-      '{"id": 9007199254740993, "user": "utj", "order": 2}',
-    )
-    expect(await readRow(db.admin, String(job))).toMatchObject({ entity_pk: '9007199254740993', entity_type: 'Group' })
-  })
-})
-
-describe('words that PL/pgSQL takes for its own', () => {
-  const WORDS =
-    'all begin by case declare else end execute for foreach from if into loop strict then to using when while'
-  it('are names of fields in every statement', async () => {
-    const columns = WORDS.split(' ')
-    await db.admin.query(
-      `create table commerce.words (id uuid primary key default gen_random_uuid(), ${columns.map((word) => `"${word}" text default '${word}'`).join(', ')});
-       grant select, insert, update on commerce.words to ergon_enqueue`,
-    )
-    const fields = columns.map((word) => `${word}: text`).join(', ')
-    const all = columns.map((word) => `$words.${word}`).join(' || ')
-    const text = `entity: Words\nschema: commerce\nfields: {${fields}}
-actions:
-  - name: use_words
-    steps:
-      - validate: ${columns.map((word) => `$words.${word} = '${word}'`).join(' and ')}
-        error: not the words
-      - insert: Words
-        as: copy
-        values: {${columns.map((word) => `${word}: $words.${word}`).join(', ')}}
-      - update: Words SET ${columns.map((word) => `${word} = ${word} || '!'`).join(', ')} WHERE id = $copy.id
-      - call_service: {service: mail, operation: send, key: [into, then], input: {all: ${all}}, correlation_field: $words.into, as: letter}
-      - return: {job: $letter.id, copy: $copy.then, into: $words.into}
-`
-    await db.admin.query(compileTexts([text]))
-    const id = await scalar(app, 'insert into commerce.words default values returning id')
-    const made = Object(await scalar(app, 'select commerce.use_words($1)', [id]))
-    expect(made).toMatchObject({ copy: 'then!', into: 'into' })
-    expect(await readRow(db.admin, made.job)).toMatchObject({
-      input_data: { all: columns.join('') },
-      correlation_id: 'into',
-      identifier: expect.stringContaining('["into", "then"]'),
-    })
-  })
-})
-
-describe('input that only the running function knows', () => {
-  it.each([
-    [{ total: null }, '/amount must be there, number, found null'],
-    [{ total: 'NaN' }, 'must be there, number, found NaN'],
-    [{ total: 'Infinity' }, 'must be there, number, found Infinity'],
-    [{ customer_id: null }, '/customer must be there, found null'],
-  ])('%j is checked before the job is made', async (columns, message) => {
-    const act = await create(orderWith(`${CHARGE}}`))
-    await expect(act([await newOrder(columns)])).rejects.toMatchObject({
-      code: 'INPUT_INVALID',
-      message: expect.stringContaining(message),
-    })
-  })
-
-  it.each(['ceil($order.total)', 'round($order.total)', 'abs(floor($order.total))'])(
-    '%s is no number of NaN',
-    async (whole) => {
-      const act = await create(
-        orderWith(
-          `- call_service: {service: stripe, operation: create_charge, input: {amount: $order.quantity + ${whole}, customer: $order.customer_id}}`,
-        ),
-      )
-      await expect(act([await newOrder({ total: 'NaN', quantity: 1 })])).rejects.toMatchObject({
-        code: 'INPUT_INVALID',
-      })
-    },
-  )
-
-  it.each([
-    [{ total: '0' }, '/amount must be there, number, more than 0, at most 1000, found 0'],
-    [{ total: '1000.5' }, 'at most 1000, found 1000.5'],
-    [{ meta: '1.5' }, '/count must be integer, without a fraction, found 1.5'],
-    [{ meta: '"1"' }, '/count must be integer'],
-    [{ note: 'damaged and more' }, '/reason must be at most 10 characters long'],
-    [{ note: 'other' }, '/reason must be at most 10 characters long, one of "damaged"'],
-  ])('%j does not fit bounds, lengths, types and lists of values', async (columns, message) => {
-    const act = await create(
-      orderWith(
-        `- call_service: {service: stripe, operation: refund, input: {amount: $order.total, count: $order.meta, reason: $order.note, lines: [{sku: $order.status}]}}`,
-      ),
-    )
-    await act([await newOrder({ meta: '12345678901234567890', note: "it's" })])
-    await expect(act([await newOrder({ meta: '1', note: 'lost', ...columns })])).rejects.toMatchObject({
-      code: 'INPUT_INVALID',
-      message: expect.stringContaining(message),
-    })
+    await expect(act([await commerce.newOrder({ status: 'gone' }), 'x', [], 'y'])).rejects.toThrow('order is closed')
+    await expect(act([await commerce.newOrder({ total: null }), 'x', [], 'y'])).rejects.toThrow('order is closed')
   })
 })
 
@@ -333,7 +197,7 @@ describe('a snippet', () => {
   it('runs in a function that somebody else generated, between plain dollar quotes', async () => {
     const steps = `- call_service: {service: mail, operation: send, input: {text: "$$5 off$$ $$body$$ 'x' \\\\ --", to: $order.note}}`
     await db.admin.query(hostFunction(compileTexts([orderWith(steps)], { isSnippet: true })))
-    const order = await newOrder({ note: '$$ language plpgsql; drop table x; --' })
+    const order = await commerce.newOrder({ note: '$$ language plpgsql; drop table x; --' })
     const call = () => scalar(app, `select host(o) from commerce."order" o where id = $1`, [order])
     const job = String(await call())
     expect(await readRow(db.admin, job)).toMatchObject({
@@ -364,7 +228,7 @@ describe('the shape of functions that exist already', () => {
   it('runs as it is, and compiles to the same row', async () => {
     await db.admin.query(OLD_SHAPE)
     await db.admin.query(hostFunction(compileTexts([orderWith(`${CHARGE}}`)], { isSnippet: true })))
-    const [first, second] = [await newOrder(), await newOrder()]
+    const [first, second] = [await commerce.newOrder(), await commerce.newOrder()]
     const run = (name: string, id: string) =>
       scalar(app, `select ${name}(o) from commerce."order" o where id = $1`, [id])
     const old = await readRow(db.admin, String(await run('commerce.old_place_order', first)))
