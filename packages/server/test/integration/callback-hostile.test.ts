@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { CallbackLimits } from '../../src/worker/callback-runner.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
-import type { CallbackRunner } from '../../src/worker/callback-runner.ts'
+import type { CallbackLimits, CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
   createFunction,
   createShop,

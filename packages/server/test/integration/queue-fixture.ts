@@ -72,6 +72,14 @@ export async function scalar(db: Database, text: string, values: readonly unknow
   return Object.values(Object(rows[0]))[0]
 }
 
+/** Forgets jobs, workers, and what these said of services and have started of them. */
+export async function emptyQueue(db: Database): Promise<void> {
+  await db.query(
+    `truncate jobs.tb_job_run;
+     truncate jobs.tb_job_queue, jobs.tb_job_worker, jobs.tb_worker_service, jobs.tb_service, jobs.tb_service_cost`,
+  )
+}
+
 export const emptyRecord: AttemptRecord = {
   outputJson: '{}',
   resourceUsage: null,

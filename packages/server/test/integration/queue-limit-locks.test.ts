@@ -5,6 +5,7 @@ import { promoteJobs } from '../../src/queue/promote.ts'
 import { registerServices } from '../../src/queue/register-services.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import {
+  emptyQueue,
   emptyRecord,
   insertJob,
   readLive,
@@ -19,11 +20,7 @@ beforeAll(async () => {
   db = await createTestDatabase()
 })
 afterAll(() => db.drop())
-afterEach(() =>
-  db.admin.query(
-    'truncate jobs.tb_job_run; truncate jobs.tb_job_queue, jobs.tb_job_worker, jobs.tb_worker_service, jobs.tb_service',
-  ),
-)
+afterEach(() => emptyQueue(db.admin))
 
 const asWorker = () => db.as('ergon_worker')
 const sweep = () => promoteJobs(asWorker())

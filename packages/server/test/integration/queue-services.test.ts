@@ -10,6 +10,7 @@ import type { ClaimedJob } from '../../src/queue/types.ts'
 import { deregisterWorker } from '../../src/queue/worker-registration.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import {
+  emptyQueue,
   emptyRecord,
   insertJob,
   readLive,
@@ -25,11 +26,7 @@ beforeAll(async () => {
   db = await createTestDatabase()
 })
 afterAll(() => db.drop())
-afterEach(() =>
-  db.admin.query(
-    'truncate jobs.tb_job_run; truncate jobs.tb_job_queue, jobs.tb_job_worker, jobs.tb_worker_service, jobs.tb_service',
-  ),
-)
+afterEach(() => emptyQueue(db.admin))
 
 const asWorker = () => db.as('ergon_worker')
 
