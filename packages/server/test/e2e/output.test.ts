@@ -8,13 +8,14 @@ import { Application } from './application.ts'
 import { databaseUrlOf, ErgonHome } from './ergon.ts'
 import { findProcesses, leftoversAfter } from './leftovers.ts'
 
-/** Lines that sanitising changes, of more than one byte a character, for long enough to be interrupted in. */
-const TALKS = (lines: number, pauseSeconds: number) => `
+/** Lines that sanitising changes, of more than one byte a character, for ten seconds: on a busy machine a command that
+ * follows them takes some of those to come up. */
+const TALKS = `
 import os, sys, time
-for n in range(${lines}):
+for n in range(100):
   os.write(1, f"{n} é€𝄞 ".encode() + b"\\x1b[0m\\xff\\n")
   if n % 10 == 0: os.write(2, b"%d\\n" % n)
-  time.sleep(${pauseSeconds})
+  time.sleep(0.1)
 `
 
 const pieceSchema = z.object({ attempt: z.number(), stream: z.string(), offset: z.number(), text: z.string() })
@@ -69,7 +70,7 @@ async function untilPieces(pieces: readonly Piece[], count: number): Promise<voi
 }
 
 test('whoever follows and is killed goes on at the last byte, live and when all is over', async () => {
-  const id = await application.insert({}, TALKS(60, 0.05))
+  const id = await application.insert({}, TALKS)
   const first = follow(id, '--stream', 'stdout')
   await untilPieces(first.pieces, 4)
   first.child.kill('SIGKILL')
@@ -92,7 +93,7 @@ test('whoever follows and is killed goes on at the last byte, live and when all 
 })
 
 test('a killed worker: whoever follows is told of the new attempt and gets all of it', async () => {
-  const id = await application.insert({}, TALKS(40, 0.05))
+  const id = await application.insert({}, TALKS)
   const { pieces, ended } = follow(id)
   await untilPieces(pieces, 3)
   for (const { pid } of findProcesses(home.folder, /worker-process\.js/)) process.kill(pid, 'SIGKILL')
@@ -106,7 +107,7 @@ test('a killed worker: whoever follows is told of the new attempt and gets all o
 test.each(['SIGTERM', 'SIGKILL'] as const)(
   'a stack that ends by %s and starts again: following goes on by itself',
   async (signal) => {
-    const id = await application.insert({ limits: { timeout_ms: 60_000 } }, TALKS(100, 0.1))
+    const id = await application.insert({ limits: { timeout_ms: 60_000 } }, TALKS)
     const { pieces, ended } = follow(id, '--stream', 'stdout')
     await untilPieces(pieces, 3)
     dev.kill(signal)
