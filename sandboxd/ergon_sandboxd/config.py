@@ -9,6 +9,7 @@ from .uplink.addresses import parse_network
 
 MAX_SANDBOXES = 48
 MAX_READY = 16
+MAX_CHILD_SECONDS = 60.0
 # Each has two uids of its own in its template's range.
 MAX_CHILDREN = 10_000
 
@@ -25,6 +26,7 @@ class Config:
     max_sandboxes: int
     ready_children: int
     children_per_template: int
+    child_seconds: float
     die_with_parent: bool
     started_by: int
     probe: bool
@@ -49,6 +51,7 @@ def parse_arguments(arguments: list[str]) -> Config:
     parser.add_argument("--max-sandboxes", type=int, default=8, help=f"sandboxes at once, 1 to {MAX_SANDBOXES}")
     parser.add_argument("--ready", type=int, default=2, help="children that a warm template keeps ready, 1 to 16")
     parser.add_argument("--children-per-template", type=int, default=MAX_CHILDREN, help=f"jobs after which a template is replaced, 1 to {MAX_CHILDREN}")
+    parser.add_argument("--child-seconds", type=float, default=1.0, help=f"how long a job waits for a ready child before it gets a container of its own, up to {MAX_CHILD_SECONDS:.0f}")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--probe", action="store_true", help="print what the host offers as JSON and exit")
     parser.add_argument("--runtime", help="refuse to start unless this OCI runtime can start sandboxes here")
@@ -66,6 +69,8 @@ def parse_arguments(arguments: list[str]) -> Config:
         parser.error(f"--ready must be from 1 to {MAX_READY}")
     if not 1 <= found.children_per_template <= MAX_CHILDREN:
         parser.error(f"--children-per-template must be from 1 to {MAX_CHILDREN}")
+    if not 0 < found.child_seconds <= MAX_CHILD_SECONDS:
+        parser.error(f"--child-seconds must be above 0 and at most {MAX_CHILD_SECONDS:.0f}")
     if found.uplink_network and not found.allow_uplink:
         parser.error("--uplink-network needs --allow-uplink")
     nowhere = Path("/nonexistent")
@@ -78,6 +83,7 @@ def parse_arguments(arguments: list[str]) -> Config:
         max_sandboxes=found.max_sandboxes,
         ready_children=found.ready,
         children_per_template=found.children_per_template,
+        child_seconds=found.child_seconds,
         die_with_parent=found.die_with_parent,
         started_by=found.started_by,
         probe=found.probe,

@@ -43,7 +43,7 @@ class LiveSandboxd:
         self.process: subprocess.Popen[str] | None = None
 
     def command(self, *extra: str) -> list[str]:
-        return [str(LAUNCHER), "--home", str(self.home), "--environments", str(self.environments), "--socket", str(self.socket), *extra]
+        return [str(LAUNCHER), "--home", str(self.home), "--environments", str(self.environments), "--socket", str(self.socket), "--child-seconds", str(1.0 * SLOWNESS), *extra]
 
     def start(self, *extra: str) -> dict[str, Any]:
         self.process = subprocess.Popen(self.command(*extra), stdout=subprocess.PIPE, text=True)

@@ -62,7 +62,7 @@ class Keepers:
         reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         reading.setblocking(False)
         self._wanted = reading
-        self.templates = Templates(state.folder / "warm", writing)
+        self.templates = Templates(state.folder / "warm", writing, config.child_seconds)
         self._running: dict[int, _Running] = {}
         self._failed_at: dict[TemplateKey, float] = {}
         self._started = 0

@@ -10,8 +10,6 @@ from ..errors import SandboxError
 from .key import TemplateKey
 from .ready_child import ReadyChild
 
-# A child is made in some ten milliseconds; beyond this a container of one's own is sooner ready.
-_PATIENCE_SECONDS: Final = 1.0
 _WARM_UP_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.01
 _LOOKS_PER_WISH: Final = 50
@@ -40,9 +38,11 @@ class Offer:
 class Templates:
     """Where the keepers listen, and how to ask the accept loop for one."""
 
-    def __init__(self, folder: Path, wanted: socket.socket) -> None:
+    def __init__(self, folder: Path, wanted: socket.socket, child_seconds: float) -> None:
         self.folder = folder
         self._wanted = wanted
+        # A child is made in some ten milliseconds; beyond this a container of one's own is sooner ready.
+        self._child_seconds = child_seconds
 
     def address(self, key: TemplateKey) -> Path:
         """The socket of the key's keeper; it exists while the template is warm."""
@@ -70,7 +70,7 @@ class Templates:
             keeper.send(TAKE)
             poller = select.poll()
             poller.register(keeper, select.POLLIN)
-            child = ReadyChild.receive(keeper) if poller.poll(_PATIENCE_SECONDS * 1000) else None
+            child = ReadyChild.receive(keeper) if poller.poll(self._child_seconds * 1000) else None
         except OSError:
             child = None
         if child is None:
