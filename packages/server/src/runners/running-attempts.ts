@@ -2,7 +2,17 @@ import type { ExecutionContext } from './runner.ts'
 
 /** The attempts that a runner holds, so that `cancel` finds them. Two of one job overlap when a lost one still ends. */
 export class RunningAttempts {
-  readonly #controllers = new Map<string, Set<AbortController>>()
+  readonly #ends = new Map<string, Set<() => void>>()
+
+  /** Notes how an attempt is ended; gives what forgets it again. */
+  enter(jobId: string, end: () => void): () => void {
+    const held = this.#ends.get(jobId) ?? new Set()
+    this.#ends.set(jobId, held.add(end))
+    return () => {
+      held.delete(end)
+      if (held.size === 0) this.#ends.delete(jobId)
+    }
+  }
 
   /** Runs an attempt whose signal aborts with the context's own, and on `cancel`. */
   async hold<T>(
@@ -11,20 +21,18 @@ export class RunningAttempts {
     attempt: (context: ExecutionContext) => Promise<T>,
   ): Promise<T> {
     const controller = new AbortController()
-    const held = this.#controllers.get(jobId) ?? new Set()
-    this.#controllers.set(jobId, held.add(controller))
+    const leave = this.enter(jobId, () => controller.abort())
     try {
       return await attempt({ ...context, signal: AbortSignal.any([context.signal, controller.signal]) })
     } finally {
-      held.delete(controller)
-      if (held.size === 0) this.#controllers.delete(jobId)
+      leave()
     }
   }
 
   /** False when no attempt of the job is held. */
   cancel(jobId: string): boolean {
-    const held = this.#controllers.get(jobId)
-    for (const controller of held ?? []) controller.abort()
+    const held = this.#ends.get(jobId)
+    for (const end of held ?? []) end()
     return held !== undefined
   }
 }

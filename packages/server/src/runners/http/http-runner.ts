@@ -5,6 +5,7 @@ import { decideByStatus, statusDetails, upstreamFailure, wallTimeFailure } from 
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { isServiceOf } from '../../registry/create-services.ts'
 import type { ExecutionContext, ResourceUsage, Runner, RunnerJob, RunnerOutcome, StoredOutputs } from '../runner.ts'
+import { RunningAttempts } from '../running-attempts.ts'
 import { storableHeaders } from './answer-headers.ts'
 import { Deadline } from './deadline.ts'
 import { describe, Exchange, type ExchangeResult } from './exchange.ts'
@@ -21,7 +22,7 @@ type Answer = Extract<ExchangeResult, { kind: 'answer' }>
 export class HttpRunner implements Runner<HttpClient> {
   readonly displayName = 'HTTP API'
   readonly #resolver: HostResolver
-  readonly #running = new Map<string, Deadline>()
+  readonly #running = new RunningAttempts()
 
   constructor(options: { lookUp?: LookUp } = {}) {
     this.#resolver = new HostResolver(options.lookUp)
@@ -42,22 +43,20 @@ export class HttpRunner implements Runner<HttpClient> {
     const cancel = () => deadline.end('cancelled')
     context.signal.addEventListener('abort', cancel, { once: true })
     if (context.signal.aborted) cancel()
-    this.#running.set(job.id, deadline)
+    const leave = this.#running.enter(job.id, cancel)
     try {
       const exchange = new Exchange(client, deadline, new Spool(context.spoolFolder))
       const result = await exchange.run(reading.request)
       return conclude(result, exchange, deadline, describe(reading.request), client.config)
     } finally {
-      this.#running.delete(job.id)
+      leave()
       context.signal.removeEventListener('abort', cancel)
       deadline.clear()
     }
   }
 
   cancel(jobId: string): boolean {
-    const deadline = this.#running.get(jobId)
-    deadline?.end('cancelled')
-    return deadline !== undefined
+    return this.#running.cancel(jobId)
   }
 
   getResourceRequirements() {
