@@ -37,3 +37,22 @@ export {
   type JobStatus,
   toContractStatus,
 } from './status.ts'
+export {
+  type JobFilter,
+  jobFilterSchema,
+  type JobPage,
+  jobPageSchema,
+  type JobSummary,
+  jobSummarySchema,
+  type JobView,
+  jobViewSchema,
+  MAX_BATCH,
+  MAX_WAIT_SECONDS,
+  type ServiceCall,
+  serviceCallSchema,
+  submitBatchSchema,
+  type SubmitRequest,
+  submitRequestSchema,
+} from './api/job.ts'
+export { type Problem, problemSchema } from './api/problem.ts'
+export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'

@@ -8,6 +8,9 @@ role ergon_owner
 role ergon_worker
 
 -- tables
+table jobs.tb_api_idempotency owner ergon_owner
+table jobs.tb_api_signing_key owner ergon_owner
+table jobs.tb_api_token owner ergon_owner
 table jobs.tb_artifact owner ergon_owner
 table jobs.tb_audit owner ergon_owner
 table jobs.tb_audit_seal owner ergon_owner
@@ -27,6 +30,24 @@ table jobs.tb_service_cost owner ergon_owner
 table jobs.tb_worker_service owner ergon_owner
 
 -- columns
+tb_api_idempotency.created_at timestamp with time zone not null default clock_timestamp()
+tb_api_idempotency.fingerprint bytea not null
+tb_api_idempotency.idempotency_key text not null
+tb_api_idempotency.job_ids uuid[] not null
+tb_api_idempotency.tenant_id uuid
+tb_api_signing_key.created_at timestamp with time zone not null default clock_timestamp()
+tb_api_signing_key.key bytea not null default sha256(((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) || uuid_send(gen_random_uuid())))
+tb_api_signing_key.key_id integer not null identity
+tb_api_token.created_at timestamp with time zone not null default clock_timestamp()
+tb_api_token.created_by text not null default SESSION_USER
+tb_api_token.expires_at timestamp with time zone
+tb_api_token.name text not null
+tb_api_token.rate_limit_per_minute integer
+tb_api_token.revoked_at timestamp with time zone
+tb_api_token.scopes text[] not null
+tb_api_token.secret_digest bytea not null
+tb_api_token.tenant_id uuid
+tb_api_token.token_id uuid not null
 tb_artifact.artifact_id uuid not null
 tb_artifact.attempt integer
 tb_artifact.content_type text not null
@@ -209,6 +230,15 @@ tb_worker_service.stated_at timestamp with time zone not null default clock_time
 tb_worker_service.worker_id uuid not null
 
 -- constraints
+tb_api_idempotency.ck_api_idempotency_fingerprint CHECK ((octet_length(fingerprint) = 32))
+tb_api_idempotency.ck_api_idempotency_key CHECK (((octet_length(idempotency_key) >= 1) AND (octet_length(idempotency_key) <= 255)))
+tb_api_idempotency.tb_api_idempotency_tenant_id_idempotency_key_key UNIQUE NULLS NOT DISTINCT (tenant_id, idempotency_key)
+tb_api_signing_key.tb_api_signing_key_pkey PRIMARY KEY (key_id)
+tb_api_token.ck_api_token_digest CHECK ((octet_length(secret_digest) = 32))
+tb_api_token.ck_api_token_name CHECK (((octet_length(name) >= 1) AND (octet_length(name) <= 200)))
+tb_api_token.ck_api_token_rate CHECK (((rate_limit_per_minute >= 1) AND (rate_limit_per_minute <= 10000000)))
+tb_api_token.ck_api_token_scopes CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['submit'::text, 'read'::text, 'cancel'::text, 'artifacts'::text, 'admin'::text])))
+tb_api_token.tb_api_token_pkey PRIMARY KEY (token_id)
 tb_artifact.ck_artifact_digest CHECK ((digest ~ '^sha256:[0-9a-f]{64}$'::text))
 tb_artifact.ck_artifact_job_has_attempt CHECK (((job_id IS NULL) = (attempt IS NULL)))
 tb_artifact.ck_artifact_metadata CHECK ((pg_column_size(metadata) <= 65536))
@@ -275,6 +305,7 @@ tb_worker_service.ck_worker_service_rate CHECK ((rate_limit_per_minute >= 0))
 tb_worker_service.tb_worker_service_pkey PRIMARY KEY (worker_id, service)
 
 -- indexes
+CREATE INDEX ix_api_idempotency_created ON jobs.tb_api_idempotency USING btree (created_at)
 CREATE INDEX ix_artifact_digest ON jobs.tb_artifact USING btree (digest)
 CREATE INDEX ix_artifact_job ON jobs.tb_artifact USING btree (job_id) WHERE (job_id IS NOT NULL)
 CREATE INDEX ix_job_callback_due ON jobs.tb_job_callback USING btree (registration_id, due_at) WHERE (failed_at IS NULL)
@@ -297,6 +328,9 @@ CREATE INDEX ix_service_cost_new ON jobs.tb_service_cost USING btree (minute) WH
 CREATE INDEX ix_service_cost_service ON jobs.tb_service_cost USING btree (service, minute)
 CREATE INDEX ix_service_limited ON jobs.tb_service USING btree (service) WHERE is_limited
 CREATE INDEX ix_worker_service_service ON jobs.tb_worker_service USING btree (service)
+CREATE UNIQUE INDEX tb_api_idempotency_tenant_id_idempotency_key_key ON jobs.tb_api_idempotency USING btree (tenant_id, idempotency_key) NULLS NOT DISTINCT
+CREATE UNIQUE INDEX tb_api_signing_key_pkey ON jobs.tb_api_signing_key USING btree (key_id)
+CREATE UNIQUE INDEX tb_api_token_pkey ON jobs.tb_api_token USING btree (token_id)
 CREATE UNIQUE INDEX tb_artifact_pkey ON jobs.tb_artifact USING btree (artifact_id)
 CREATE UNIQUE INDEX tb_audit_pkey ON jobs.tb_audit USING btree (cluster, xid, seq)
 CREATE UNIQUE INDEX tb_audit_seal_cluster_upto_xid_key ON jobs.tb_audit_seal USING btree (cluster, upto_xid)
@@ -319,6 +353,7 @@ CREATE UNIQUE INDEX tb_worker_service_pkey ON jobs.tb_worker_service USING btree
 CREATE UNIQUE INDEX ux_artifact_dataset ON jobs.tb_artifact USING btree (tenant_id, digest) NULLS NOT DISTINCT WHERE (job_id IS NULL)
 
 -- triggers
+CREATE TRIGGER tg_tell_token_change AFTER DELETE OR UPDATE ON jobs.tb_api_token FOR EACH ROW EXECUTE FUNCTION jobs.tg_tell_token_change()
 CREATE TRIGGER tg_refuse_artifact_change BEFORE UPDATE ON jobs.tb_artifact FOR EACH ROW EXECUTE FUNCTION jobs.tg_refuse_artifact_change()
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit_seal FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
@@ -336,6 +371,7 @@ CREATE TRIGGER tg_5_refuse_identity_change BEFORE UPDATE ON jobs.tb_job_run FOR 
 CREATE TRIGGER tg_5_refuse_input_change BEFORE UPDATE OF input_data ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = 'running'::text) AND (old.input_data IS DISTINCT FROM new.input_data))) EXECUTE FUNCTION jobs.tg_refuse_column_change('input_data')
 CREATE TRIGGER tg_5_refuse_live_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((CURRENT_USER <> 'ergon_owner'::name) AND (old.status = ANY (ARRAY['pending'::text, 'running'::text])) AND (((((((old.priority IS DISTINCT FROM new.priority) OR (old.run_at IS DISTINCT FROM new.run_at)) OR (old.gate IS DISTINCT FROM new.gate)) OR (old.attempts IS DISTINCT FROM new.attempts)) OR (old.max_attempts IS DISTINCT FROM new.max_attempts)) OR (old.timeout_seconds IS DISTINCT FROM new.timeout_seconds)) OR (old.on_worker_lost IS DISTINCT FROM new.on_worker_lost)))) EXECUTE FUNCTION jobs.tg_refuse_column_change('one of priority, run_at, gate, attempts, max_attempts, timeout_seconds, on_worker_lost')
 CREATE TRIGGER tg_6_audit_cancelled AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'running'::text) AND (new.status = 'cancelled'::text))) EXECUTE FUNCTION jobs.tg_audit_cancelled()
+CREATE TRIGGER tg_6_audit_cancelled_early AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'pending'::text) AND (new.status = 'cancelled'::text))) EXECUTE FUNCTION jobs.tg_audit_cancelled()
 CREATE TRIGGER tg_6_audit_deleted AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_deleted()
 CREATE TRIGGER tg_6_audit_truncated BEFORE TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_truncated()
 CREATE TRIGGER tg_7_owe_callback AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (new.entity_type IS NOT NULL))) EXECUTE FUNCTION jobs.tg_owe_callback()
@@ -397,6 +433,15 @@ begin
           coalesce(last.digest, decode(repeat('00', 32), 'hex')), p_sealed_at, p_key_id, p_digest, p_signature);
   return true;
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.api_signing_key()
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select k.key from jobs.tb_api_signing_key k order by k.key_id desc limit 1;
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.append_audit(p_job_id uuid, p_entry text)
  RETURNS bigint
@@ -1093,6 +1138,14 @@ begin
   where s.service = p_service;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.current_tenant()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select nullif(current_setting('ergon.tenant', true), '')::uuid;
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.database_identity()
  RETURNS text
  LANGUAGE sql
@@ -1238,6 +1291,16 @@ begin
   return existing_id;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.explain_tenant_wait(p_job_id uuid)
+ RETURNS TABLE(state text, lane text, gate text, reason text, waits_until timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select w.* from jobs.tb_job_run j cross join lateral jobs.explain_wait(j.id) w
+  where j.id = p_job_id and (jobs.sees_all_tenants() or j.tenant_id = jobs.current_tenant());
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.explain_wait(p_job_id uuid)
  RETURNS TABLE(state text, lane text, gate text, reason text, waits_until timestamp with time zone)
  LANGUAGE sql
@@ -1308,6 +1371,17 @@ begin
   end if;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.find_api_token(p_token_id uuid)
+ RETURNS TABLE(name text, secret_digest bytea, scopes text[], tenant_id uuid, rate_limit_per_minute integer, expires_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select t.name, t.secret_digest, t.scopes, t.tenant_id, t.rate_limit_per_minute, t.expires_at
+  from jobs.tb_api_token t
+  where t.token_id = p_token_id and t.revoked_at is null and (t.expires_at is null or t.expires_at > clock_timestamp());
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.finish_callback(p_callback_id bigint, p_token uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -1340,6 +1414,21 @@ AS $function$
       minute_buckets = array(select least(u.b, a.second / 60) from unnest(s.minute_buckets) with ordinality u (b, place) order by u.place)
   from ahead a
   where s.service = a.service;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.forget_idempotency_keys(p_most integer)
+ RETURNS bigint
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with old as (
+    select i.ctid from jobs.tb_api_idempotency i where i.created_at < clock_timestamp() - interval '24 hours'
+    order by i.created_at limit p_most for update skip locked
+  ), gone as (
+    delete from jobs.tb_api_idempotency i using old where i.ctid = old.ctid returning 1
+  )
+  select count(*) from gone;
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.gated_lanes(p_gate text)
@@ -2243,6 +2332,14 @@ AS $function$
   select floor(extract(epoch from p_at))::bigint;
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.sees_all_tenants()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select coalesce(current_setting('ergon.all_tenants', true), '') = 'on';
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.served_lanes()
  RETURNS text[]
  LANGUAGE sql
@@ -2909,6 +3006,16 @@ begin
     hint = 'Gates of that name are those of the services'' limits; choose another name.';
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_tell_token_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform pg_notify('ergon_token', old.token_id::text);
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.try_mutex(p_name text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3073,26 +3180,29 @@ view jobs.v_service_reliability owner ergon_owner with (security_invoker=true) a
 -- grants
 EXECUTE on function jobs.abandon_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
 EXECUTE on function jobs.add_audit_seal(p_number bigint, p_cluster bigint, p_from_xid xid8, p_upto_xid xid8, p_sealed_at timestamp with time zone, p_key_id text, p_digest bytea, p_signature bytea) to ergon_worker
+EXECUTE on function jobs.api_signing_key() to ergon_api
 EXECUTE on function jobs.append_audit(p_job_id uuid, p_entry text) to ergon_worker
 EXECUTE on function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea) to ergon_worker
-EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.claim_callbacks(p_most integer, p_busy integer[], p_lease_ms integer) to ergon_worker
 EXECUTE on function jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[]) to ergon_worker
 EXECUTE on function jobs.closed_services() to ergon_api
 EXECUTE on function jobs.closed_services() to ergon_enqueue
+EXECUTE on function jobs.cluster_id() to ergon_api
 EXECUTE on function jobs.complete_job_successfully(job_id uuid, output jsonb) to ergon_enqueue
 EXECUTE on function jobs.complete_jobs(p_job_ids uuid[], p_fences uuid[], p_outputs text[], p_resource_usages text[], p_env_versions text[], p_logs text[], p_stdouts text[], p_stderrs text[], p_artifacts text[]) to ergon_worker
+EXECUTE on function jobs.current_tenant() to ergon_api
 EXECUTE on function jobs.database_identity() to ergon_worker
 EXECUTE on function jobs.deregister_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
-EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_api
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
-EXECUTE on function jobs.explain_wait(p_job_id uuid) to ergon_api
+EXECUTE on function jobs.explain_tenant_wait(p_job_id uuid) to ergon_api
 EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_callback
 EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_worker
 EXECUTE on function jobs.fail_job(job_id uuid, error_text text) to ergon_enqueue
+EXECUTE on function jobs.find_api_token(p_token_id uuid) to ergon_api
 EXECUTE on function jobs.finish_callback(p_callback_id bigint, p_token uuid) to ergon_callback
+EXECUTE on function jobs.forget_idempotency_keys(p_most integer) to ergon_api
 EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
 EXECUTE on function jobs.live_attempts(p_job_ids uuid[]) to ergon_worker
@@ -3101,18 +3211,18 @@ EXECUTE on function jobs.next_audit_seal(p_most integer) to ergon_worker
 EXECUTE on function jobs.promote_jobs() to ergon_worker
 EXECUTE on function jobs.record_failure(p_job_id uuid, p_fence uuid, p_failure text, p_retry_delay_ms bigint, p_dead_letter_reason text, p_output text, p_resource_usage text, p_env_version text, p_logs text, p_stdout text, p_stderr text, p_artifacts text) to ergon_worker
 EXECUTE on function jobs.register_artifacts(p_job_id uuid, p_fence uuid, p_artifacts text) to ergon_worker
-EXECUTE on function jobs.register_dataset(p_tenant_id uuid, p_name text, p_format text, p_digest text, p_size_bytes bigint, p_content_type text) to ergon_api
 EXECUTE on function jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[]) to ergon_worker
 EXECUTE on function jobs.register_services(p_worker_id uuid, p_services text[], p_execution_types text[], p_max_concurrent integer[], p_rate_limit_per_minute integer[], p_max_invocations_per_hour integer[], p_max_cost_per_hour numeric[]) to ergon_worker
 EXECUTE on function jobs.register_worker(p_worker_id uuid, p_name text, p_pid integer, p_lanes text[], p_slots integer, p_version text, p_lease_seconds integer) to ergon_worker
 EXECUTE on function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) to ergon_worker
 EXECUTE on function jobs.rescue_jobs() to ergon_worker
 EXECUTE on function jobs.resolve_datasets(p_job_id uuid, p_fence uuid, p_digests text[]) to ergon_worker
-EXECUTE on function jobs.retry_callback(callback_id bigint) to ergon_api
-EXECUTE on function jobs.retry_job(job_id uuid) to ergon_api
 EXECUTE on function jobs.retry_job(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.run_callback(p_callback_id bigint, p_token uuid) to ergon_callback
+EXECUTE on function jobs.sees_all_tenants() to ergon_api
 EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean) to ergon_callback
+INSERT on jobs.tb_api_idempotency to ergon_api
+SELECT on jobs.tb_api_idempotency to ergon_api
 SELECT on jobs.tb_artifact to ergon_api
 SELECT on jobs.tb_callback to ergon_api
 SELECT on jobs.tb_job_attempt to ergon_api

@@ -11,6 +11,7 @@ import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
 import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
 import { submitPayload, uploadDataset } from '../control/submit-job.ts'
+import { createToken, listTokens, revokeToken } from '../control/tokens.ts'
 import type { Database } from '../platform/db/database.ts'
 import { retryCallback } from '../queue/callbacks.ts'
 import { cancelJob } from '../queue/cancel.ts'
@@ -34,6 +35,9 @@ export interface ControlPlane {
   retryCallback: Bound<typeof retryCallback>
   listArtifacts: Bound<typeof listArtifacts>
   findArtifact: Bound<typeof findArtifact>
+  createToken: Bound<typeof createToken>
+  listTokens: Bound<typeof listTokens>
+  revokeToken: Bound<typeof revokeToken>
   exportAudit: Bound<typeof exportAudit>
   readSealedRanges: Bound<typeof readSealedRanges>
   countUnsealedRows: Bound<typeof countUnsealedRows>
@@ -60,6 +64,9 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
     retryCallback: (id) => retryCallback(db, id),
     listArtifacts: (jobId, limit) => listArtifacts(db, jobId, limit),
     findArtifact: (id) => findArtifact(db, id),
+    createToken: (token) => createToken(db, token),
+    listTokens: () => listTokens(db),
+    revokeToken: (id) => revokeToken(db, id),
     exportAudit: (since) => exportAudit(db, since),
     readSealedRanges: (since) => readSealedRanges(db, since),
     countUnsealedRows: () => countUnsealedRows(db),

@@ -15,7 +15,7 @@ import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { findOsUser } from '../platform/process/os-user.ts'
 import { listEnvironments } from '../sandbox/environments/installed-environments.ts'
 import { findSigningKey } from './find-signing-key.ts'
-import { DATABASE_USER, WORKER_USER } from './prepare-home.ts'
+import { API_USER, DATABASE_USER, WORKER_USER } from './prepare-home.ts'
 import { examineEngine } from './examine-engine.ts'
 import { type IsolationProbe, probeIsolation } from './probe-isolation.ts'
 
@@ -64,12 +64,12 @@ function examineNode(): Finding {
 }
 
 function examineUsers(): Finding {
-  const missing = [WORKER_USER, DATABASE_USER].filter((name) => findOsUser(name) === null)
+  const missing = [WORKER_USER, DATABASE_USER, API_USER].filter((name) => findOsUser(name) === null)
   if (process.getuid?.() !== 0) return finding('os users', true, 'not root: everything runs as the present user', null)
   return finding(
     'os users',
     missing.length === 0,
-    missing.length === 0 ? `${WORKER_USER} and ${DATABASE_USER}` : `missing: ${missing.join(', ')}`,
+    missing.length === 0 ? `${WORKER_USER}, ${DATABASE_USER} and ${API_USER}` : `missing: ${missing.join(', ')}`,
     `run bin/setup, or: ${missing.map((name) => `useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ${name}`).join('; ')}`,
   )
 }

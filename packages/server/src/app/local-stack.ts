@@ -25,7 +25,7 @@ import { readUplinkNeeds, requireUplinkHere, requireUplinkOf } from './uplink-ne
 import type { StackNeed, StackRequest } from './stack-protocol.ts'
 import { VERSION } from './version.ts'
 import { workerCommand } from './worker-command.ts'
-import { workerDatabaseUrl } from './worker-database-url.ts'
+import { type LoginGroup, workerDatabaseUrl } from './worker-database-url.ts'
 
 const READY_TIMEOUT_MS = 20_000
 
@@ -49,6 +49,7 @@ export interface DatabaseUrls {
   databaseUrl: string
   workerDatabaseUrl: string
   callbackDatabaseUrl: string
+  apiDatabaseUrl: string
 }
 
 /** What a command learns of the running stack; a stack without a database has no URLs. */
@@ -123,7 +124,7 @@ export class LocalStack {
   async ensure(need: StackNeed): Promise<Provision> {
     if (need === 'sandboxd') {
       await this.#ensureSandboxd()
-      return { databaseUrl: null, workerDatabaseUrl: null, callbackDatabaseUrl: null }
+      return { databaseUrl: null, workerDatabaseUrl: null, callbackDatabaseUrl: null, apiDatabaseUrl: null }
     }
     const database = this.#ensureDatabase()
     if (need === 'worker') {
@@ -182,12 +183,12 @@ export class LocalStack {
     const pool = createPool(databaseUrl, { maxConnections: 1, applicationName: 'ergon-setup' })
     try {
       await migrate(pool)
-      const signIn = (group: 'ergon_worker' | 'ergon_callback') =>
-        workerDatabaseUrl(pool, databaseUrl, this.#options.paths.credentials, group)
+      const signIn = (group: LoginGroup) => workerDatabaseUrl(pool, databaseUrl, this.#options.paths.credentials, group)
       return {
         databaseUrl,
         workerDatabaseUrl: await signIn('ergon_worker'),
         callbackDatabaseUrl: await signIn('ergon_callback'),
+        apiDatabaseUrl: await signIn('ergon_api'),
       }
     } finally {
       await pool.end()

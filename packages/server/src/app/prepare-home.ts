@@ -6,15 +6,27 @@ import { findOsUser, type OsUser } from '../platform/process/os-user.ts'
 export const WORKER_USER = 'ergon'
 export const DATABASE_USER = 'ergon-postgres'
 
+/** Not the worker's, whose memory holds secrets that another process of its user could read. */
+export const API_USER = 'ergon-api'
+
 /** The OS user workers run as: the dedicated one when root starts them, else whoever we are. Throws HOST_CANNOT_ISOLATE. */
 export function workerUser(): OsUser {
+  return ownUser(WORKER_USER, 'workers run')
+}
+
+/** The OS user the API runs as, likewise. */
+export function apiUser(): OsUser {
+  return ownUser(API_USER, 'the API runs')
+}
+
+function ownUser(name: string, whoRuns: string): OsUser {
   const uid = process.getuid?.() ?? 0
   if (uid !== 0) return { name: String(uid), uid, gid: process.getgid?.() ?? uid }
-  const user = findOsUser(WORKER_USER)
+  const user = findOsUser(name)
   if (user !== null) return user
   throw new ErgonError(
     'HOST_CANNOT_ISOLATE',
-    `the OS user "${WORKER_USER}", which workers run as, does not exist: run bin/setup, or useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ${WORKER_USER}`,
+    `the OS user "${name}", which ${whoRuns} as, does not exist: run bin/setup, or useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ${name}`,
   )
 }
 

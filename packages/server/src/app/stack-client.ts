@@ -22,6 +22,7 @@ export interface StackUse {
   databaseUrl: string | null
   workerDatabaseUrl: string | null
   callbackDatabaseUrl: string | null
+  apiDatabaseUrl: string | null
   /** Ends this use; resolves when the stack is gone too, if nobody else uses it. */
   release(): Promise<void>
 }

@@ -20,6 +20,7 @@ export const stackAnswerSchema = z.union([
     databaseUrl: z.string().nullable(),
     workerDatabaseUrl: z.string().nullable(),
     callbackDatabaseUrl: z.string().nullable(),
+    apiDatabaseUrl: z.string().nullable(),
   }),
   z.object({ error: z.object({ code: z.string(), message: z.string() }) }),
 ])

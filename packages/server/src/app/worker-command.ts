@@ -1,26 +1,8 @@
-import path from 'node:path'
 import type { HomePaths } from '../config/home-paths.ts'
 import type { OsUser } from '../platform/process/os-user.ts'
 import type { ProcessCommand } from '../platform/process/supervised-process.ts'
-import { findInstallLocation } from './install-location.ts'
+import { unprivilegedCommand } from './unprivileged-command.ts'
 import type { WorkerProcessConfig } from './worker-process-config.ts'
-
-/**
- * Binds Node and the program's files read-only at places the worker's user can enter (a checkout below /root is not
- * one), in a mount namespace of its own, then gives up root and every capability for good.
- */
-const DROP_PRIVILEGES = `
-set -eu
-uid=$1 gid=$2
-bind() {
-  mount --bind "$1" "$2"
-  mount -o remount,bind,ro,nosuid,nodev "$2"
-}
-bind "$3" "$4"
-bind "$5" "$6"
-shift 6
-exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all --pdeathsig KILL "$@"
-`
 
 /**
  * What jobs write passes through as large strings and buffers that live for milliseconds. Left alone, V8 lets its young
@@ -35,6 +17,15 @@ const NODE_FLAGS = [
   '--disable-sigusr1',
 ]
 
+const ENVIRONMENT = {
+  // Each thread that allocates gets an arena of the C library's own, which keeps what it once took: 13 MB after some
+  // thousands of http jobs (129 MB against 116), for a contention that could not be measured.
+  MALLOC_ARENA_MAX: '1',
+  // Whoever starts a worker as an ordinary user has such files at home; AWS's library reads them unasked.
+  AWS_CONFIG_FILE: '/dev/null',
+  AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+}
+
 /** Nobody's: for a worker that holds an engine's client certificate and so no socket's group. */
 const NO_GROUP = 65_534
 
@@ -46,36 +37,17 @@ export function workerCommand(
   /** The group that a container engine's socket belongs to, for a worker that uses it. */
   socketGroup: number | null = null,
 ): ProcessCommand {
-  const location = findInstallLocation()
-  const entry = path.join(location.cli, 'worker-process.js')
-  const env = {
-    PATH: '/usr/local/bin:/usr/bin:/bin',
-    LANG: 'C.UTF-8',
-    TZ: 'UTC',
-    NODE_ENV: 'production',
-    // Each thread that allocates gets an arena of the C library's own, which keeps what it once took: 13 MB after some
-    // thousands of http jobs (129 MB against 116), for a contention that could not be measured.
-    MALLOC_ARENA_MAX: '1',
-    // Whoever starts a worker as an ordinary user has such files at home; AWS's library reads them unasked.
-    AWS_CONFIG_FILE: '/dev/null',
-    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
-  }
-  const stdin = `${JSON.stringify({ ...config, parentPid: process.pid })}\n`
-  if (process.getuid?.() !== 0)
-    return { command: process.execPath, args: [...NODE_FLAGS, entry], env, stdin, isTold: true }
-  const entryInside = path.join(paths.code, path.relative(location.root, entry))
   // A worker with an engine is as good as root, and the others have its uid: only what differs in its group keeps the kernel from
   // letting them trace it and write to its memory.
   const gid = config.dockerEngine === null ? user.gid : (socketGroup ?? NO_GROUP)
-  const parameters = [String(user.uid), String(gid), location.root, paths.code, process.execPath, paths.node]
-  return {
-    command: 'unshare',
-    args: [
-      ...['--mount', '--propagation', 'private', '--', 'sh', '-c', DROP_PRIVILEGES, 'worker'],
-      ...[...parameters, paths.node, ...NODE_FLAGS, entryInside],
-    ],
-    env,
-    stdin,
-    isTold: true,
+  const program = {
+    entry: 'worker-process.js',
+    name: 'worker',
+    nodeFlags: NODE_FLAGS,
+    env: ENVIRONMENT,
+    config,
+    uid: user.uid,
+    gid,
   }
+  return unprivilegedCommand(program, paths)
 }

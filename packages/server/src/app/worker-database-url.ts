@@ -5,9 +5,13 @@ import path from 'node:path'
 import type { Database } from '../platform/db/database.ts'
 import { scramVerifier } from './scram-verifier.ts'
 
+/** The groups of whose rights a data folder has logins of its own. */
+export type LoginGroup = 'ergon_worker' | 'ergon_callback' | 'ergon_api'
+
 /**
  * The URL with which workers of this ERGON_HOME sign in: as a role of their own in the group ergon_worker, which may do
- * what a worker does and nothing else, or in the group ergon_callback, which may run callbacks and nothing else. Of their
+ * what a worker does and nothing else, or in the group ergon_callback, which may run callbacks and nothing
+ * else, or in ergon_api. Of their
  * own, since a shared password would be changed under the feet of the workers of every other machine. It is made once and
  * kept in the credentials folder.
  */
@@ -15,7 +19,7 @@ export async function workerDatabaseUrl(
   db: Database,
   databaseUrl: string,
   credentialsFolder: string,
-  group: 'ergon_worker' | 'ergon_callback',
+  group: LoginGroup,
 ): Promise<string> {
   const file = path.join(credentialsFolder, `${group}.password`)
   const password = await readFile(file, 'utf8').catch(async () => {

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { VERSION } from '../app/version.ts'
+import { addApiCommand } from './commands/api.ts'
 import { addArtifactsCommand } from './commands/artifacts.ts'
 import { addAuditCommand } from './commands/audit.ts'
 import { addCallCommand } from './commands/call.ts'
@@ -14,6 +15,7 @@ import { addMigrateCommand } from './commands/migrate.ts'
 import { addRunCommand } from './commands/run.ts'
 import { addSecurityCheckCommand } from './commands/security-check.ts'
 import { addServicesCommand } from './commands/services.ts'
+import { addTokensCommand } from './commands/tokens.ts'
 import { addValidateConfigCommand } from './commands/validate-config.ts'
 import { addWorkerCommand } from './commands/worker.ts'
 
@@ -42,6 +44,8 @@ export function createProgram(): Command {
     addCallbacksCommand,
     addArtifactsCommand,
     addAuditCommand,
+    addTokensCommand,
+    addApiCommand,
     addDevCommand,
     addWorkerCommand,
     addEnvCommand,

@@ -23,6 +23,9 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.secretCommand]: settings.secretCommand ?? '',
     [SETTING_VARIABLES.vaultAddress]: settings.vaultAddress ?? '',
     [SETTING_VARIABLES.vaultTokenFile]: settings.vaultTokenFile ?? '',
+    [SETTING_VARIABLES.apiListen]: settings.apiListen ?? 'none',
+    [SETTING_VARIABLES.apiCorsOrigins]: settings.apiCorsOrigins.join(','),
+    [SETTING_VARIABLES.apiTrustedProxies]: settings.apiTrustedProxies.join(','),
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',
     [SETTING_VARIABLES.callbackDatabaseUrl]: settings.callbackDatabaseUrl ?? '',
   }

@@ -64,6 +64,9 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     vaultTokenFile: null,
     debianMirror: null,
     debianSecurityMirror: null,
+    apiListen: '127.0.0.1:4680',
+    apiCorsOrigins: [],
+    apiTrustedProxies: [],
     logLevel: PROFILE_RULES[profile].logLevel,
   }
   const values: Record<string, unknown> = {}

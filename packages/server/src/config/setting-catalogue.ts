@@ -22,6 +22,9 @@ export const SETTING_VARIABLES = {
   vaultTokenFile: 'ERGON_VAULT_TOKEN_FILE',
   dockerSshKeyFile: 'ERGON_DOCKER_SSH_KEY_FILE',
   dockerSshKnownHosts: 'ERGON_DOCKER_SSH_KNOWN_HOSTS',
+  apiListen: 'ERGON_API_LISTEN',
+  apiCorsOrigins: 'ERGON_API_CORS_ORIGINS',
+  apiTrustedProxies: 'ERGON_API_TRUSTED_PROXIES',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
@@ -59,6 +62,12 @@ export const SETTING_SUMMARIES = {
   vaultAddress:
     'The server of `…_vault: vault:MOUNT/PATH#FIELD`: HashiCorp Vault, OpenBao or what else has the key-value API of version 2. https://, but for an address of this machine’s loopback.',
   vaultTokenFile: 'The file with the token for that server, read at each question, so that an agent may renew it.',
+  apiListen:
+    'Where `ergon api` and `ergon dev` serve the API: HOST:PORT, by default 127.0.0.1:4680, or none. TLS is a proxy’s: see docs/api.md.',
+  apiCorsOrigins:
+    'Origins whose web pages may call the API, with commas between them, such as https://app.example.org. By default none.',
+  apiTrustedProxies:
+    'Addresses or networks of proxies in front of the API, with commas between them, whose X-Forwarded-For tells who calls. By default none.',
   logLevel:
     'silent, error, warn, info or debug; by default that of the profile. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

@@ -6,6 +6,13 @@ import { parseSandboxPolicy } from '../domain/sandbox-policy.ts'
 /** What says that there is no registry, and that nobody forgot it. */
 export const NO_REGISTRY = 'none'
 
+/** What says that the API is not to be served. */
+const NOT_SERVED = 'none'
+
+function splitList(value: unknown): unknown {
+  return typeof value === 'string' ? value.split(',').map((part) => part.trim()) : value
+}
+
 /** Every setting with the values it takes. */
 export const settingsSchema = z.object({
   profile: z.enum(PROFILES),
@@ -69,6 +76,38 @@ export const settingsSchema = z.object({
   /** Private key and known_hosts file for an engine at ssh://. */
   dockerSshKeyFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   dockerSshKnownHosts: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
+  /** Where the API listens, or null where it is not served. */
+  apiListen: z.preprocess(
+    (value) => (value === NOT_SERVED ? null : value),
+    z
+      .string()
+      .regex(
+        /^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$/,
+        'expected HOST:PORT, for instance 127.0.0.1:4680, or none',
+      )
+      .nullable(),
+  ),
+  /** Origins whose pages may call the API. */
+  apiCorsOrigins: z.preprocess(
+    splitList,
+    z.array(
+      z
+        .string()
+        .regex(/^https?:\/\/[^\s/?#@]+$/, 'expected origins with commas between them, such as https://app.example.org'),
+    ),
+  ),
+  /** Proxies in front of the API whose X-Forwarded-For is believed. */
+  apiTrustedProxies: z.preprocess(
+    splitList,
+    z.array(
+      z
+        .string()
+        .regex(
+          /^[0-9a-fA-F:.]+(\/\d{1,3})?$/,
+          'expected addresses or networks with commas between them, such as 10.0.0.0/8',
+        ),
+    ),
+  ),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>

@@ -5,6 +5,7 @@ import {
   type OperationSchemas,
   type ParsedRegistry,
   type RegistryProfile,
+  parseRegistry,
 } from '../registry/parse-registry.ts'
 import { publishRegistrySchema } from '../registry/published-schema.ts'
 import { readRegistry } from '../registry/read-registry.ts'
@@ -112,6 +113,13 @@ export async function openRegistry({ file, profile }: RegistryQuestion): Promise
   return new OpenRegistry(parsed.profiles[profile])
 }
 
+/** The same of a registry that somebody else has read. */
+export function openRegistryText(text: string, file: string, profile: RegistryProfile): OpenRegistry {
+  const parsed = parseRegistry(text, file)
+  requireNoFaults(parsed, parsed.faults)
+  return new OpenRegistry(parsed.profiles[profile])
+}
+
 function requireFile(file: string | null): string {
   if (file !== null) return file
   throw new RegistryError(
@@ -143,24 +151,24 @@ export class OpenRegistry {
     return this.#find(name).service
   }
 
+  /** Throws SERVICE_NOT_FOUND or OPERATION_NOT_FOUND. */
+  operationOf(name: string, wanted: string): FoundOperation {
+    const { service, schemas } = this.#find(name)
+    const index = service.operations.findIndex((operation) => operation.name.toLowerCase() === wanted.toLowerCase())
+    const operation = service.operations[index]
+    const found = schemas[index]
+    if (operation !== undefined && found !== undefined) return { service, operation, schemas: found }
+    const names = service.operations.map((each) => each.name)
+    throw operationNotFound(wanted, service.name, names)
+  }
+
   /** `SERVICE.OPERATION`; throws USAGE, SERVICE_NOT_FOUND or OPERATION_NOT_FOUND. */
   operation(reference: string): FoundOperation {
     // A dot may be part of either name.
     const dots = [...reference.matchAll(/\./g)].map(({ index }) => index)
     const dot = dots.find((at) => this.#services.has(reference.slice(0, at).toLowerCase())) ?? dots[0]
     if (dot === undefined) throw new ErgonError('USAGE', `${JSON.stringify(reference)}: expected SERVICE.OPERATION`)
-    const { service, schemas } = this.#find(reference.slice(0, dot))
-    const wanted = reference.slice(dot + 1)
-    const index = service.operations.findIndex(({ name }) => name.toLowerCase() === wanted.toLowerCase())
-    const operation = service.operations[index]
-    const found = schemas[index]
-    if (operation === undefined || found === undefined)
-      throw operationNotFound(
-        wanted,
-        service.name,
-        service.operations.map(({ name }) => name),
-      )
-    return { service, operation, schemas: found }
+    return this.operationOf(reference.slice(0, dot), reference.slice(dot + 1))
   }
 
   #find(name: string): CheckedService {

@@ -1,10 +1,12 @@
 import path from 'node:path'
 import type { Command } from 'commander'
+import { ApiProcess, splitAddress } from '../../app/api-process.ts'
 import { LocalStack } from '../../app/local-stack.ts'
 import { StackServer } from '../../app/stack-server.ts'
 import { homePaths } from '../../config/home-paths.ts'
 import { loadSettings } from '../../config/load-settings.ts'
 import { createLogger } from '../../platform/logger.ts'
+import { isFree } from '../../platform/process/free-port.ts'
 import { parseNumber } from '../parse-options.ts'
 import { onHangUp } from '../on-hang-up.ts'
 import { registryFlag } from '../registry-flag.ts'
@@ -20,11 +22,11 @@ interface DevOptions extends SlotOptions {
 export function addDevCommand(program: Command): void {
   const dev = program
     .command('dev')
-    .description('run database, sandboxd and worker until Ctrl-C; other commands of the same ERGON_HOME use them')
+    .description('run database, sandboxd, worker and API until Ctrl-C; other commands of the same ERGON_HOME use them')
     .option('--port <n>', 'also listen for PostgreSQL on 127.0.0.1:<n>', parseNumber('--port', 1, 65_535))
     .option('--data <folder>', 'data folder, instead of ERGON_HOME')
     .option('--registry <file>', 'the service registry, instead of ERGON_REGISTRY; SIGHUP reads it again')
-    .option('--json', 'one JSON line {databaseUrl} when ready', false)
+    .option('--json', 'one JSON line {databaseUrl, apiUrl} when ready', false)
   addSlotOptions(dev)
     .addHelpText('after', '\nExamples:\n  ergon dev\n  ergon dev --port 54320 --data /srv/ergon')
     .action(async (options: DevOptions) => {
@@ -32,35 +34,54 @@ export function addDevCommand(program: Command): void {
         ...(options.data === undefined ? {} : { home: path.resolve(options.data) }),
         ...registryFlag(options.registry),
       }
-      const { settings } = loadSettings(process.env, flags, { startsWorkers: true })
+      const { settings, sources } = loadSettings(process.env, flags, { startsWorkers: true })
       const paths = homePaths(settings)
       const logger = createLogger('ergon', settings.logLevel)
       const stack = new LocalStack({ settings, paths, logger, env: process.env, warmUp: true, ...options })
       await stack.prepare()
       const server = new StackServer(stack, paths, null)
       await server.start()
+      let api: ApiProcess | null = null
+      const reload = () => {
+        void stack.reloadRegistry()
+        void api?.reload()
+      }
       const stopped = new Promise<void>((resolve) => {
         process.once('SIGINT', () => resolve())
         process.once('SIGTERM', () => resolve())
-        onHangUp({ reload: () => void stack.reloadRegistry(), stop: resolve })
+        onHangUp({ reload, stop: resolve })
       })
       try {
-        const { databaseUrl } = await stack.ensure('worker')
+        const { databaseUrl, apiDatabaseUrl } = await stack.ensure('worker')
+        if (settings.apiListen !== null && apiDatabaseUrl !== null) {
+          const listen = await chooseAddress(settings.apiListen, sources.apiListen === 'default')
+          api = new ApiProcess({ settings, paths, logger, databaseUrl: apiDatabaseUrl, listen })
+        }
+        const apiUrl = (await api?.start()) ?? null
         process.stdout.write(
-          options.json ? `${JSON.stringify({ databaseUrl })}\n` : describe(settings.home, databaseUrl),
+          options.json ? `${JSON.stringify({ databaseUrl, apiUrl })}\n` : describe(settings.home, databaseUrl, apiUrl),
         )
         await stopped
         if (!options.json) process.stderr.write('stopping: the worker drains first\n')
       } finally {
+        await api?.stop()
         await server.stop(() => stack.stop())
       }
     })
 }
 
-function describe(home: string, databaseUrl: string | null): string {
+/** The default port may be another stack's; one that somebody asked for is taken or the start fails. */
+async function chooseAddress(listen: string, isDefault: boolean): Promise<string> {
+  if (!isDefault) return listen
+  const { host, port } = splitAddress(listen)
+  return (await isFree(host, port)) ? listen : `${host}:0`
+}
+
+function describe(home: string, databaseUrl: string | null, apiUrl: string | null): string {
   return [
     `ergon is running, data in ${home}`,
     `  psql '${databaseUrl}'`,
+    ...(apiUrl === null ? [] : [`  ${apiUrl}/docs describes the API; \`ergon tokens create\` makes a token for it`]),
     '  ergon run FILE, ergon jobs list, … in another terminal use it; Ctrl-C ends it',
     '',
   ].join('\n')

@@ -24,6 +24,8 @@ export interface PoolOptions {
   connectTimeoutMs?: number
   /** How long a statement may take before it fails and its connection is cut, in ms; for ever by default. */
   queryTimeoutMs?: number
+  /** Sends what is asked of a connection without waiting for the answers before: several statements cost one round trip. */
+  isPipelined?: boolean
 }
 
 /**
@@ -37,6 +39,7 @@ export function createPool(url: string, options: PoolOptions): DatabasePool {
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
+    pipeline: options.isPipelined === true,
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   })
   // An idle connection that breaks is replaced by the next query; without a listener the event would end the process.

@@ -1,14 +1,9 @@
-interface CatalogueEntry {
-  /** Exit code of a CLI command: 2 for a wrong call, 3 for a host or service that is not there, 4 for a fault of ours. */
-  exitCode: 2 | 3 | 4
-  /** HTTP status the API answers with. */
-  httpStatus: number
-  /** One sentence for docs/errors.md. */
-  summary: string
-}
+import type { CatalogueEntry } from './catalogue-entry.ts'
+import { REQUEST_ERRORS } from './request-errors.ts'
 
 /** Every code a person can meet. Codes are never reused; a test keeps docs/errors.md in step. */
 export const ERROR_CATALOGUE = {
+  ...REQUEST_ERRORS,
   INTERNAL: {
     exitCode: 4,
     httpStatus: 500,
@@ -102,7 +97,8 @@ export const ERROR_CATALOGUE = {
   JOB_EXISTS: {
     exitCode: 2,
     httpStatus: 409,
-    summary: 'A step with `on_conflict: error` was called a second time for the same job.',
+    summary:
+      'There is another job of that id or identifier; of a step with `on_conflict: error`: it was called before.',
   },
   INPUT_INVALID: {
     exitCode: 2,

@@ -27,6 +27,8 @@ interface SupervisedProcessOptions {
   /** How long SIGTERM may take before SIGKILL. */
   stopTimeoutMs: number
   logger: Logger
+  /** Told the line that says so, at each start. */
+  onReady?: (line: string) => void
   /** Told each line of the child's output after the one that says it is ready. */
   onLine?: (line: string) => void
 }
@@ -121,8 +123,10 @@ export class SupervisedProcess {
       onBoundedLines(child.stdout, MAX_LINE_BYTES, (line) => {
         if (isReady) return this.#options.onLine?.(line)
         isReady = line.includes('"ready"')
-        if (isReady) resolve()
-        else reject(failed(`said ${line.slice(0, 200)}`))
+        if (isReady) {
+          this.#options.onReady?.(line)
+          resolve()
+        } else reject(failed(`said ${line.slice(0, 200)}`))
       })
     })
     const timer = setTimeout(() => child.kill('SIGKILL'), readyTimeoutMs)

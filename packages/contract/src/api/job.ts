@@ -1,0 +1,99 @@
+import { z } from 'zod'
+import { jobPayloadSchema } from '../job-payload.ts'
+import { jobResultSchema } from '../job-result.ts'
+import { JOB_STATUSES } from '../status.ts'
+
+const key = (most: number) => z.string().min(1).max(most)
+
+/** A call of an operation that a service registry declares; the rest of the job follows from the registry. */
+export const serviceCallSchema = z
+  .object({
+    service: key(200),
+    operation: key(200),
+    /** Checked against the operation's input schema; numbers are passed on as they are written. */
+    input: z.unknown().describe("Checked against the operation's input_schema"),
+    job_id: z.exactOptional(z.uuid()),
+    identifier: z.exactOptional(key(1_000)).describe('Unique; by default made of service, operation and id'),
+    tenant_id: z.exactOptional(z.uuid()).describe('Only for tokens that are bound to no tenant'),
+    triggered_by: z.exactOptional(z.uuid()),
+    correlation_id: z.exactOptional(key(1_000)),
+    entity_type: z.exactOptional(key(200)),
+    entity_pk: z.exactOptional(key(1_000)),
+    priority: z.exactOptional(z.number().int().min(0).max(1_000)).describe('Lower is sooner; 100 by default'),
+    run_at: z.exactOptional(z.iso.datetime({ offset: true })).describe('Not before this time'),
+    queue: z.exactOptional(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/)),
+  })
+  .meta({ id: 'ServiceCall' })
+export type ServiceCall = z.infer<typeof serviceCallSchema>
+
+/** What `POST /v1/jobs` takes: a payload of the job contract, or a call of a service's operation. */
+export const submitRequestSchema = z.union([jobPayloadSchema.meta({ id: 'JobPayload' }), serviceCallSchema])
+export type SubmitRequest = z.input<typeof submitRequestSchema>
+
+export const MAX_BATCH = 100
+export const submitBatchSchema = z
+  .object({ jobs: z.array(submitRequestSchema).min(1).max(MAX_BATCH) })
+  .meta({ id: 'JobBatch' })
+
+const listedFields = {
+  job_id: z.uuid(),
+  identifier: z.string(),
+  service: z.string(),
+  operation: z.string(),
+  execution_type: z.string(),
+  state: z.enum(JOB_STATUSES).describe('As the table spells it; `status` is the contract’s word'),
+  tenant_id: z.uuid().nullable(),
+  correlation_id: z.string().nullable(),
+  entity_type: z.string().nullable(),
+  entity_pk: z.string().nullable(),
+  attempts: z.number().int(),
+  max_attempts: z.number().int(),
+  priority: z.number().int(),
+  created_at: z.string().nullable(),
+  run_at: z.string(),
+  dead_letter_reason: z.string().nullable(),
+}
+
+/** A job in a list: without its outputs. */
+export const jobSummarySchema = z
+  .object({
+    ...listedFields,
+    status: jobResultSchema.shape.status,
+    env_version: z.string().nullable(),
+    started_at: z.string().nullable(),
+    finished_at: z.string().nullable(),
+    failure_category: z.string().nullable(),
+    failure_code: z.string().nullable(),
+  })
+  .meta({ id: 'JobSummary' })
+export type JobSummary = z.infer<typeof jobSummarySchema>
+
+/** A job with all that it left: the contract's result envelope, and the row's columns that are not part of it. */
+export const jobViewSchema = jobResultSchema.extend(listedFields).meta({ id: 'Job' })
+export type JobView = z.infer<typeof jobViewSchema>
+
+export const jobPageSchema = z
+  .object({
+    items: z.array(jobSummarySchema),
+    next_cursor: z.string().nullable().describe('For the parameter `cursor` of the next page; null on the last one'),
+  })
+  .meta({ id: 'JobPage' })
+export type JobPage = z.infer<typeof jobPageSchema>
+
+/** Filters of `GET /v1/jobs`; all that are given must hold. */
+export const jobFilterSchema = z.object({
+  status: z.exactOptional(z.enum(JOB_STATUSES)),
+  execution_type: z.exactOptional(key(63)),
+  service: z.exactOptional(key(200)),
+  operation: z.exactOptional(key(200)),
+  tenant_id: z.exactOptional(z.uuid()),
+  correlation_id: z.exactOptional(key(1_024)),
+  entity_type: z.exactOptional(key(200)),
+  entity_pk: z.exactOptional(key(1_024)),
+  created_after: z.exactOptional(z.iso.datetime({ offset: true })),
+  created_before: z.exactOptional(z.iso.datetime({ offset: true })),
+})
+export type JobFilter = z.infer<typeof jobFilterSchema>
+
+/** Longest `wait`, in seconds: below the time-outs that proxies have. */
+export const MAX_WAIT_SECONDS = 50

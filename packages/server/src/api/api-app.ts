@@ -1,0 +1,41 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TokenScope } from '@ergon/contract'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { TenantDatabase } from '../platform/db/tenant-database.ts'
+import type { Principal } from './principal.ts'
+
+export type ApiApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>
+
+/** Who may call a route: bearers of a token with the scope, or anybody. */
+export type RouteAccess = TokenScope | 'public'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: RouteAccess
+  }
+  interface FastifyRequest {
+    /** Null on public routes. */
+    caller: Caller | null
+    /** The JSON body as it came. */
+    bodyText: string
+  }
+}
+
+/** Who asks, and the database as its tenant sees it. */
+export interface Caller {
+  principal: Principal
+  db: TenantDatabase
+}
+
+/** Whoever calls a route that is not public. */
+export function callerOf({ caller }: FastifyRequest): Caller {
+  if (caller === null) throw new Error('a public route asked who calls')
+  return caller
+}

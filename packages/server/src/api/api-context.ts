@@ -1,0 +1,37 @@
+import type { Readable } from 'node:stream'
+import type { JobWatcher } from './live/job-watcher.ts'
+import type { FindOperation } from '../control/submission.ts'
+import type { OpenRegistry } from '../control/registry-file.ts'
+import type { DatabasePool } from '../platform/db/database.ts'
+import type { Logger } from '../platform/logger.ts'
+import type { TokenDirectory } from './token-directory.ts'
+
+/** What an environment is to a caller. */
+export interface EnvironmentSummary {
+  name: string
+  env_version: string
+  language: string
+  is_default: boolean
+}
+
+/** All that routes use. Made in one place, by app/create-api.ts. */
+export interface ApiContext {
+  version: string
+  pool: DatabasePool
+  tokens: TokenDirectory
+  watcher: JobWatcher
+  logger: Logger
+  /** The services of this API's registry, as they are now; null where it has none. */
+  registry(): OpenRegistry | null
+  /** Throws SERVICE_NOT_FOUND, OPERATION_NOT_FOUND or REGISTRY_NOT_FOUND. */
+  findOperation: FindOperation
+  listEnvironments(): Promise<EnvironmentSummary[]>
+  /** The bytes of a digest; throws ARTIFACT_NOT_FOUND. */
+  openArtifact(digest: string): Promise<Readable>
+  /** Origins whose pages may call, as browsers send them. */
+  corsOrigins: readonly string[]
+  /** Addresses whose X-Forwarded-For is believed. */
+  trustedProxies: readonly string[]
+  /** True once the API is about to stop. */
+  isStopping(): boolean
+}

@@ -1,0 +1,145 @@
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import fastify, { type FastifyBaseLogger, type FastifyRequest, LogController } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { z } from 'zod'
+import { TenantDatabase } from '../platform/db/tenant-database.ts'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import type { ApiApp } from './api-app.ts'
+import type { ApiContext } from './api-context.ts'
+import { readJsonText } from './json-body.ts'
+import { DOCS, serveDescription } from './openapi.ts'
+import { requireScope } from './principal.ts'
+import { toErgonError, toProblem } from './problem.ts'
+import { createRateLimit, type RateLimit } from './rate-limits.ts'
+import { addRoutes } from './routes/all.ts'
+import { checkPart } from './strict-schema.ts'
+
+/** The largest body of a route that says nothing else: a job's input is at most 1 MiB in the database. */
+const MAX_BODY_BYTES = 2 * 1024 * 1024
+
+/** The whole HTTP side, not listening yet. Every route says who may call it; one that does not is a fault at start. */
+export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
+  const loggerInstance: FastifyBaseLogger = context.logger
+  const app: ApiApp = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
+    trustProxy: context.trustedProxies.length === 0 ? false : [...context.trustedProxies],
+    bodyLimit: MAX_BODY_BYTES,
+    genReqId: () => crypto.randomUUID(),
+    requestTimeout: 30_000,
+    connectionTimeout: 0,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    return503OnClosing: true,
+    routerOptions: { maxParamLength: 200 },
+  }).withTypeProvider<ZodTypeProvider>()
+  app.server.headersTimeout = 10_000
+  app.server.maxRequestsPerSocket = 0
+
+  parseBodies(app)
+  app.setValidatorCompiler(({ schema, httpPart = '' }) => (value: unknown) => ({
+    value: checkPart(schema as unknown as z.ZodType, httpPart, value),
+  }))
+  // Checking what we answer would cost more than making it; tests do.
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value))
+  answerErrors(app, context)
+  await app.register(helmet, HEADERS)
+  await app.register(cors, {
+    origin: context.corsOrigins.length === 0 ? false : [...context.corsOrigins],
+    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
+    exposedHeaders: ['location', 'x-request-id', 'idempotency-replayed', 'retry-after'],
+    maxAge: 600,
+  })
+  requireTokens(app, context, await createRateLimit(app))
+  await serveDescription(app, context.version)
+  addRoutes(app, context)
+  return app
+}
+
+/** What we answer is data: nothing of it may run, be framed or be guessed at in a browser. */
+const HEADERS = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] },
+  },
+  crossOriginResourcePolicy: { policy: 'cross-origin' },
+  strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
+} as const
+
+function parseBodies(app: ApiApp): void {
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      request.bodyText = readJsonText(body as Buffer)
+    } catch (error) {
+      return done(error as Error)
+    }
+    // Refuses the keys __proto__ and constructor.prototype.
+    return parseJson(request, request.bodyText, (error, value) =>
+      error === null
+        ? done(null, value)
+        : done(new ErgonError('BODY_INVALID', `the body is not JSON: ${error.message.slice(0, 300)}`)),
+    )
+  })
+}
+
+function answerErrors(app: ApiApp, { logger }: ApiContext): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+    reply.header('cache-control', 'no-store')
+  })
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = toErgonError(thrown)
+    const problem = toProblem(error, request.id)
+    if (problem.status >= 500)
+      logger.error({ err: error, requestId: request.id, route: request.routeOptions.url }, error.message)
+    if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
+    if (problem.status === 503) reply.header('retry-after', '1')
+    return reply.code(problem.status).type('application/problem+json').send(problem)
+  })
+  app.setNotFoundHandler((request) => {
+    throw new ErgonError(
+      'ROUTE_NOT_FOUND',
+      `there is no ${request.method} ${pathOf(request)}; /openapi.json has all there is`,
+    )
+  })
+}
+
+function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLimit): void {
+  app.decorateRequest('bodyText', '')
+  app.decorateRequest('caller', null)
+  app.addHook('onRoute', (route) => {
+    if (route.url === DOCS || route.url.startsWith(`${DOCS}/`)) route.config = { ...route.config, access: 'public' }
+    if (route.config?.access === undefined && route.method !== 'OPTIONS')
+      throw new Error(`${String(route.method)} ${route.url} does not say who may call it`)
+  })
+  app.addHook('onRequest', async (request) => {
+    const { access } = request.routeOptions.config
+    // A path that leads nowhere is counted too.
+    if (access === undefined || access === 'public') return limit(request, null)
+    try {
+      const principal = await tokens.authenticate(bearerOf(request))
+      request.caller = { principal, db: new TenantDatabase(pool, principal.tenant) }
+    } catch (error) {
+      // By address, so that guessing is slow.
+      await limit(request, null)
+      throw error
+    }
+    await limit(request, request.caller.principal)
+    requireScope(request.caller.principal, access)
+  })
+}
+
+function bearerOf(request: FastifyRequest): string {
+  const [, token] = /^Bearer +([^ ]+)$/i.exec(request.headers.authorization ?? '') ?? []
+  if (token !== undefined) return token
+  throw new ErgonError('TOKEN_REQUIRED', 'send a token: Authorization: Bearer ergon_…; `ergon tokens create` makes one')
+}
+
+/** Without the query, which may hold a signature. */
+function pathOf({ url }: FastifyRequest): string {
+  return (url.split('?')[0] ?? '').slice(0, 200)
+}

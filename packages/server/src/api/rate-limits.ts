@@ -1,0 +1,29 @@
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyRequest } from 'fastify'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import type { ApiApp } from './api-app.ts'
+import type { Principal } from './principal.ts'
+
+/** Requests a minute of one token that says nothing else, and of one address without a good one; for each API process. */
+const TOKEN_LIMIT = 60_000
+const ADDRESS_LIMIT = 600
+
+/** Counts a request for its token, or for its address where there is none; throws RATE_LIMITED. */
+export type RateLimit = (request: FastifyRequest, principal: Principal | null) => Promise<void>
+
+export async function createRateLimit(app: ApiApp): Promise<RateLimit> {
+  await app.register(rateLimit, { global: false, timeWindow: 60_000, cache: 20_000 })
+  const byAddress = app.createRateLimit({ max: ADDRESS_LIMIT, keyGenerator: ({ ip }) => ip })
+  const byToken = app.createRateLimit({
+    max: ({ caller }) => caller?.principal.rateLimitPerMinute ?? TOKEN_LIMIT,
+    keyGenerator: ({ caller }) => caller?.principal.tokenId ?? '',
+  })
+  return async (request, principal) => {
+    const counted = await (principal === null ? byAddress : byToken)(request)
+    if (counted.isAllowed || !counted.isExceeded) return
+    throw new ErgonError(
+      'RATE_LIMITED',
+      `more than ${counted.max} requests in a minute: try again in ${counted.ttlInSeconds} s`,
+    )
+  }
+}

@@ -1,0 +1,26 @@
+import { MAX_WAIT_SECONDS } from '@ergon/contract'
+import type { FastifyReply } from 'fastify'
+import { z } from 'zod'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+
+export const jobParams = z.object({ job_id: z.uuid() })
+export const waitQuery = z.coerce
+  .number()
+  .min(0)
+  .max(MAX_WAIT_SECONDS)
+  .default(0)
+  .describe(`Seconds to wait for the job's end, at most ${MAX_WAIT_SECONDS}; the answer is the job as it is then`)
+export function jobNotFound(id: string): ErgonError {
+  return new ErgonError('JOB_NOT_FOUND', `there is no job ${id}, or it is not yours`)
+}
+
+export function hasEnded(state: string): boolean {
+  return state !== 'pending' && state !== 'running'
+}
+
+/** Aborted once the caller has gone, so that nobody waits for it. */
+export function untilGone(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  reply.raw.once('close', () => gone.abort())
+  return gone.signal
+}

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto'
+import { jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { takeIdempotencyKey } from '../../control/idempotency.ts'
+import { composeJobRow } from '../../control/submission.ts'
+import { readJobViews, type SubmitOutcome, submitJobs } from '../../control/submit-jobs.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { parseLossless } from '../../platform/text/lossless-json.ts'
+import type { JobRow } from '../../queue/insert-jobs.ts'
+import type { ApiContext } from '../api-context.ts'
+import { type ApiApp, callerOf } from '../api-app.ts'
+import { tenantFor } from '../principal.ts'
+import { refusals } from '../refusals.ts'
+import { hasEnded, untilGone, waitQuery } from './job-parts.ts'
+
+const BATCH_BYTES = 8 * 1024 * 1024
+const KEY = /^[\x21-\x7e]{1,255}$/
+const keyHeader = z.object({
+  'idempotency-key': z
+    .exactOptional(z.string())
+    .describe('Kept for 24 hours: the same request with the same key gives the same jobs, another request is refused'),
+})
+
+export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
+  app.post(
+    '/v1/jobs',
+    {
+      config: { access: 'submit' },
+      schema: {
+        tags: ['jobs'],
+        summary: 'Submit a job: a payload of the job contract, or a call of a service’s operation',
+        headers: keyHeader,
+        querystring: z.object({ wait: waitQuery }),
+        body: submitRequestSchema,
+        response: {
+          201: jobViewSchema.describe('The job is new'),
+          200: jobViewSchema.describe('It was submitted before, and is as it is now'),
+          ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
+        },
+      },
+    },
+    async (request, reply) => {
+      const rows = [composeRow(context, request, request.body, parseLossless(request.bodyText))]
+      const { ids, isNew } = await submit(request, reply, rows)
+      const [id = ''] = ids
+      const { db } = callerOf(request)
+      reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${id}`)
+      const [job] = await readJobViews(db, ids)
+      if (request.query.wait === 0 || job === undefined || hasEnded(job.state)) return job
+      await context.watcher.untilEnded(id, request.query.wait * 1_000, untilGone(reply))
+      return (await readJobViews(db, ids))[0] ?? job
+    },
+  )
+
+  app.post(
+    '/v1/jobs/batch',
+    {
+      bodyLimit: BATCH_BYTES,
+      config: { access: 'submit' },
+      schema: {
+        tags: ['jobs'],
+        summary: 'Submit several jobs in one transaction: all of them or none',
+        headers: keyHeader,
+        body: submitBatchSchema,
+        response: {
+          201: z.object({ items: z.array(jobViewSchema) }).describe('In the order of the request'),
+          200: z.object({ items: z.array(jobViewSchema) }).describe('All were submitted before'),
+          ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
+        },
+      },
+    },
+    async (request, reply) => {
+      const lossless = parseLossless(request.bodyText) as { jobs: unknown[] }
+      const rows = request.body.jobs.map((job, index) => composeRow(context, request, job, lossless.jobs[index]))
+      requireDifferent(rows)
+      const { ids, isNew } = await submit(request, reply, rows)
+      reply.code(isNew ? 201 : 200)
+      return { items: await readJobViews(callerOf(request).db, ids) }
+    },
+  )
+}
+
+function composeRow(
+  context: ApiContext,
+  request: FastifyRequest,
+  job: z.output<typeof submitRequestSchema>,
+  lossless: unknown,
+): JobRow {
+  const { principal } = callerOf(request)
+  const stated = 'service' in job ? (job.tenant_id ?? null) : (job.workspace_id ?? null)
+  const submitter = { tokenId: principal.tokenId, tokenName: principal.tokenName, requestId: request.id }
+  return composeJobRow(
+    { request: job, lossless, tenantId: tenantFor(principal, stated), submitter },
+    context.findOperation,
+  )
+}
+
+async function submit(request: FastifyRequest, reply: FastifyReply, rows: readonly JobRow[]): Promise<SubmitOutcome> {
+  const { db, principal } = callerOf(request)
+  const key = request.headers['idempotency-key']
+  if (key === undefined)
+    return rows.length === 1 ? submitJobs(db, rows) : db.transaction((transaction) => submitJobs(transaction, rows))
+  if (typeof key !== 'string' || !KEY.test(key))
+    throw new ErgonError('REQUEST_INVALID', 'Idempotency-Key: expected 1 to 255 visible ASCII characters')
+  const call = {
+    key,
+    tenantId: principal.tenant === 'all' ? null : principal.tenant.tenantId,
+    fingerprint: createHash('sha256')
+      .update(`${request.method} ${request.routeOptions.url}\n${request.bodyText}`)
+      .digest(),
+  }
+  return db.transaction(async (transaction) => {
+    const ids = rows.map(({ id }) => id)
+    const before = await takeIdempotencyKey(transaction, call, ids)
+    if (before === null) return submitJobs(transaction, rows)
+    reply.header('idempotency-replayed', 'true')
+    return { ids: before, isNew: true }
+  })
+}
+
+function requireDifferent(rows: readonly JobRow[]): void {
+  const seen = new Set<string>()
+  for (const { id, identifier } of rows) {
+    if (seen.has(id) || seen.has(identifier))
+      throw new ErgonError(
+        'REQUEST_INVALID',
+        `body/jobs: two of them have the id ${id} or the identifier "${identifier.slice(0, 200)}"`,
+      )
+    seen.add(id).add(identifier)
+  }
+}

@@ -1,0 +1,89 @@
+import { timingSafeEqual } from 'node:crypto'
+import { TOKEN_PATTERN, tokenScopeSchema } from '@ergon/contract'
+import { z } from 'zod'
+import { digestOf } from '../control/tokens.ts'
+import { type Database, queryRows } from '../platform/db/database.ts'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import type { Principal } from './principal.ts'
+
+/** How long a token that was looked up is believed where nobody tells of its end. */
+const TRUST_MS = 5_000
+const MAX_REMEMBERED = 10_000
+
+const rowSchema = z.object({
+  name: z.string(),
+  secret_digest: z.instanceof(Buffer),
+  scopes: z.array(tokenScopeSchema),
+  tenant_id: z.string().nullable(),
+  rate_limit_per_minute: z.number().nullable(),
+  expires_at: z.date().nullable(),
+})
+
+interface Remembered {
+  principal: Principal
+  digest: Buffer
+  until: number
+}
+
+/** What an unknown id is compared with, so that it takes the time of a known one. */
+const NOBODY = digestOf(Buffer.alloc(32))
+
+/** Finds out whose a bearer token is. Good ones are remembered for some seconds; a revocation is told at once. */
+export class TokenDirectory {
+  readonly #db: Database
+  readonly #now: () => number
+  readonly #remembered = new Map<string, Remembered>()
+
+  constructor(db: Database, now: () => number = () => Date.now()) {
+    this.#db = db
+    this.#now = now
+  }
+
+  /** Throws TOKEN_INVALID, for every reason in the same words: unknown, altered, expired, revoked. */
+  async authenticate(text: string): Promise<Principal> {
+    const [, hex, secret] = TOKEN_PATTERN.exec(text) ?? []
+    if (hex === undefined || secret === undefined) throw invalid()
+    const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+    const found = this.#recall(id) ?? (await this.#lookUp(id))
+    const isSame = timingSafeEqual(digestOf(Buffer.from(secret, 'base64url')), found?.digest ?? NOBODY)
+    if (found === null || !isSame) throw invalid()
+    return found.principal
+  }
+
+  /** Asks again for this token next time, or for every one. */
+  forget(id: string | null = null): void {
+    if (id === null) this.#remembered.clear()
+    else this.#remembered.delete(id)
+  }
+
+  #recall(id: string): Remembered | null {
+    const found = this.#remembered.get(id)
+    return found !== undefined && found.until > this.#now() ? found : null
+  }
+
+  async #lookUp(id: string): Promise<Remembered | null> {
+    const [row] = await queryRows(this.#db, rowSchema, 'select * from jobs.find_api_token($1)', [id])
+    if (row === undefined) return null
+    const found = {
+      principal: {
+        tokenId: id,
+        tokenName: row.name,
+        scopes: row.scopes,
+        tenant: row.tenant_id === null ? ('all' as const) : { tenantId: row.tenant_id },
+        rateLimitPerMinute: row.rate_limit_per_minute,
+      },
+      digest: row.secret_digest,
+      until: Math.min(this.#now() + TRUST_MS, row.expires_at?.getTime() ?? Infinity),
+    }
+    if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear()
+    this.#remembered.set(id, found)
+    return found
+  }
+}
+
+function invalid(): ErgonError {
+  return new ErgonError(
+    'TOKEN_INVALID',
+    'the token is unknown, altered, expired or revoked; `ergon tokens create` makes one',
+  )
+}

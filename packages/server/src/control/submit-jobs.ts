@@ -1,0 +1,62 @@
+import type { JobView } from '@ergon/contract'
+import { z } from 'zod'
+import { type Database, queryRows } from '../platform/db/database.ts'
+import { ErgonError } from '../platform/errors/ergon-error.ts'
+import { insertJobs, type JobRow } from '../queue/insert-jobs.ts'
+import { toView, VIEW_COLUMNS, viewRowSchema } from './job-view.ts'
+
+export interface SubmitOutcome {
+  /** In the order of the rows. */
+  ids: string[]
+  /** False where each of them was there before, with the same input. */
+  isNew: boolean
+}
+
+/**
+ * Inserts jobs with the rights, and in the tenant, of whoever asks. A job that is there already, of the same service,
+ * operation and input, counts as submitted: a platform that gave it its id may ask again. Throws JOB_EXISTS for another
+ * one of that id or identifier. On a database that is no transaction, of several jobs some may be inserted then.
+ */
+export async function submitJobs(db: Database, rows: readonly JobRow[]): Promise<SubmitOutcome> {
+  const text = JSON.stringify(rows)
+  const made = await insertJobs(db, text)
+  if (made.size === rows.length) return { ids: rows.map(({ id }) => id), isNew: true }
+  const known = await findSame(db, text)
+  const ids = rows.map((row) => {
+    const id = made.has(row.id) ? row.id : known.get(row.identifier)
+    if (id !== undefined) return id
+    throw new ErgonError(
+      'JOB_EXISTS',
+      `there is another job with the id ${row.id} or the identifier "${row.identifier.slice(0, 200)}": give this one names of its own`,
+    )
+  })
+  return { ids, isNew: made.size > 0 }
+}
+
+const sameSchema = z.object({ identifier: z.string(), id: z.string() })
+
+async function findSame(db: Database, rowsJson: string): Promise<Map<string, string>> {
+  const rows = await queryRows(
+    db,
+    sameSchema,
+    `select j.identifier, j.id
+     from jsonb_to_recordset($1::jsonb) as g(identifier text, service_name text, operation text, input_data jsonb, tenant_id uuid)
+     join jobs.tb_job_run j on j.identifier = g.identifier
+     where (j.service_name, j.operation) = (g.service_name, g.operation) and j.input_data is not distinct from g.input_data
+       and j.tenant_id is not distinct from g.tenant_id`,
+    [rowsJson],
+  )
+  return new Map(rows.map(({ identifier, id }) => [identifier, id]))
+}
+
+/** Jobs by their ids, in that order; those that are gone are left out. */
+export async function readJobViews(db: Database, ids: readonly string[]): Promise<JobView[]> {
+  const rows = await queryRows(
+    db,
+    viewRowSchema,
+    `select ${VIEW_COLUMNS} from unnest($1::uuid[]) with ordinality g (id, position)
+     join jobs.tb_job_run j on j.id = g.id order by g.position`,
+    [ids],
+  )
+  return rows.map(toView)
+}

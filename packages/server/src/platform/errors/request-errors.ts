@@ -1,0 +1,75 @@
+import type { CatalogueEntry } from './catalogue-entry.ts'
+
+/** What the API refuses a request for, whatever it is about. */
+export const REQUEST_ERRORS = {
+  BODY_INVALID: {
+    exitCode: 2,
+    httpStatus: 400,
+    summary: 'The body of a request is not JSON in UTF-8, or is nested too deeply.',
+  },
+  BODY_TOO_LARGE: {
+    exitCode: 2,
+    httpStatus: 413,
+    summary: 'The body of a request is larger than its route takes.',
+  },
+  MEDIA_TYPE_UNSUPPORTED: {
+    exitCode: 2,
+    httpStatus: 415,
+    summary: 'The body of a request has another media type than its route takes.',
+  },
+  REQUEST_INVALID: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'A part of a request does not match its schema, or has a field that there is not.',
+  },
+  ROUTE_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 404,
+    summary: 'The API has nothing of that method and path.',
+  },
+  TOKEN_REQUIRED: {
+    exitCode: 2,
+    httpStatus: 401,
+    summary: 'A request has no bearer token.',
+  },
+  TOKEN_INVALID: {
+    exitCode: 2,
+    httpStatus: 401,
+    summary: 'A bearer token is unknown, altered, expired or revoked.',
+  },
+  TOKEN_NOT_FOUND: {
+    exitCode: 2,
+    httpStatus: 404,
+    summary: 'No token of that id, or it was revoked before.',
+  },
+  SCOPE_MISSING: {
+    exitCode: 2,
+    httpStatus: 403,
+    summary: 'The token may not do this.',
+  },
+  TENANT_MISMATCH: {
+    exitCode: 2,
+    httpStatus: 403,
+    summary: 'A request names another tenant than its token is bound to.',
+  },
+  RATE_LIMITED: {
+    exitCode: 3,
+    httpStatus: 429,
+    summary: 'More requests in a minute than the token, or the address, may make.',
+  },
+  IDEMPOTENCY_KEY_REUSED: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'The idempotency key was used for another request in the last 24 hours.',
+  },
+  CURSOR_INVALID: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'The cursor of a page is not one that the API gave.',
+  },
+  JOB_NOT_FAILED: {
+    exitCode: 2,
+    httpStatus: 409,
+    summary: 'Only a failed job can be tried again.',
+  },
+} as const satisfies Record<string, CatalogueEntry>

@@ -1,0 +1,59 @@
+import { z } from 'zod'
+import { type Database, queryRows } from '../platform/db/database.ts'
+
+/** A job as its row says it; the row's triggers read the rest from a payload of the job contract. */
+export interface JobRow {
+  id: string
+  identifier: string
+  service_name: string
+  operation: string
+  execution_type: string
+  /** JSON as it was written: numbers of any size stay what they are. */
+  input_data: unknown
+  max_attempts: number
+  timeout_seconds: number | null
+  tenant_id: string | null
+  triggered_by: string | null
+  correlation_id: string | null
+  entity_type: string | null
+  entity_pk: string | null
+  priority: number
+  run_at: string | null
+  queue: string | null
+  on_worker_lost: 'retry' | 'fail' | null
+  /** What the audit trail says of the submission. */
+  audit_entry: string
+}
+
+const ROW_TYPE = `id uuid, identifier text, service_name text, operation text, execution_type text, input_data jsonb, max_attempts integer,
+  timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text,
+  priority smallint, run_at timestamptz, queue text, on_worker_lost text, audit_entry text`
+const COLUMNS = `id, identifier, service_name, operation, execution_type, input_data, max_attempts, timeout_seconds, tenant_id,
+  triggered_by, correlation_id, entity_type, entity_pk, priority, run_at, queue, on_worker_lost`
+
+const idSchema = z.object({ id: z.string() })
+
+/**
+ * Inserts jobs as an application does, with the rights of whoever asks, in the order given, and gives the ids of those
+ * that are new; a job whose id or identifier is taken is left out. `rowsJson` is an array of `JobRow`.
+ */
+export async function insertJobs(db: Database, rowsJson: string): Promise<Set<string>> {
+  const made = await queryRows(
+    db,
+    idSchema,
+    `with given as materialized (
+       select g.*, row_number() over () as position from jsonb_to_recordset($1::jsonb) as g(${ROW_TYPE})
+     ), made as (
+       insert into jobs.tb_job_run (${COLUMNS})
+       select ${COLUMNS.replace('run_at', 'coalesce(run_at, now())')} from given order by position
+       on conflict do nothing
+       returning id, identifier
+     ), noted as (
+       insert into jobs.tb_audit (job_id, identifier, entry)
+       select m.id, m.identifier, g.audit_entry from made m join given g on g.id = m.id
+     )
+     select id from made`,
+    [rowsJson],
+  )
+  return new Set(made.map(({ id }) => id))
+}
