@@ -74,9 +74,8 @@ export async function effectsOf(db: TestDatabase, jobId: string): Promise<Effect
 
 /** What is owed for a job, oldest first, as the view shows it. */
 export async function owedFor(db: TestDatabase, jobId: string): Promise<Record<string, unknown>[]> {
-  const { rows } = await db
-    .as('ergon_api')
-    .query('select * from jobs.v_job_callback where job_id = $1 order by callback_id', [jobId])
+  const text = 'select * from jobs.v_job_callback where job_id = $1 order by callback_id'
+  const { rows } = await db.admin.query(text, [jobId])
   return rows.map((row) => ({ ...Object(row) }))
 }
 

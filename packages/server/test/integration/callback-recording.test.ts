@@ -72,7 +72,7 @@ describe('a final outcome of a job whose entity, service and operation are regis
     await register(db.admin, entity, both)
     const columns = { entity_type: entity, execution_type: 'nobody' }
     const byFunction = await insertJob(db.as('ergon_enqueue'), columns)
-    await cancelJob(db.as('ergon_api'), byFunction)
+    await cancelJob(db.as('ergon_enqueue'), byFunction)
     const byUpdate = await insertJob(db.as('ergon_enqueue'), { ...columns, execution_type: 'http' })
     await worker.claimOne()
     await db
@@ -115,7 +115,7 @@ describe('nothing is owed', () => {
   ])('%s', async (_what, entityOf) => {
     await register(db.admin, newEntity(), both)
     const id = await insertJob(db.as('ergon_enqueue'), { entity_type: entityOf() })
-    await cancelJob(db.as('ergon_api'), id)
+    await cancelJob(db.as('ergon_enqueue'), id)
     expect(await owedFor(db, id)).toEqual([])
   })
 

@@ -112,9 +112,9 @@ it('puts a callback aside of which no attempt was told the end', async () => {
     { attempts: 10, last_error: 'the session or the worker ended while the callback ran' },
   ])
   expect(await effectsOf(db, id)).toEqual([])
-  expect(await countStuckCallbacks(db.as('ergon_api'))).toEqual({ failed: 1, unregistered: 0 })
-  expect(await listCallbacks(db.as('ergon_api'), { state: 'failed', limit: 10 })).toMatchObject([{ job_id: id }])
-  expect(await listCallbacks(db.as('ergon_api'), { state: 'waiting', limit: 10 })).toEqual([])
+  expect(await countStuckCallbacks(db.admin)).toEqual({ failed: 1, unregistered: 0 })
+  expect(await listCallbacks(db.admin, { state: 'failed', limit: 10 })).toMatchObject([{ job_id: id }])
+  expect(await listCallbacks(db.admin, { state: 'waiting', limit: 10 })).toEqual([])
 })
 
 describe('a worker', () => {

@@ -177,7 +177,7 @@ describe('enqueueJob', () => {
 
   it('makes a job, and the same identifier of the same tenant is the same job', async () => {
     const tenantId = randomUUID()
-    const id = await enqueueJob(db.as('ergon_api'), {
+    const id = await enqueueJob(db.as('ergon_enqueue'), {
       ...job,
       identifier: 'once',
       tenantId,

@@ -29,7 +29,7 @@ afterAll(() => db.drop())
 afterEach(() => emptyQueue(db.admin))
 
 const asWorker = () => db.as('ergon_worker')
-const asApi = () => db.as('ergon_api')
+const asApi = () => db.admin
 
 const limitedWorker = (limit: Partial<ServiceRegistration>, options?: Parameters<typeof startWorker>[1]) =>
   startLimitedWorker(asWorker(), limit, options)

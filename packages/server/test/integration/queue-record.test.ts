@@ -131,7 +131,7 @@ describe('completeJob', () => {
 describe('a fence that is gone', () => {
   it('lets nothing through, and all of it is counted', async () => {
     const job = await claimNew()
-    expect(await cancelJob(db.as('ergon_api'), job.id)).toBe('cancelled')
+    expect(await cancelJob(db.as('ergon_enqueue'), job.id)).toBe('cancelled')
     const before = await readRow(db.admin, job.id)
     const as = db.as('ergon_worker')
     expect(
@@ -246,7 +246,7 @@ describe('datasets', () => {
     const [tenant, stranger] = [randomUUID(), randomUUID()]
     const [uploaded, made, foreign] = [digestOf('1'), digestOf('2'), digestOf('3')]
     const upload = (tenantId: string, digest: string) =>
-      registerDataset(db.as('ergon_api'), {
+      registerDataset(db.admin, {
         tenantId,
         digest,
         name: 'd.csv',

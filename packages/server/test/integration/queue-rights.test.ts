@@ -147,8 +147,13 @@ describe('the API', () => {
   })
 
   it.each([
-    `update jobs.tb_job_run set status = 'cancelled'`,
+    `update jobs.tb_job_run set tenant_id = null`,
     'delete from jobs.tb_job_run',
+    `update jobs.tb_api_token set scopes = '{admin}'`,
+    'select * from jobs.tb_api_token',
+    'select entry from jobs.tb_audit',
+    'select jobs.cancel_job(gen_random_uuid())',
+    `select jobs.enqueue_job('a', 'b')`,
     `select jobs.claim_jobs(gen_random_uuid(), '{}', '{}', '{}')`,
     'select token from jobs.tb_job_callback',
   ])('may not: %s', async (statement) => {

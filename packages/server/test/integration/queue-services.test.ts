@@ -105,9 +105,10 @@ describe('the lane of a job', () => {
 describe('why a job waits', () => {
   const explain = async (id: string) =>
     (
-      await db
-        .as('ergon_api')
-        .query(`select state, lane, gate, reason, waits_until > now() as later from jobs.explain_wait($1)`, [id])
+      await db.admin.query(
+        `select state, lane, gate, reason, waits_until > now() as later from jobs.explain_wait($1)`,
+        [id],
+      )
     ).rows[0]
 
   it('is told for each gate, and in the view of the queue', async () => {
@@ -130,19 +131,19 @@ describe('why a job waits', () => {
     await insertJob(db.admin, { service_name: 'unknown' })
     await insertJob(db.admin, { run_at: new Date(Date.now() + 3_600_000) })
     const reason = 'max_invocations_per_hour 0: used up'
-    expect(await explainWait(db.as('ergon_api'), ids[0] ?? '')).toEqual({
+    expect(await explainWait(db.admin, ids[0] ?? '')).toEqual({
       state: 'gated',
       lane: 'http',
       gate: 'limit:stripe',
       reason,
       until: null,
     })
-    expect(await listWaitingServices(db.as('ergon_api'))).toEqual([
+    expect(await listWaitingServices(db.admin)).toEqual([
       { service: 'stripe', lane: 'http', jobs: 3, reason },
       { service: 'unknown', lane: 'http', jobs: 1, reason: 'no worker knows the service' },
     ])
-    await cancelJob(db.as('ergon_api'), ids[0] ?? '')
-    expect(await explainWait(db.as('ergon_api'), ids[0] ?? '')).toBeNull()
+    await cancelJob(db.as('ergon_enqueue'), ids[0] ?? '')
+    expect(await explainWait(db.admin, ids[0] ?? '')).toBeNull()
   })
 
   it.each([

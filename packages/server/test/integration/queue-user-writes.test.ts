@@ -47,7 +47,7 @@ async function notificationsOf(channel: string, work: () => Promise<unknown>): P
 }
 
 describe.each([
-  ['the function', async (id: string) => expect(await cancelJob(db.as('ergon_api'), id)).toBe('cancelled')],
+  ['the function', async (id: string) => expect(await cancelJob(db.as('ergon_enqueue'), id)).toBe('cancelled')],
   ['an UPDATE', (id: string) => setStatus(id, 'cancelled')],
 ])('cancelling by %s', (_, cancel) => {
   it('takes a pending job out of the queue', async () => {
@@ -72,8 +72,8 @@ describe.each([
 describe('cancelJob', () => {
   it('tells what is finished from what never was', async () => {
     const id = await insertJob(app(), { status: 'completed' })
-    expect(await cancelJob(db.as('ergon_api'), id)).toBe('finished')
-    expect(await cancelJob(db.as('ergon_api'), '00000000-0000-4000-8000-000000000000')).toBe('not_found')
+    expect(await cancelJob(db.as('ergon_enqueue'), id)).toBe('finished')
+    expect(await cancelJob(db.as('ergon_enqueue'), '00000000-0000-4000-8000-000000000000')).toBe('not_found')
   })
 })
 
@@ -93,7 +93,7 @@ describe('a failed job set to pending', () => {
 
   it.each([
     ['an UPDATE', (id: string) => setStatus(id, 'pending')],
-    ['the function', async (id: string) => expect(await retryJob(db.as('ergon_api'), id)).toBe('queued')],
+    ['the function', async (id: string) => expect(await retryJob(db.as('ergon_enqueue'), id)).toBe('queued')],
   ])('by %s runs again as the next attempt, with at least one left', async (_, retry) => {
     const id = await failed(1)
     await retry(id)
@@ -118,8 +118,8 @@ describe('a failed job set to pending', () => {
   })
 
   it('is not there or has not failed: the function says so', async () => {
-    expect(await retryJob(db.as('ergon_api'), await insertJob(app()))).toBe('not_failed')
-    expect(await retryJob(db.as('ergon_api'), '00000000-0000-4000-8000-000000000000')).toBe('not_found')
+    expect(await retryJob(db.as('ergon_enqueue'), await insertJob(app()))).toBe('not_failed')
+    expect(await retryJob(db.as('ergon_enqueue'), '00000000-0000-4000-8000-000000000000')).toBe('not_found')
   })
 })
 

@@ -58,7 +58,7 @@ it('count what happened in their windows', async () => {
     completed_at: ago(29),
   })
   await insertJob(app, { created_at: ago(2) })
-  const read = async (view: string) => (await db.as('ergon_api').query(`select * from jobs.${view}`)).rows
+  const read = async (view: string) => (await db.as('ergon_enqueue').query(`select * from jobs.${view}`)).rows
 
   expect(await read('v_execution_performance_by_type')).toMatchObject([
     { total_jobs: '5', successful_jobs: '2', failed_jobs: '2', avg_duration_sec: 4, p95_duration_sec: 4 },

@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto'
+import type { JobPayloadInput, TokenScope } from '@ergon/contract'
+import pino from 'pino'
+import type { ApiApp } from '../../src/api/api-app.ts'
+import type { ApiContext } from '../../src/api/api-context.ts'
+import { createHttpApp } from '../../src/api/http-app.ts'
+import { JobWatcher } from '../../src/api/live/job-watcher.ts'
+import { TokenDirectory } from '../../src/api/token-directory.ts'
+import { openRegistryText } from '../../src/control/registry-file.ts'
+import { createToken } from '../../src/control/tokens.ts'
+import { createPool, type DatabasePool } from '../../src/platform/db/database.ts'
+import { TenantDatabase } from '../../src/platform/db/tenant-database.ts'
+import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+
+export const TENANT_A = 'aaaaaaaa-0000-4000-8000-000000000001'
+export const TENANT_B = 'bbbbbbbb-0000-4000-8000-000000000002'
+const EVERY_SCOPE: readonly TokenScope[] = ['submit', 'read', 'cancel', 'artifacts', 'admin']
+
+const REGISTRY = `services:
+  - name: Echo
+    type: tests
+    category: tests
+    runner_config: {base_url: "https://echo.example.org"}
+    operations:
+      - name: say
+        timeout: 20
+        max_retries: 1
+        input_schema: {type: object, required: [words], additionalProperties: false, properties: {words: {type: string}, n: {type: number}}}
+`
+
+/** The HTTP side on a database of its own, with tokens of two tenants and one for all. */
+export interface TestApi {
+  db: TestDatabase
+  app: ApiApp
+  context: ApiContext
+  /** What the API itself signs in with. */
+  pool: DatabasePool
+  tokens: { a: string; b: string; all: string }
+  token(scopes: readonly TokenScope[], tenantId: string | null, rateLimitPerMinute?: number): Promise<string>
+  close(): Promise<void>
+}
+
+export async function startTestApi(change: Partial<ApiContext> = {}): Promise<TestApi> {
+  const db = await createTestDatabase()
+  const pool = createPool(db.url('ergon_api'), { maxConnections: 10, applicationName: 'ergon-api', isPipelined: true })
+  const watcher = new JobWatcher(new TenantDatabase(pool, 'all'), () => {})
+  const registry = openRegistryText(REGISTRY, 'registry.yaml', 'development')
+  const context: ApiContext = {
+    version: '0.0.0',
+    pool,
+    tokens: new TokenDirectory(pool),
+    watcher,
+    logger: pino({ level: 'silent' }),
+    registry: () => registry,
+    findOperation: (service, operation) => registry.operationOf(service, operation),
+    listEnvironments: () => Promise.resolve([]),
+    openArtifact: () => Promise.reject(new Error('there is no store here')),
+    corsOrigins: ['https://app.example.org'],
+    trustedProxies: [],
+    isStopping: () => false,
+    ...change,
+  }
+  const app = await createHttpApp(context)
+  const token: TestApi['token'] = async (scopes, tenantId, rateLimitPerMinute) => {
+    const made = await createToken(db.admin, {
+      name: 'test',
+      scopes,
+      tenantId,
+      expiresAt: null,
+      rateLimitPerMinute: rateLimitPerMinute ?? null,
+    })
+    return made.text
+  }
+  return {
+    db,
+    app,
+    context,
+    pool,
+    tokens: {
+      a: await token(EVERY_SCOPE, TENANT_A),
+      b: await token(EVERY_SCOPE, TENANT_B),
+      all: await token(EVERY_SCOPE, null),
+    },
+    token,
+    async close() {
+      watcher.stop()
+      await app.close()
+      await pool.end()
+      await db.drop()
+    },
+  }
+}
+
+/** What `app.inject` takes, with a bearer's header. */
+export function as(token: string, headers: Record<string, string> = {}): { headers: Record<string, string> } {
+  return { headers: { authorization: `Bearer ${token}`, ...headers } }
+}
+
+/** The smallest payload of the job contract. */
+export function payload(change: Partial<JobPayloadInput> = {}): JobPayloadInput {
+  return {
+    schema_version: '1.0',
+    job_id: randomUUID(),
+    job_type: 'object_execute',
+    environment: { language: 'python', env_version: 'python-sci' },
+    inputs: {
+      object: {
+        type: 'code',
+        content: { format: 'text', value: 'print(1)' },
+        runtime: { language: 'python' },
+      },
+    },
+    ...change,
+  }
+}
