@@ -1,10 +1,11 @@
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
-import fastify, { type FastifyBaseLogger, type FastifyRequest, LogController } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { z } from 'zod'
 import { TenantDatabase } from '../platform/db/tenant-database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
+import type { Logger } from '../platform/logger.ts'
 import type { ApiApp } from './api-app.ts'
 import type { ApiContext } from './api-context.ts'
 import { readJsonText } from './json-body.ts'
@@ -14,6 +15,9 @@ import { toErgonError, toProblem } from './problem.ts'
 import { createRateLimit, type RateLimit } from './rate-limits.ts'
 import { addRoutes } from './routes/all.ts'
 import { checkPart } from './strict-schema.ts'
+
+/** Beyond it connections are closed unread, so that descriptors are left for the database. */
+const MAX_CONNECTIONS = 10_000
 
 /** The largest body of a route that says nothing else: a job's input is at most 1 MiB in the database. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -27,16 +31,19 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     trustProxy: context.trustedProxies.length === 0 ? false : [...context.trustedProxies],
     bodyLimit: MAX_BODY_BYTES,
     genReqId: () => crypto.randomUUID(),
+    // Headers, and the whole request, of slow callers; looked at each second.
+    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 },
     requestTimeout: 30_000,
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
+    // What is refused before there is a route: an address that is none.
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context.logger),
     exposeHeadRoutes: false,
     return503OnClosing: true,
     routerOptions: { maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()
-  app.server.headersTimeout = 10_000
-  app.server.maxRequestsPerSocket = 0
+  app.server.maxConnections = MAX_CONNECTIONS
 
   parseBodies(app)
   app.setValidatorCompiler(({ schema, httpPart = '' }) => (value: unknown) => ({
@@ -91,21 +98,23 @@ function answerErrors(app: ApiApp, { logger }: ApiContext): void {
     reply.header('x-request-id', request.id)
     reply.header('cache-control', 'no-store')
   })
-  app.setErrorHandler((thrown, request, reply) => {
-    const error = toErgonError(thrown)
-    const problem = toProblem(error, request.id)
-    if (problem.status >= 500)
-      logger.error({ err: error, requestId: request.id, route: request.routeOptions.url }, error.message)
-    if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
-    if (problem.status === 503) reply.header('retry-after', '1')
-    return reply.code(problem.status).type('application/problem+json').send(problem)
-  })
+  app.setErrorHandler((thrown, request, reply) => answerError(thrown, request, reply, logger))
   app.setNotFoundHandler((request) => {
     throw new ErgonError(
       'ROUTE_NOT_FOUND',
       `there is no ${request.method} ${pathOf(request)}; /openapi.json has all there is`,
     )
   })
+}
+
+function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply, logger: Logger): FastifyReply {
+  const error = toErgonError(thrown)
+  const problem = toProblem(error, request.id)
+  if (problem.status >= 500)
+    logger.error({ err: error, requestId: request.id, route: request.routeOptions.url }, error.message)
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
+  if (problem.status === 503) reply.header('retry-after', '1')
+  return reply.code(problem.status).type('application/problem+json').send(problem)
 }
 
 function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLimit): void {

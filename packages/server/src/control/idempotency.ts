@@ -47,6 +47,18 @@ export async function takeIdempotencyKey(
   )
 }
 
+/** Says which jobs a key that was taken in the same transaction stands for after all. */
+export async function correctIdempotencyKey(
+  db: Database,
+  { key, tenantId }: IdempotentCall,
+  jobIds: readonly string[],
+): Promise<void> {
+  await db.query(
+    `update jobs.tb_api_idempotency set job_ids = $3 where tenant_id is not distinct from $1 and idempotency_key = $2`,
+    [tenantId, key, jobIds],
+  )
+}
+
 /** Removes keys whose time is over, at most so many at once; gives how many there were. */
 export async function forgetIdempotencyKeys(db: Database, most: number): Promise<number> {
   const [row] = await queryRows(

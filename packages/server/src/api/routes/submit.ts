@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { takeIdempotencyKey } from '../../control/idempotency.ts'
+import { correctIdempotencyKey, takeIdempotencyKey } from '../../control/idempotency.ts'
 import { composeJobRow } from '../../control/submission.ts'
 import { readJobViews, type SubmitOutcome, submitJobs } from '../../control/submit-jobs.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
@@ -113,7 +113,12 @@ async function submit(request: FastifyRequest, reply: FastifyReply, rows: readon
   return db.transaction(async (transaction) => {
     const ids = rows.map(({ id }) => id)
     const before = await takeIdempotencyKey(transaction, call, ids)
-    if (before === null) return submitJobs(transaction, rows)
+    if (before === null) {
+      const made = await submitJobs(transaction, rows)
+      // Jobs that were there before under another id than the one that was drawn for them.
+      if (made.ids.some((id, index) => id !== ids[index])) await correctIdempotencyKey(transaction, call, made.ids)
+      return made
+    }
     reply.header('idempotency-replayed', 'true')
     return { ids: before, isNew: true }
   })

@@ -1,0 +1,283 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createPool } from '../../src/platform/db/database.ts'
+import { as, payload, startTestApi, TENANT_A, type TestApi } from './api-fixture.ts'
+
+let api: TestApi
+let port: number
+beforeAll(async () => {
+  api = await startTestApi()
+  await api.app.listen({ host: '127.0.0.1', port: 0 })
+  port = (api.app.server.address() as AddressInfo).port
+})
+afterAll(() => api.close())
+
+/** Sends these bytes and gives all that comes back until the other side closes. */
+async function exchange(bytes: string | Buffer): Promise<string> {
+  const socket = await open()
+  socket.write(bytes)
+  return await untilClosed(socket)
+}
+
+async function open(): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  return socket
+}
+
+async function untilClosed(socket: Socket): Promise<string> {
+  let text = ''
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+  // Writing to a side that has closed is an error that means nothing here.
+  socket.on('error', () => {})
+  await new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  return text
+}
+
+const request = (body: Buffer | string, more = '', path = '/v1/jobs') => {
+  const bytes = Buffer.from(body)
+  const head = `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${api.tokens.a}\r\nContent-Type: application/json\r\n${more}Content-Length: ${bytes.length}\r\n\r\n`
+  return Buffer.concat([Buffer.from(head), bytes])
+}
+const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
+const problemOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('{'))) as Record<string, unknown>
+
+const lone = JSON.stringify(payload()).replace('print(1)', String.raw`\ud800`)
+const nul = JSON.stringify(payload()).replace('print(1)', String.raw`\u0000`)
+
+describe('a body', () => {
+  it.each([
+    ['of 10 MB', Buffer.alloc(10 * 1024 * 1024, 0x20), 413, 'BODY_TOO_LARGE'],
+    ['nested a million levels deep', `${'['.repeat(1_000_000)}`, 400, 'BODY_INVALID'],
+    [
+      'nested as deep in a field',
+      `{"service":"echo","operation":"say","input":${'{"a":'.repeat(90)}1${'}'.repeat(90)}}`,
+      400,
+      'BODY_INVALID',
+    ],
+    ['with __proto__', '{"service":"echo","operation":"say","input":{"__proto__":{"a":1}}}', 400, 'BODY_INVALID'],
+    ['with constructor.prototype', '{"constructor":{"prototype":{"a":1}}}', 400, 'BODY_INVALID'],
+    ['that is no UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x3a, 0x31, 0x7d]), 400, 'BODY_INVALID'],
+    ['in UTF-16', Buffer.from('{"a":1}', 'utf16le'), 400, 'BODY_INVALID'],
+    ['that is no JSON', '{"a":1', 400, 'BODY_INVALID'],
+    ['of nothing', '', 400, 'BODY_INVALID'],
+    ['that is null', 'null', 422, 'REQUEST_INVALID'],
+    ['that is a text', '"x"', 422, 'REQUEST_INVALID'],
+    ['with half a surrogate pair', lone, 400, 'BODY_INVALID'],
+    ['with U+0000', nul, 400, 'BODY_INVALID'],
+    [
+      'with a number beyond everything',
+      JSON.stringify(payload()).replace('"python"}}}', '"python","parameters":{"n":1e9999999999}}}}'),
+      400,
+      'BODY_INVALID',
+    ],
+    [
+      'with 100 000 unknown fields',
+      JSON.stringify(Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`f${n}`, n]))),
+      422,
+      'REQUEST_INVALID',
+    ],
+    [
+      'with more input than a job may have',
+      JSON.stringify(payload({ project_id: 'x'.repeat(1_100_000) })),
+      422,
+      'INPUT_TOO_LARGE',
+    ],
+  ])('%s is refused', async (_, body, status, code) => {
+    const began = performance.now()
+    const answer = await exchange(request(body))
+    expect({ status: statusOf(answer), code: problemOf(answer)['code'] }).toEqual({ status, code })
+    expect(answer.length).toBeLessThan(20_000)
+    // No bound on speed, but on being stuck.
+    expect(performance.now() - began).toBeLessThan(10_000)
+  })
+
+  it('of another type is refused', async () => {
+    const bytes = request('a=1').toString('latin1').replace('application/json', 'application/x-www-form-urlencoded')
+    expect(statusOf(await exchange(bytes))).toBe(415)
+  })
+
+  it('of 10 MB that comes in pieces without a length is cut off', async () => {
+    const socket = await open()
+    socket.write(
+      `POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${api.tokens.a}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    )
+    const closed = untilClosed(socket)
+    const piece = Buffer.from(`10000\r\n${' '.repeat(65_536)}\r\n`)
+    for (let sent = 0; sent < 160 && !socket.destroyed; sent++) {
+      if (!socket.write(piece)) await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), closed])
+    }
+    socket.end()
+    expect(statusOf(await closed)).toBe(413)
+  })
+})
+
+describe('a request', () => {
+  it.each([
+    ['GET /v1/jobs/../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 404],
+    ['GET /v1/jobs/%2e%2e%2f%2e%2e%2fetc HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 401],
+    ['GET /v1/jobs/%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 422],
+    ['GET /docs/static/..%2f..%2f..%2fpackage.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 404],
+    ['DELETE /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 404],
+    ['GET /health HTTP/1.1\r\n\r\n', 400],
+    [`GET /health HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`, 431],
+    ['POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+    ['NONSENSE\r\n\r\n', 400],
+  ])('%j is answered with %i', async (text, status) => {
+    const answer = await exchange(text)
+    expect(statusOf(answer)).toBe(status)
+    expect(answer).not.toMatch(/root:|node_modules|at .*\.ts:/)
+  })
+
+  it('that dribbles in is cut off, and others are served meanwhile', async () => {
+    const { headersTimeout, requestTimeout } = api.app.server
+    Object.assign(api.app.server, { headersTimeout: 500, requestTimeout: 1_000 })
+    try {
+      const [head, body] = [await open(), await open()]
+      const closed = [untilClosed(head), untilClosed(body)]
+      head.write('GET /health HTTP/1.1\r\nHo')
+      body.write(request('{"a": 1}').subarray(0, -4))
+      expect((await api.app.inject({ method: 'GET', url: '/health' })).json()).toEqual({ status: 'ok' })
+      expect((await Promise.all(closed)).map(statusOf)).toEqual([408, 408])
+    } finally {
+      Object.assign(api.app.server, { headersTimeout, requestTimeout })
+    }
+  })
+
+  it('cannot choose its id, and is told ours', async () => {
+    const answer = await api.app.inject({
+      method: 'GET',
+      url: '/v1/jobs',
+      headers: { 'request-id': 'mine', 'x-request-id': 'mine' },
+    })
+    const { request_id: id } = answer.json<{ request_id: string }>()
+    expect(id).toMatch(/^[0-9a-f-]{36}$/)
+    expect(answer.headers['x-request-id']).toBe(id)
+  })
+
+  it('is answered with headers that let a browser do nothing with it', async () => {
+    const { headers } = await api.app.inject({ method: 'GET', url: '/v1/jobs', ...as(api.tokens.a) })
+    expect(headers).toMatchObject({
+      'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'SAMEORIGIN',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-store',
+    })
+    expect(headers).not.toHaveProperty('x-powered-by')
+    expect(headers).not.toHaveProperty('server')
+  })
+
+  it('of a page elsewhere is allowed for listed origins alone', async () => {
+    const preflight = (origin: string) =>
+      api.app.inject({
+        method: 'OPTIONS',
+        url: '/v1/jobs',
+        headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' },
+      })
+    const listed = await preflight('https://app.example.org')
+    expect(listed.headers['access-control-allow-origin']).toBe('https://app.example.org')
+    expect(listed.headers['access-control-allow-credentials']).toBeUndefined()
+    expect((await preflight('https://evil.example.org')).headers['access-control-allow-origin']).toBeUndefined()
+  })
+})
+
+describe('a token', () => {
+  const get = (authorization?: string) =>
+    api.app.inject({ method: 'GET', url: '/v1/jobs', headers: authorization === undefined ? {} : { authorization } })
+
+  it.each([
+    ['none', undefined, 'TOKEN_REQUIRED'],
+    ['basic', 'Basic YTpi', 'TOKEN_REQUIRED'],
+    ['nonsense', 'Bearer x', 'TOKEN_INVALID'],
+    ['unknown', `Bearer ergon_${'0'.repeat(32)}_${'A'.repeat(43)}`, 'TOKEN_INVALID'],
+    ['SQL', `Bearer ergon_'or 1=1--`, 'TOKEN_REQUIRED'],
+  ])('that is %s is refused', async (_, authorization, code) => {
+    const answer = await get(authorization)
+    expect({ status: answer.statusCode, code: answer.json<{ code: string }>().code }).toEqual({ status: 401, code })
+    expect(answer.headers['www-authenticate']).toBe('Bearer')
+  })
+
+  it('with another secret is refused in the same words as one that is unknown', async () => {
+    const altered = api.tokens.a.slice(0, -2) + (api.tokens.a.endsWith('AA') ? 'BB' : 'AA')
+    const [one, other] = [await get(`Bearer ${altered}`), await get(`Bearer ergon_${'0'.repeat(32)}_${'A'.repeat(43)}`)]
+    expect(one.json<{ detail: string }>().detail).toBe(other.json<{ detail: string }>().detail)
+  })
+
+  it('does what its scopes say and nothing else', async () => {
+    const reader = await api.token(['read'], TENANT_A)
+    expect((await get(`Bearer ${reader}`)).statusCode).toBe(200)
+    for (const [method, url] of [
+      ['POST', '/v1/jobs'],
+      ['POST', `/v1/jobs/${randomUUID()}/cancel`],
+      ['GET', '/v1/dead-letters'],
+    ] as const) {
+      const answer = await api.app.inject({ method, url, ...as(reader), ...(method === 'POST' ? { payload: {} } : {}) })
+      expect({ url, status: answer.statusCode, code: answer.json<{ code: string }>().code }).toEqual({
+        url,
+        status: 403,
+        code: 'SCOPE_MISSING',
+      })
+    }
+  })
+
+  it('that has ended is not believed any more', async () => {
+    const token = await api.token(['read'], TENANT_A)
+    expect((await get(`Bearer ${token}`)).statusCode).toBe(200)
+    const id = token.split('_')[1]
+    await api.db.admin.query(`update jobs.tb_api_token set revoked_at = now() where token_id = $1`, [id])
+    // Here nobody listens for it: what was looked up is believed for some seconds, and no longer.
+    api.context.tokens.forget()
+    expect((await get(`Bearer ${token}`)).statusCode).toBe(401)
+  })
+
+  it('is kept as a digest alone', async () => {
+    const { rows } = await api.db.admin.query('select * from jobs.tb_api_token')
+    const secret = Buffer.from(api.tokens.a.slice(-43), 'base64url')
+    const text = JSON.stringify(rows)
+    for (const form of ['base64url', 'base64', 'hex', 'latin1'] as const)
+      expect(text).not.toContain(secret.toString(form))
+    expect(text).not.toContain(JSON.stringify([...secret]).slice(1, -1))
+  })
+
+  it('may ask so often and no oftener, whoever else asks', async () => {
+    const slow = await api.token(['read'], TENANT_A, 3)
+    const statuses = []
+    for (let time = 0; time < 5; time++) statuses.push((await get(`Bearer ${slow}`)).statusCode)
+    expect(statuses).toEqual([200, 200, 200, 429, 429])
+    expect((await get(`Bearer ${api.tokens.a}`)).statusCode).toBe(200)
+  })
+
+  it('cannot be guessed for ever from one address', async () => {
+    const guess = () =>
+      api.app.inject({
+        method: 'GET',
+        url: '/v1/jobs',
+        remoteAddress: '192.0.2.7',
+        headers: { authorization: `Bearer ergon_${'0'.repeat(32)}_${'A'.repeat(43)}` },
+      })
+    const statuses = await Promise.all(Array.from({ length: 650 }, guess))
+    expect(statuses.filter(({ statusCode }) => statusCode === 429)).toHaveLength(50)
+  })
+})
+
+describe('a database that is away', () => {
+  it('is told without a word of where it is', async () => {
+    const gone = createPool('postgresql://ergon_api:hunter2@127.0.0.1:1/nowhere', {
+      maxConnections: 1,
+      applicationName: 'x',
+    })
+    const other = await startTestApi({ pool: gone })
+    const answer = await other.app.inject({ method: 'GET', url: `/v1/jobs/${randomUUID()}`, ...as(other.tokens.a) })
+    expect(answer.statusCode).toBe(503)
+    expect(answer.json()).toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    expect(answer.body).not.toMatch(/127\.0\.0\.1|nowhere|hunter2|ECONN/)
+    expect((await other.app.inject({ method: 'GET', url: '/health' })).statusCode).toBe(200)
+    expect((await other.app.inject({ method: 'GET', url: '/ready' })).statusCode).toBe(503)
+    await gone.end()
+    await other.close()
+  })
+})
