@@ -13,7 +13,19 @@ create function jobs.current_tenant() returns uuid
 language sql stable as $$
   select nullif(current_setting('ergon.tenant', true), '')::uuid;
 $$;
-grant execute on function jobs.sees_all_tenants(), jobs.current_tenant() to ergon_api;
+-- The same word for a statement that is a transaction of its own. Whatever else the statement reads must hang on its answer
+-- (a lateral sub-select behind `offset 0`), or the setting could come too late; too late shows nothing.
+create function jobs.enter_tenant(p_tenant text) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if p_tenant = 'all' then
+    perform set_config('ergon.all_tenants', 'on', true);
+  else
+    perform set_config('ergon.tenant', p_tenant, true);
+  end if;
+  return true;
+end $$;
+grant execute on function jobs.sees_all_tenants(), jobs.current_tenant(), jobs.enter_tenant(text) to ergon_api;
 
 -- Tokens -------------------------------------------------------------------------------------------------------------
 create table jobs.tb_api_token (

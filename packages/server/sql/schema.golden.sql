@@ -1291,6 +1291,20 @@ begin
   return existing_id;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.enter_tenant(p_tenant text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if p_tenant = 'all' then
+    perform set_config('ergon.all_tenants', 'on', true);
+  else
+    perform set_config('ergon.tenant', p_tenant, true);
+  end if;
+  return true;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.explain_tenant_wait(p_job_id uuid)
  RETURNS TABLE(state text, lane text, gate text, reason text, waits_until timestamp with time zone)
  LANGUAGE sql
@@ -3196,6 +3210,7 @@ EXECUTE on function jobs.database_identity() to ergon_worker
 EXECUTE on function jobs.deregister_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
+EXECUTE on function jobs.enter_tenant(p_tenant text) to ergon_api
 EXECUTE on function jobs.explain_tenant_wait(p_job_id uuid) to ergon_api
 EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_callback
 EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_worker

@@ -1,6 +1,7 @@
 import type { Artifact, JobResult, JobView } from '@ergon/contract'
 import type { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
+import type { TenantDatabase } from '../platform/db/tenant-database.ts'
 import { ARTIFACT_COLUMNS, artifactRowSchema, toArtifact } from './artifact-view.ts'
 import { toResult, toView, VIEW_COLUMNS, viewRowSchema } from './job-view.ts'
 
@@ -14,6 +15,17 @@ export async function readJob(db: Database, id: string): Promise<JobResult | nul
 export async function readJobView(db: Database, id: string): Promise<JobView | null> {
   const row = await readRow(db, id)
   return row === undefined ? null : toView(row)
+}
+
+/** The same for a tenant, by one statement. */
+export async function readOwnJobView(db: TenantDatabase, id: string): Promise<JobView | null> {
+  const { rows } = await db.queryEntering(
+    `select ${VIEW_COLUMNS}
+     from (select jobs.enter_tenant($1) as is_in offset 0) tenant
+     cross join lateral (select * from jobs.tb_job_run where id = $2 and tenant.is_in offset 0) j`,
+    [id],
+  )
+  return rows[0] === undefined ? null : toView(viewRowSchema.parse(rows[0]))
 }
 
 async function readRow(db: Database, id: string): Promise<z.infer<typeof viewRowSchema> | undefined> {

@@ -1,8 +1,9 @@
 import type { JobView } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
+import type { TenantDatabase } from '../platform/db/tenant-database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
-import { insertJobs, type JobRow } from '../queue/insert-jobs.ts'
+import { insertJobs, insertOwnJobs, type JobRow } from '../queue/insert-jobs.ts'
 import { toView, VIEW_COLUMNS, viewRowSchema } from './job-view.ts'
 
 export interface SubmitOutcome {
@@ -31,6 +32,12 @@ export async function submitJobs(db: Database, rows: readonly JobRow[]): Promise
     )
   })
   return { ids, isNew: made.size > 0 }
+}
+
+/** Submits one job by one statement; null where its id or identifier is taken. */
+export async function submitNewJob(db: TenantDatabase, row: JobRow): Promise<JobView | null> {
+  const [made] = await insertOwnJobs(db, JSON.stringify([row]), VIEW_COLUMNS)
+  return made === undefined ? null : toView(viewRowSchema.parse(made))
 }
 
 const sameSchema = z.object({ identifier: z.string(), id: z.string() })

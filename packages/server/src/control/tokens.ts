@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { hash, randomBytes, randomUUID } from 'node:crypto'
 import { type TokenScope, tokenScopeSchema } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
@@ -39,7 +39,7 @@ export async function createToken(db: Database, token: NewToken): Promise<{ id: 
 
 /** What is kept of a token's secret. */
 export function digestOf(secret: Buffer): Buffer {
-  return createHash('sha256').update(secret).digest()
+  return hash('sha256', secret, 'buffer')
 }
 
 const tokenRowSchema = z.object({

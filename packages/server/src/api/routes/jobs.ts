@@ -1,7 +1,7 @@
 import { jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
 import { z } from 'zod'
 import { listJobPage } from '../../control/job-page.ts'
-import { readJobView } from '../../control/read-job.ts'
+import { readOwnJobView } from '../../control/read-job.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
 import { refusals } from '../refusals.ts'
@@ -63,11 +63,11 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
     async (request, reply) => {
       const { job_id: id } = request.params
       const { db } = callerOf(request)
-      const job = await readJobView(db, id)
+      const job = await readOwnJobView(db, id)
       if (job === null) throw jobNotFound(id)
       if (request.query.wait === 0 || hasEnded(job.state)) return job
       await watcher.untilEnded(id, request.query.wait * 1_000, untilGone(reply))
-      return (await readJobView(db, id)) ?? job
+      return (await readOwnJobView(db, id)) ?? job
     },
   )
 }

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
+import { type JobView, jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { correctIdempotencyKey, takeIdempotencyKey } from '../../control/idempotency.ts'
 import { composeJobRow } from '../../control/submission.ts'
-import { readJobViews, type SubmitOutcome, submitJobs } from '../../control/submit-jobs.ts'
+import { readOwnJobView } from '../../control/read-job.ts'
+import { readJobViews, submitNewJob, type SubmitOutcome, submitJobs } from '../../control/submit-jobs.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { parseLossless } from '../../platform/text/lossless-json.ts'
 import type { JobRow } from '../../queue/insert-jobs.ts'
@@ -12,7 +13,7 @@ import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
 import { tenantFor } from '../principal.ts'
 import { refusals } from '../refusals.ts'
-import { hasEnded, untilGone, waitQuery } from './job-parts.ts'
+import { hasEnded, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
 
 const BATCH_BYTES = 8 * 1024 * 1024
 const KEY = /^[\x21-\x7e]{1,255}$/
@@ -41,15 +42,13 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
       },
     },
     async (request, reply) => {
-      const rows = [composeRow(context, request, request.body, parseLossless(request.bodyText))]
-      const { ids, isNew } = await submit(request, reply, rows)
-      const [id = ''] = ids
       const { db } = callerOf(request)
-      reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${id}`)
-      const [job] = await readJobViews(db, ids)
-      if (request.query.wait === 0 || job === undefined || hasEnded(job.state)) return job
-      await context.watcher.untilEnded(id, request.query.wait * 1_000, untilGone(reply))
-      return (await readJobViews(db, ids))[0] ?? job
+      const row = composeRow(context, request, request.body, parseLossless(request.bodyText))
+      const { job, isNew } = await submitOne(request, reply, row)
+      reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
+      if (request.query.wait === 0 || hasEnded(job.state)) return job
+      await context.watcher.untilEnded(job.job_id, request.query.wait * 1_000, untilGone(reply))
+      return (await readOwnJobView(db, job.job_id)) ?? job
     },
   )
 
@@ -94,6 +93,23 @@ function composeRow(
     { request: job, lossless, tenantId: tenantFor(principal, stated), submitter },
     context.findOperation,
   )
+}
+
+/** One statement where the job is new and nobody gave a key, which is nearly always. */
+async function submitOne(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  row: JobRow,
+): Promise<{ job: JobView; isNew: boolean }> {
+  const { db } = callerOf(request)
+  if (request.headers['idempotency-key'] === undefined) {
+    const job = await submitNewJob(db, row)
+    if (job !== null) return { job, isNew: true }
+  }
+  const { ids, isNew } = await submit(request, reply, [row])
+  const [job] = await readJobViews(db, ids)
+  if (job === undefined) throw jobNotFound(ids[0] ?? row.id)
+  return { job, isNew }
 }
 
 async function submit(request: FastifyRequest, reply: FastifyReply, rows: readonly JobRow[]): Promise<SubmitOutcome> {

@@ -3,6 +3,8 @@ import type { z } from 'zod'
 import { translateDatabaseError } from './database-error.ts'
 import { describeDatabase } from './describe-database.ts'
 
+const MAX_PREPARED = 100
+
 /** Runs one statement: a pool, a pooled client or a connection of its own. */
 export interface Database {
   query(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }>
@@ -12,6 +14,8 @@ export interface Database {
 export interface DatabasePool extends Database {
   /** Host, port and database, for messages; never a password. */
   readonly description: string
+  /** The name under which the server keeps the plan of a text, if it does. */
+  nameOf(text: string): string | undefined
   connect(): Promise<pg.PoolClient>
   end(): Promise<void>
 }
@@ -24,7 +28,10 @@ export interface PoolOptions {
   connectTimeoutMs?: number
   /** How long a statement may take before it fails and its connection is cut, in ms; for ever by default. */
   queryTimeoutMs?: number
-  /** Sends what is asked of a connection without waiting for the answers before: several statements cost one round trip. */
+  /**
+   * Sends what is asked of a connection without waiting for the answers before, so that several statements cost one round
+   * trip, and has the server keep the plans of the first hundred texts. Needs direct connections, no transaction pooler.
+   */
   isPipelined?: boolean
 }
 
@@ -45,11 +52,15 @@ export function createPool(url: string, options: PoolOptions): DatabasePool {
   // An idle connection that breaks is replaced by the next query; without a listener the event would end the process.
   pool.on('error', () => {})
   const description = describeDatabase(url)
+  const nameOf = options.isPipelined === true ? nameStatements() : () => undefined
   return {
     description,
+    nameOf,
     async query(text, values) {
       try {
-        return await pool.query(text, values === undefined ? undefined : [...values])
+        const name = nameOf(text)
+        const config = { text, ...(name === undefined ? {} : { name }) }
+        return await pool.query(values === undefined ? config : { ...config, values: [...values] })
       } catch (error) {
         throw translateDatabaseError(error, description)
       }
@@ -62,6 +73,18 @@ export function createPool(url: string, options: PoolOptions): DatabasePool {
       }
     },
     end: () => pool.end(),
+  }
+}
+
+/** Each connection keeps what was prepared on it for ever, so only so many texts get a name. */
+function nameStatements(): (text: string) => string | undefined {
+  const names = new Map<string, string>()
+  return (text) => {
+    const known = names.get(text)
+    if (known !== undefined || names.size >= MAX_PREPARED) return known
+    const name = `s${names.size}`
+    names.set(text, name)
+    return name
   }
 }
 

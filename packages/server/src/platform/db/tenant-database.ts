@@ -14,22 +14,35 @@ export type TenantScope = { readonly tenantId: string } | 'all'
 export class TenantDatabase implements Database {
   readonly #pool: DatabasePool
   readonly #begin: string
+  readonly #tenant: string
 
   constructor(pool: DatabasePool, scope: TenantScope) {
     this.#pool = pool
     this.#begin = beginAs(scope)
+    this.#tenant = scope === 'all' ? 'all' : scope.tenantId
   }
 
   query(text: string, values: readonly unknown[] = []): Promise<{ rows: unknown[]; rowCount: number | null }> {
     return this.#with(async (client) => {
+      const name = this.#pool.nameOf(text)
+      const uncork = cork(client)
       const begun = client.query(this.#begin)
-      const answered = client.query(text, [...values])
+      const answered = client.query({ text, values: [...values], ...(name === undefined ? {} : { name }) })
       const ended = client.query('commit')
+      uncork()
       const [first, answer, last] = await Promise.allSettled([begun, answered, ended])
       for (const each of [first, answer, last]) if (each.status === 'rejected') throw each.reason
       if (answer.status !== 'fulfilled') throw new Error('unreachable')
       return answer.value
     })
+  }
+
+  /**
+   * Runs one statement that says by itself whose it is: it calls `jobs.enter_tenant($1)` before it reads anything, and all
+   * that it reads hangs on the answer. Half the work of `query`, for what is asked thousands of times a second.
+   */
+  queryEntering(text: string, values: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }> {
+    return this.#pool.query(text, [this.#tenant, ...values])
   }
 
   /** Runs `work` in one transaction of the tenant's: commits when it resolves, rolls back when it throws. */
@@ -62,6 +75,14 @@ export class TenantDatabase implements Database {
       client.release(isBroken)
     }
   }
+}
+
+/** Holds back what is written to the server until the returned function is called: three statements are one write then. */
+function cork(client: pg.PoolClient): () => void {
+  // Not in the library's types; where it should go away, three writes do the same.
+  const { connection } = client as unknown as { connection?: { stream?: { cork?(): void; uncork?(): void } } }
+  connection?.stream?.cork?.()
+  return () => connection?.stream?.uncork?.()
 }
 
 /** One message of two statements. Settings have no parameters, so what goes in is an id and nothing else. */
