@@ -56,3 +56,4 @@ export {
 } from './api/job.ts'
 export { type Problem, problemSchema } from './api/problem.ts'
 export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'
+export { CALLBACK_STATES, type Callback, callbackSchema, type CallbackState } from './api/callback.ts'

@@ -159,6 +159,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 grant execute on function jobs.explain_tenant_wait(uuid) to ergon_api;
 
+create function jobs.retry_tenant_callback(p_callback_id bigint) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from jobs.tb_job_callback c
+  where c.callback_id = p_callback_id and (jobs.sees_all_tenants() or c.tenant_id = jobs.current_tenant());
+  return case when found then jobs.retry_callback(p_callback_id) else 'not_found' end;
+end $$;
+grant execute on function jobs.retry_tenant_callback(bigint) to ergon_api;
+
 -- A job that is cancelled before it runs has an entry too: a trail without it would show a submission and no end.
 create trigger tg_6_audit_cancelled_early after update on jobs.tb_job_run
   for each row when (old.status = 'pending' and new.status = 'cancelled') execute function jobs.tg_audit_cancelled();

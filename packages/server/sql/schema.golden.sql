@@ -2287,6 +2287,18 @@ begin
   return case when found then 'not_failed' else 'not_found' end;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.retry_tenant_callback(p_callback_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform from jobs.tb_job_callback c
+  where c.callback_id = p_callback_id and (jobs.sees_all_tenants() or c.tenant_id = jobs.current_tenant());
+  return case when found then jobs.retry_callback(p_callback_id) else 'not_found' end;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.ring_lane(p_lane text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3233,6 +3245,7 @@ EXECUTE on function jobs.release_jobs(p_job_ids uuid[], p_fences uuid[]) to ergo
 EXECUTE on function jobs.rescue_jobs() to ergon_worker
 EXECUTE on function jobs.resolve_datasets(p_job_id uuid, p_fence uuid, p_digests text[]) to ergon_worker
 EXECUTE on function jobs.retry_job(job_id uuid) to ergon_enqueue
+EXECUTE on function jobs.retry_tenant_callback(p_callback_id bigint) to ergon_api
 EXECUTE on function jobs.run_callback(p_callback_id bigint, p_token uuid) to ergon_callback
 EXECUTE on function jobs.sees_all_tenants() to ergon_api
 EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean) to ergon_callback

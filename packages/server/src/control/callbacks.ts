@@ -1,7 +1,6 @@
+import { CALLBACK_STATES, type CallbackState } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
-
-export const CALLBACK_STATES = ['waiting', 'running', 'retrying', 'failed', 'unregistered'] as const
 
 const callbackRowSchema = z.object({
   callback_id: z.string(),
@@ -39,7 +38,7 @@ export async function countStuckCallbacks(db: Database): Promise<z.infer<typeof 
 /** Callbacks that are owed and have not run, the oldest first, at most `limit`, in one state or in all. */
 export function listCallbacks(
   db: Database,
-  { state, limit }: { state: (typeof CALLBACK_STATES)[number] | null; limit: number },
+  { state, limit }: { state: CallbackState | null; limit: number },
 ): Promise<CallbackRow[]> {
   return queryRows(
     db,

@@ -88,3 +88,9 @@ export async function retryCallback(db: Database, id: string): Promise<CallbackR
   const rows = await queryRows(db, retriedSchema, 'select jobs.retry_callback($1::bigint) as outcome', [id])
   return rows[0]?.outcome ?? 'not_found'
 }
+
+/** The same of a callback that the caller's tenant has. */
+export async function retryOwnCallback(db: Database, id: string): Promise<CallbackRetry> {
+  const rows = await queryRows(db, retriedSchema, 'select jobs.retry_tenant_callback($1::bigint) as outcome', [id])
+  return rows[0]?.outcome ?? 'not_found'
+}

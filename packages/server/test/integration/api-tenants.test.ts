@@ -185,6 +185,30 @@ describe('a tenant’s token', () => {
     expect(JSON.stringify(again.body)).not.toContain(TENANT_A)
   })
 
+  it('sees and retries the callbacks of its own jobs alone', async () => {
+    await api.db.admin.query(
+      `insert into jobs.tb_callback (entity, service, operation, success_schema, success_function)
+       values ('thing', 'stripe', 'charge', 'public', 'told') on conflict do nothing`,
+    )
+    const id = await insertJob(api.db.admin, { tenant_id: TENANT_A, entity_type: 'thing', entity_pk: '1' })
+    await api.db.admin.query(
+      `insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, entity_pk, output_data)
+       select registration_id, $1, 'success', $2, '1', '{}' from jobs.tb_callback where entity = 'thing'`,
+      [id, TENANT_A],
+    )
+    const list = async (token: string) =>
+      (await api.app.inject({ method: 'GET', url: '/v1/callbacks', ...as(token) })).json<{
+        items: { callback_id: string }[]
+      }>().items
+    const [mine] = await list(api.tokens.a)
+    expect(mine).toMatchObject({ job_id: id, state: 'waiting', service: 'stripe' })
+    expect(await list(api.tokens.b)).toEqual([])
+    const retry = (token: string) =>
+      api.app.inject({ method: 'POST', url: `/v1/callbacks/${mine?.callback_id}/retry`, ...as(token) })
+    expect((await retry(api.tokens.b)).statusCode).toBe(404)
+    expect((await retry(api.tokens.a)).json()).toEqual({ outcome: 'queued' })
+  })
+
   it('has idempotency keys of its own', async () => {
     const key = { 'idempotency-key': randomUUID() }
     const send = (token: string) =>

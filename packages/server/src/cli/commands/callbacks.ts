@@ -1,5 +1,6 @@
+import { CALLBACK_STATES, type CallbackState } from '@ergon/contract'
 import type { Command } from 'commander'
-import { CALLBACK_STATES, type CallbackRow } from '../../control/callbacks.ts'
+import type { CallbackRow } from '../../control/callbacks.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
 import { makeVisible } from '../../platform/text/sanitise-output.ts'
@@ -74,7 +75,7 @@ function toCells(row: CallbackRow): string[] {
   ]
 }
 
-function checkState(state: string | undefined): (typeof CALLBACK_STATES)[number] | null {
+function checkState(state: string | undefined): CallbackState | null {
   if (state === undefined) return null
   const known = CALLBACK_STATES.find((one) => one === state)
   if (known !== undefined) return known
