@@ -53,6 +53,7 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
   // Checking what we answer would cost more than making it; tests do.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
   answerErrors(app, context)
+  logRequests(app, context)
   await app.register(cors, {
     origin: context.corsOrigins.length === 0 ? false : [...context.corsOrigins],
     allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
@@ -94,6 +95,17 @@ function parseBodies(app: ApiApp): void {
         ? done(null, value)
         : done(new ErgonError('BODY_INVALID', `the body is not JSON: ${error.message.slice(0, 300)}`)),
     )
+  })
+}
+
+/** One line a request: who, what, how it ended. Never a body, a query or a token. */
+function logRequests(app: ApiApp, { logger }: ApiContext): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, id: requestId, ip, caller } = request
+    const route = request.routeOptions.url ?? null
+    const token = caller?.principal.tokenId ?? null
+    const ms = Math.round(reply.elapsedTime)
+    logger.info({ requestId, method, route, status: reply.statusCode, ms, ip, token }, 'request')
   })
 }
 
