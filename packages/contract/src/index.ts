@@ -54,5 +54,18 @@ export {
   type SubmitRequest,
   submitRequestSchema,
 } from './api/job.ts'
+export {
+  JOB_ENDS,
+  type JobEndEvent,
+  jobEndEventSchema,
+  type JobFeedFilter,
+  jobFeedFilterSchema,
+  type JobOutputEvent,
+  jobOutputEventSchema,
+  type JobProgressEvent,
+  jobProgressEventSchema,
+  type JobStatusEvent,
+  jobStatusEventSchema,
+} from './api/live.ts'
 export { type Problem, problemSchema } from './api/problem.ts'
 export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'

@@ -3,9 +3,10 @@ import type { ApiApp } from '../api-app.ts'
 import { addHealthRoutes } from './health.ts'
 import { addJobActionRoutes } from './job-actions.ts'
 import { addJobRoutes } from './jobs.ts'
+import { addLiveRoutes } from './live.ts'
 import { addSubmitRoutes } from './submit.ts'
 
 /** Every route. A new one is a file beside this and a line here: docs/api.md says how. */
 export function addRoutes(app: ApiApp, context: ApiContext): void {
-  for (const add of [addHealthRoutes, addSubmitRoutes, addJobRoutes, addJobActionRoutes]) add(app, context)
+  for (const add of [addHealthRoutes, addSubmitRoutes, addJobRoutes, addJobActionRoutes, addLiveRoutes]) add(app, context)
 }
