@@ -87,7 +87,9 @@ export async function readOutput(
             j.completed_at, j.failure_code, newest.attempt as newest_attempt, began.at as began_at,
             o.attempt, o.stream, o."offset", o.bytes
      from jobs.tb_job_run j
-     left join lateral (select max(attempt) as attempt from jobs.tb_job_output where job_id = j.id) newest on true
+     left join lateral (
+       select n.attempt from jobs.tb_job_output n where n.job_id = j.id order by n.attempt desc limit 1
+     ) newest on true
      cross join lateral (
        select case when j.attempts = newest.attempt then (extract(epoch from j.started_at) * 1000000)::bigint end as at
      ) began
@@ -105,11 +107,16 @@ export async function readOutput(
            cross join lateral (
              select t.* from jobs.tb_job_output t
              where t.job_id = j.id and t.attempt = newest.attempt and newest.attempt >= $2 and t.stream = given.stream
-               -- The chunk that the reader is in; those before it are not looked at.
-               and t."offset" >= coalesce(
-                 (select b."offset" from jobs.tb_job_output b
-                  where b.job_id = j.id and b.attempt = newest.attempt and b.stream = given.stream and b."offset" <= reader.has
-                  order by b."offset" desc limit 1), 0)
+               -- From the chunk that the reader is in; without coalesce(), which row-level security keeps from the index.
+               and t."offset" >= (
+                 select max(known.at) from (
+                   select 0::bigint as at
+                   union all
+                   (select b."offset" from jobs.tb_job_output b
+                    where b.job_id = j.id and b.attempt = newest.attempt and b.stream = given.stream and b."offset" <= reader.has
+                    order by b."offset" desc limit 1)
+                 ) known
+               )
              order by t."offset" limit $7
            ) c
            cross join lateral (select greatest(reader.has - c."offset", 0)::int as skipped) s

@@ -7,10 +7,13 @@ export interface StreamEvent {
   data: unknown
 }
 
-/** How often a stream that says nothing shows that it is there. */
-export const HEARTBEAT_MS = 15_000
-/** How long the other side may take for what was written last. */
-export const WRITE_TIMEOUT_MS = 60_000
+export interface StreamTimes {
+  /** How often a stream that says nothing shows that it is there. */
+  heartbeatMs: number
+  /** How long the other side may take for what was written last. */
+  writeTimeoutMs: number
+}
+
 /** Longer than what a half-closed connection needs to be closed by both sides. */
 const CLOSE_GRACE_MS = 5_000
 
@@ -20,14 +23,16 @@ const CLOSE_GRACE_MS = 5_000
  */
 export class EventStream {
   readonly #response: ServerResponse
+  readonly #times: StreamTimes
   readonly #onClose: (() => void)[] = []
   #waitingSince: number | null = null
   #wroteAt: number
   #closeBy: number | null = null
   #isOver = false
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, times: StreamTimes) {
     this.#response = response
+    this.#times = times
     this.#wroteAt = performance.now()
     response.once('close', () => this.#finish())
     response.on('error', () => this.#finish())
@@ -68,8 +73,8 @@ export class EventStream {
     if (this.#closeBy !== null) {
       if (now > this.#closeBy) this.#response.destroy()
     } else if (this.#waitingSince !== null) {
-      if (now - this.#waitingSince > WRITE_TIMEOUT_MS) this.#response.destroy()
-    } else if (now - this.#wroteAt >= HEARTBEAT_MS) void this.#write(':\n\n')
+      if (now - this.#waitingSince > this.#times.writeTimeoutMs) this.#response.destroy()
+    } else if (now - this.#wroteAt >= this.#times.heartbeatMs) void this.#write(':\n\n')
   }
 
   /** Whether the connection is given back. */

@@ -1,9 +1,9 @@
 import type { FastifyReply } from 'fastify'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import type { Principal } from '../principal.ts'
-import { EventStream } from './event-stream.ts'
+import { EventStream, type StreamTimes } from './event-stream.ts'
 
-export interface StreamLimits {
+export interface StreamLimits extends StreamTimes {
   /** Open streams of one token, and of all. */
   perToken: number
   total: number
@@ -11,7 +11,13 @@ export interface StreamLimits {
   lifetimeMs: number
 }
 
-export const STREAM_LIMITS: StreamLimits = { perToken: 1_000, total: 4_000, lifetimeMs: 10 * 60_000 }
+export const STREAM_LIMITS: StreamLimits = {
+  perToken: 1_000,
+  total: 4_000,
+  lifetimeMs: 10 * 60_000,
+  heartbeatMs: 15_000,
+  writeTimeoutMs: 60_000,
+}
 
 const TEND_MS = 1_000
 /** How often it is asked whether the tokens of open streams still hold. */
@@ -67,7 +73,7 @@ export class OpenStreams {
     raw.setHeader('x-accel-buffering', 'no')
     raw.writeHead(200)
     raw.write(`retry: ${SPREAD_MS}\n\n`)
-    const stream = new EventStream(raw)
+    const stream = new EventStream(raw, this.#options.limits)
     const { lifetimeMs } = this.#options.limits
     // Streams that were opened together end one after the other.
     const open = { stream, principal, endsAt: performance.now() + lifetimeMs * (1 - Math.random() / 10) }
