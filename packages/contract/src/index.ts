@@ -54,6 +54,19 @@ export {
   type SubmitRequest,
   submitRequestSchema,
 } from './api/job.ts'
+export {
+  JOB_ENDS,
+  type JobEndEvent,
+  jobEndEventSchema,
+  type JobFeedFilter,
+  jobFeedFilterSchema,
+  type JobOutputEvent,
+  jobOutputEventSchema,
+  type JobProgressEvent,
+  jobProgressEventSchema,
+  type JobStatusEvent,
+  jobStatusEventSchema,
+} from './api/live.ts'
 export { type Problem, problemSchema } from './api/problem.ts'
 export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'
 export { CALLBACK_STATES, type Callback, callbackSchema, type CallbackState } from './api/callback.ts'

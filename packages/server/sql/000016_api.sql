@@ -171,3 +171,85 @@ grant execute on function jobs.retry_tenant_callback(bigint) to ergon_api;
 -- A job that is cancelled before it runs has an entry too: a trail without it would show a submission and no end.
 create trigger tg_6_audit_cancelled_early after update on jobs.tb_job_run
   for each row when (old.status = 'pending' and new.status = 'cancelled') execute function jobs.tg_audit_cancelled();
+
+-- Live streams ---------------------------------------------------------------------------------------------------------
+-- Null for what is no JSON: an entry is any text, and one that cannot be read must not end a feed.
+create function jobs.read_audit_entry(p_entry text) returns jsonb
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp as $$
+begin
+  return p_entry::jsonb;
+exception when others then
+  return null;
+end $$;
+
+-- Where the audit trail stands: below the horizon nothing comes any more, and the newest entry below it.
+create function jobs.audit_position() returns table (cluster bigint, horizon xid8, newest_xid xid8, newest_seq bigint)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  here bigint := jobs.cluster_id();
+  horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+begin
+  return query
+  select here, horizon, a.xid, a.seq
+  from (select) one
+  left join lateral (select a.xid, a.seq from jobs.tb_audit a where a.cluster = here and a.xid < horizon
+                     order by a.xid desc, a.seq desc limit 1) a on true;
+end $$;
+
+-- Ends of attempts behind a position, of jobs that the caller's tenant has, in the order of the trail; looks at no more
+-- than p_most entries. Every row says where to go on; without an end to tell there is one row that says only that.
+-- Another cluster's entries came with a dump, so they are complete, and this cluster's come after them.
+create function jobs.list_job_ends(p_cluster bigint, p_xid xid8, p_seq bigint, p_most integer)
+returns table (next_cluster bigint, next_xid xid8, next_seq bigint, has_more boolean, xid xid8, seq bigint, recorded_at timestamptz,
+               job_id uuid, event text, attempt integer, outcome text, category text, code text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  here bigint := jobs.cluster_id();
+  horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+begin
+  return query
+  with scanned as materialized (
+    select a.xid, a.seq, a.recorded_at, a.job_id, a.entry
+    from jobs.tb_audit a
+    where a.cluster = p_cluster and (a.xid, a.seq) > (p_xid, p_seq) and (p_cluster <> here or a.xid < horizon)
+    order by a.xid, a.seq limit p_most
+  ), ending as materialized (
+    select s.xid, s.seq, s.recorded_at, s.job_id, jobs.read_audit_entry(s.entry) as said
+    from scanned s
+    where exists (select from jobs.tb_job_run j
+                  where j.id = s.job_id and (jobs.sees_all_tenants() or j.tenant_id = jobs.current_tenant()))
+  ), reached as (
+    select true as is_cut, p_cluster as cluster, l.xid, l.seq
+    from (select s.xid, s.seq from scanned s order by s.xid desc, s.seq desc limit 1) l
+    where (select count(*) from scanned) >= p_most
+    union all
+    select false, here, case when p_cluster <> here then '0' when horizon > p_xid then horizon else p_xid end,
+           case when p_cluster <> here or horizon > p_xid then 0 else p_seq end
+    where (select count(*) from scanned) < p_most
+  )
+  select r.cluster, r.xid, r.seq, r.is_cut or r.cluster <> p_cluster, e.xid, e.seq, e.recorded_at, e.job_id, e.said ->> 'event',
+         case when e.said #>> '{job,attempt}' ~ '^\d{1,9}$' then (e.said #>> '{job,attempt}')::integer end,
+         e.said #>> '{happened,outcome}', e.said #>> '{happened,category}', e.said #>> '{happened,code}'
+  from reached r
+  left join ending e on e.said ->> 'event' in ('ended', 'lost', 'cancelled')
+  order by e.xid, e.seq;
+end $$;
+
+-- Why jobs wait, many at once.
+create function jobs.explain_tenant_waits(p_job_ids uuid[])
+returns table (job_id uuid, state text, lane text, gate text, reason text, waits_until timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+  select g.job_id, w.* from unnest(p_job_ids) g (job_id) cross join lateral jobs.explain_tenant_wait(g.job_id) w;
+$$;
+grant execute on function
+  jobs.audit_position(), jobs.list_job_ends(bigint, xid8, bigint, integer), jobs.explain_tenant_waits(uuid[]) to ergon_api;

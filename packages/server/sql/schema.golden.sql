@@ -516,6 +516,26 @@ AS $function$
   select coalesce(octet_length(convert_to(p_text, 'UTF8')) || ':' || p_text, '-') || ',';
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.audit_position()
+ RETURNS TABLE(cluster bigint, horizon xid8, newest_xid xid8, newest_seq bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  here bigint := jobs.cluster_id();
+  horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+begin
+  return query
+  select here, horizon, a.xid, a.seq
+  from (select) one
+  left join lateral (select a.xid, a.seq from jobs.tb_audit a where a.cluster = here and a.xid < horizon
+                     order by a.xid desc, a.seq desc limit 1) a on true;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.audit_sealed_upto(p_cluster bigint)
  RETURNS xid8
  LANGUAGE plpgsql
@@ -1315,6 +1335,16 @@ AS $function$
   where j.id = p_job_id and (jobs.sees_all_tenants() or j.tenant_id = jobs.current_tenant());
 $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.explain_tenant_waits(p_job_ids uuid[])
+ RETURNS TABLE(job_id uuid, state text, lane text, gate text, reason text, waits_until timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+  select g.job_id, w.* from unnest(p_job_ids) g (job_id) cross join lateral jobs.explain_tenant_wait(g.job_id) w;
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.explain_wait(p_job_id uuid)
  RETURNS TABLE(state text, lane text, gate text, reason text, waits_until timestamp with time zone)
  LANGUAGE sql
@@ -1536,6 +1566,47 @@ CREATE OR REPLACE FUNCTION jobs.limit_gate(p_service text)
 AS $function$
   select 'limit:' || p_service;
 $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.list_job_ends(p_cluster bigint, p_xid xid8, p_seq bigint, p_most integer)
+ RETURNS TABLE(next_cluster bigint, next_xid xid8, next_seq bigint, has_more boolean, xid xid8, seq bigint, recorded_at timestamp with time zone, job_id uuid, event text, attempt integer, outcome text, category text, code text)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  here bigint := jobs.cluster_id();
+  horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+begin
+  return query
+  with scanned as materialized (
+    select a.xid, a.seq, a.recorded_at, a.job_id, a.entry
+    from jobs.tb_audit a
+    where a.cluster = p_cluster and (a.xid, a.seq) > (p_xid, p_seq) and (p_cluster <> here or a.xid < horizon)
+    order by a.xid, a.seq limit p_most
+  ), ending as materialized (
+    select s.xid, s.seq, s.recorded_at, s.job_id, jobs.read_audit_entry(s.entry) as said
+    from scanned s
+    where exists (select from jobs.tb_job_run j
+                  where j.id = s.job_id and (jobs.sees_all_tenants() or j.tenant_id = jobs.current_tenant()))
+  ), reached as (
+    select true as is_cut, p_cluster as cluster, l.xid, l.seq
+    from (select s.xid, s.seq from scanned s order by s.xid desc, s.seq desc limit 1) l
+    where (select count(*) from scanned) >= p_most
+    union all
+    select false, here, case when p_cluster <> here then '0' when horizon > p_xid then horizon else p_xid end,
+           case when p_cluster <> here or horizon > p_xid then 0 else p_seq end
+    where (select count(*) from scanned) < p_most
+  )
+  select r.cluster, r.xid, r.seq, r.is_cut or r.cluster <> p_cluster, e.xid, e.seq, e.recorded_at, e.job_id, e.said ->> 'event',
+         case when e.said #>> '{job,attempt}' ~ '^\d{1,9}$' then (e.said #>> '{job,attempt}')::integer end,
+         e.said #>> '{happened,outcome}', e.said #>> '{happened,category}', e.said #>> '{happened,code}'
+  from reached r
+  left join ending e on e.said ->> 'event' in ('ended', 'lost', 'cancelled')
+  order by e.xid, e.seq;
+end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.live_attempts(p_job_ids uuid[])
  RETURNS TABLE(job_id uuid, attempt integer)
@@ -1867,6 +1938,18 @@ begin
   foreach limited_service in array coalesce(limited_services, '{}') loop
     perform jobs.open_gate_for_own(limited_service, limited_lanes, first_seq);
   end loop;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.read_audit_entry(p_entry text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  return p_entry::jsonb;
+exception when others then
+  return null;
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.ready_services(p_lanes text[])
@@ -3209,6 +3292,7 @@ EXECUTE on function jobs.add_audit_seal(p_number bigint, p_cluster bigint, p_fro
 EXECUTE on function jobs.api_signing_key() to ergon_api
 EXECUTE on function jobs.append_audit(p_job_id uuid, p_entry text) to ergon_worker
 EXECUTE on function jobs.append_output(p_job_id uuid, p_fence uuid, p_stream text, p_offset bigint, p_bytes bytea) to ergon_worker
+EXECUTE on function jobs.audit_position() to ergon_api
 EXECUTE on function jobs.cancel_job(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.claim_callbacks(p_most integer, p_busy integer[], p_lease_ms integer) to ergon_worker
 EXECUTE on function jobs.claim_jobs(p_worker_id uuid, p_lanes text[], p_slots integer[], p_services text[]) to ergon_worker
@@ -3224,6 +3308,7 @@ EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
 EXECUTE on function jobs.enter_tenant(p_tenant text) to ergon_api
 EXECUTE on function jobs.explain_tenant_wait(p_job_id uuid) to ergon_api
+EXECUTE on function jobs.explain_tenant_waits(p_job_ids uuid[]) to ergon_api
 EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_callback
 EXECUTE on function jobs.fail_callback(p_callback_id bigint, p_token uuid, p_error text) to ergon_worker
 EXECUTE on function jobs.fail_job(job_id uuid, error_text text) to ergon_enqueue
@@ -3232,6 +3317,7 @@ EXECUTE on function jobs.finish_callback(p_callback_id bigint, p_token uuid) to 
 EXECUTE on function jobs.forget_idempotency_keys(p_most integer) to ergon_api
 EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
+EXECUTE on function jobs.list_job_ends(p_cluster bigint, p_xid xid8, p_seq bigint, p_most integer) to ergon_api
 EXECUTE on function jobs.live_attempts(p_job_ids uuid[]) to ergon_worker
 EXECUTE on function jobs.mark_job_started(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.next_audit_seal(p_most integer) to ergon_worker

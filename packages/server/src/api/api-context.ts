@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { JobWatcher } from './live/job-watcher.ts'
+import type { StreamLimits } from './live/open-streams.ts'
 import type { FindOperation } from '../control/submission.ts'
 import type { OpenRegistry } from '../control/registry-file.ts'
 import type { DatabasePool } from '../platform/db/database.ts'
@@ -32,6 +33,8 @@ export interface ApiContext {
   corsOrigins: readonly string[]
   /** Addresses whose X-Forwarded-For is believed. */
   trustedProxies: readonly string[]
+  /** How many live streams there may be; by default as docs/api-live.md says. */
+  streamLimits?: StreamLimits
   /** True once the API is about to stop. */
   isStopping(): boolean
 }

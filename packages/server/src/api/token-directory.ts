@@ -50,6 +50,14 @@ export class TokenDirectory {
     return found.principal
   }
 
+  /** Whether a token that was believed still says the same; throws when the database does not answer. */
+  async stillHolds({ tokenId, scopes, tenant }: Principal): Promise<boolean> {
+    const found = this.#recall(tokenId) ?? (await this.#lookUp(tokenId))
+    if (found === null) return false
+    const { principal } = found
+    return JSON.stringify([principal.scopes, principal.tenant]) === JSON.stringify([scopes, tenant])
+  }
+
   /** Asks again for this token next time, or for every one. */
   forget(id: string | null = null): void {
     if (id === null) this.#remembered.clear()

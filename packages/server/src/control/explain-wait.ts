@@ -34,6 +34,27 @@ export async function explainWait(db: Database, id: string): Promise<JobWait | n
   return rows[0] ?? null
 }
 
+const tenantWaitSchema = z.object({
+  job_id: z.string(),
+  gate: z.string().nullable(),
+  reason: z.string(),
+  waits_until: z.date().nullable().catch(null),
+})
+
+/** Why jobs that the caller's tenant has wait at this moment, by id; those that do not wait are left out. */
+export async function explainTenantWaits(
+  db: Database,
+  ids: readonly string[],
+): Promise<Map<string, Pick<JobWait, 'gate' | 'reason' | 'until'>>> {
+  const rows = await queryRows(
+    db,
+    tenantWaitSchema,
+    'select job_id, gate, reason, waits_until from jobs.explain_tenant_waits($1)',
+    [ids],
+  )
+  return new Map(rows.map(({ job_id, gate, reason, waits_until: until }) => [job_id, { gate, reason, until }]))
+}
+
 export interface WaitingService {
   service: string
   lane: string

@@ -2,10 +2,26 @@ import { JOB_STATUSES, type JobStatus } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../../platform/db/database.ts'
 
-/** When a job is looked at after it was first asked for, or has changed, in ms: often while somebody may be waiting for it. */
-const SCHEDULE_MS = [5, 5, 5, 5, 5, 10, 10, 10, 20, 20, 40, 80, 160] as const
-const IDLE_MS = 250
-const AWAY_MS = 500
+/**
+ * When a job is looked at after it was asked for, or has changed, in ms: often where a call waits for its end; where
+ * somebody follows it, as often as workers store output; less and less while nothing happens.
+ */
+const SCHEDULES_MS = {
+  wait: [5, 5, 5, 5, 5, 10, 10, 10, 20, 20, 40, 80, 160, 250],
+  follow: [50, 50, 100, 100, 100, 100, 200, 200, 200, ...Array<number>(40).fill(250), 500, 500, 1_000],
+} as const
+/** Later looks are due at multiples of this, so that many idle jobs share a few statements a second. */
+const GRID_MS = 50
+/** What is due within the next few milliseconds rides along. */
+const HORIZON_MS = 4
+/** Jobs of one statement; those that have waited longest come first. */
+const MAX_IDS = 500
+/** Between statements while the database is away: the first pause and the longest. */
+const AWAY_MS = 250
+const MAX_AWAY_MS = 5_000
+
+/** How closely a job is watched. */
+export type Pace = keyof typeof SCHEDULES_MS
 
 /** What can be seen of a job from afar; another `version` means that there is something to read. */
 export interface JobState {
@@ -13,11 +29,14 @@ export interface JobState {
   version: string
 }
 
+type Listener = (state: JobState | null) => void
+
 const rowSchema = z.object({ id: z.string(), status: z.enum(JOB_STATUSES), version: z.string() })
 
 interface Watch {
-  listeners: Set<(state: JobState | null) => void>
-  last: JobState | null
+  listeners: Map<Listener, Pace>
+  /** Undefined until it was looked at; null when the job is gone. */
+  last: JobState | null | undefined
   step: number
   dueAt: number
 }
@@ -32,6 +51,9 @@ export class JobWatcher {
   readonly #onError: (error: unknown) => void
   readonly #watches = new Map<string, Watch>()
   #timer: NodeJS.Timeout | null = null
+  #armedFor = Infinity
+  #failures = 0
+  #pauseUntil = 0
   #isAsking = false
   #isStopped = false
 
@@ -42,14 +64,17 @@ export class JobWatcher {
   }
 
   /** Calls with the job's state soon, and after each change; null when the job is gone. Returns what ends it. */
-  watch(id: string, listener: (state: JobState | null) => void): () => void {
-    const watch = this.#watches.get(id) ?? { listeners: new Set(), last: null, step: 0, dueAt: 0 }
+  watch(jobId: string, listener: Listener, pace: Pace = 'wait'): () => void {
+    // As the database spells it.
+    const id = jobId.toLowerCase()
+    const watch = this.#watches.get(id) ?? { listeners: new Map(), last: undefined, step: 0, dueAt: Infinity }
+    watch.listeners.set(listener, pace)
     watch.step = 0
-    watch.dueAt = performance.now() + SCHEDULE_MS[0]
-    watch.listeners.add(listener)
+    watch.dueAt = Math.min(watch.dueAt, performance.now() + SCHEDULES_MS[pace][0])
     this.#watches.set(id, watch)
-    if (watch.last !== null) queueMicrotask(() => watch.listeners.has(listener) && listener(watch.last))
-    this.#arm()
+    const { last } = watch
+    if (last !== undefined) queueMicrotask(() => watch.listeners.has(listener) && this.#call(listener, last))
+    this.#arm(watch.dueAt)
     return () => {
       watch.listeners.delete(listener)
       if (watch.listeners.size === 0 && this.#watches.get(id) === watch) this.#watches.delete(id)
@@ -58,10 +83,11 @@ export class JobWatcher {
 
   /** Resolves when the job has ended or is gone, when the time is over, or when the signal says so. */
   async untilEnded(id: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return
+    if (signal.aborted || this.#isStopped) return
     await new Promise<void>((resolve) => {
       const end = () => {
         stop()
+        this.#ends.delete(end)
         clearTimeout(timer)
         signal.removeEventListener('abort', end)
         resolve()
@@ -71,65 +97,113 @@ export class JobWatcher {
         if (state === null || (state.status !== 'pending' && state.status !== 'running')) end()
       })
       signal.addEventListener('abort', end)
+      this.#ends.add(end)
     })
   }
+  readonly #ends = new Set<() => void>()
 
   get watchedCount(): number {
     return this.#watches.size
   }
 
+  /** Watches nothing any more; whoever waits for a job's end does so no longer. */
   stop(): void {
     this.#isStopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
+    for (const end of [...this.#ends]) end()
     this.#watches.clear()
   }
 
-  #arm(): void {
-    if (this.#isStopped || this.#isAsking || this.#watches.size === 0) return
-    let dueAt = Infinity
-    for (const watch of this.#watches.values()) dueAt = Math.min(dueAt, watch.dueAt)
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#ask(), Math.max(0, dueAt - performance.now()))
+  /** Asks at that time at the latest. */
+  #arm(dueAt: number): void {
+    if (this.#isStopped || this.#isAsking) return
+    const at = Math.max(dueAt, this.#pauseUntil)
+    if (this.#timer !== null) {
+      if (at >= this.#armedFor) return
+      clearTimeout(this.#timer)
+    }
+    if (at === Infinity) return
+    this.#armedFor = at
+    this.#timer = setTimeout(() => void this.#ask(), Math.max(0, at - performance.now()))
   }
 
   async #ask(): Promise<void> {
-    this.#isAsking = true
-    // What is due within the next few milliseconds rides along.
-    const horizon = performance.now() + 4
+    this.#timer = null
+    const horizon = performance.now() + HORIZON_MS
     const due = [...this.#watches].filter(([, watch]) => watch.dueAt <= horizon)
-    try {
-      const states = await this.#read(due.map(([id]) => id))
-      for (const [id, watch] of due) this.#tell(watch, states.get(id) ?? null)
-    } catch (error) {
-      this.#onError(error)
-      for (const [, watch] of due) watch.dueAt = performance.now() + AWAY_MS
-    } finally {
+    const asked = due.length <= MAX_IDS ? due : due.toSorted(([, a], [, b]) => a.dueAt - b.dueAt).slice(0, MAX_IDS)
+    if (asked.length > 0) {
+      this.#isAsking = true
+      // Whoever comes while the question is under way may have missed its answer, so it counts from now on.
+      for (const [, watch] of asked) watch.dueAt = Infinity
+      await this.#askFor(asked)
       this.#isAsking = false
-      this.#arm()
     }
+    let dueAt = Infinity
+    for (const watch of this.#watches.values()) dueAt = Math.min(dueAt, watch.dueAt)
+    this.#arm(dueAt)
+  }
+
+  async #askFor(asked: readonly (readonly [string, Watch])[]): Promise<void> {
+    let states
+    try {
+      states = await this.#read(asked.map(([id]) => id))
+      this.#failures = 0
+    } catch (error) {
+      // Nobody asks before that, for whatever job.
+      this.#pauseUntil = performance.now() + Math.min(MAX_AWAY_MS, AWAY_MS * 2 ** this.#failures++)
+      for (const [, watch] of asked) watch.dueAt = this.#pauseUntil
+      this.#onError(error)
+      return
+    }
+    for (const [id, watch] of asked) this.#tell(watch, states.get(id) ?? null)
   }
 
   #tell(watch: Watch, state: JobState | null): void {
-    const isChanged = state === null || watch.last?.version !== state.version
+    const isChanged = watch.last === undefined || watch.last?.version !== state?.version
     watch.step = isChanged ? 0 : watch.step + 1
     watch.last = state
-    watch.dueAt = performance.now() + (SCHEDULE_MS[watch.step] ?? IDLE_MS)
-    if (isChanged) for (const listener of [...watch.listeners]) listener(state)
+    watch.dueAt = Math.min(watch.dueAt, nextLook(watch))
+    if (isChanged) for (const listener of [...watch.listeners.keys()]) this.#call(listener, state)
+  }
+
+  #call(listener: Listener, state: JobState | null): void {
+    try {
+      listener(state)
+    } catch (error) {
+      this.#onError(error)
+    }
   }
 
   async #read(ids: readonly string[]): Promise<Map<string, JobState>> {
+    // Chunks are only appended while a job runs, so the last offsets say whether there are new ones; the end of an index
+    // is as near in the millionth chunk as in the first.
     const rows = await queryRows(
       this.#db,
       rowSchema,
-      `select j.id, j.status, concat_ws('.', j.status, j.attempts, extract(epoch from j.started_at), w.written) as version
+      `select j.id, j.status, concat_ws('.', j.status, coalesce(j.attempts, 0), extract(epoch from j.started_at),
+                                        coalesce(o.stdout, -1), coalesce(o.stderr, -1)) as version
        from jobs.tb_job_run j
        left join lateral (
-         select extract(epoch from max(o.written_at)) as written from jobs.tb_job_output o
-         where o.job_id = j.id and o.attempt = j.attempts and j.status = 'running'
-       ) w on true
+         select (select c."offset" from jobs.tb_job_output c
+                 where c.job_id = j.id and c.attempt = j.attempts and c.stream = 'stdout'
+                 order by c."offset" desc limit 1) as stdout,
+                (select c."offset" from jobs.tb_job_output c
+                 where c.job_id = j.id and c.attempt = j.attempts and c.stream = 'stderr'
+                 order by c."offset" desc limit 1) as stderr
+       ) o on j.status = 'running'
        where j.id = any ($1::uuid[])`,
       [ids],
     )
     return new Map(rows.map(({ id, status, version }) => [id, { status, version }]))
   }
+}
+
+/** After the pace of the most impatient listener. */
+function nextLook({ listeners, step }: Watch): number {
+  const paces = new Set(listeners.values())
+  let afterMs = Infinity
+  for (const pace of paces) afterMs = Math.min(afterMs, SCHEDULES_MS[pace][step] ?? SCHEDULES_MS[pace].at(-1) ?? 0)
+  const at = performance.now() + afterMs
+  return afterMs < 2 * GRID_MS ? at : Math.ceil(at / GRID_MS) * GRID_MS
 }

@@ -67,6 +67,21 @@ export const REQUEST_ERRORS = {
     httpStatus: 422,
     summary: 'The cursor of a page is not one that the API gave.',
   },
+  EVENT_ID_INVALID: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'A Last-Event-ID is not one that a stream of the same address gave.',
+  },
+  TOO_MANY_STREAMS: {
+    exitCode: 3,
+    httpStatus: 429,
+    summary: 'The token has as many open streams as one may have.',
+  },
+  STREAMS_EXHAUSTED: {
+    exitCode: 3,
+    httpStatus: 503,
+    summary: 'The API process has as many open streams as it may have, or is about to stop.',
+  },
   JOB_NOT_FAILED: {
     exitCode: 2,
     httpStatus: 409,

@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobFeedFilter, JobSummary } from '@ergon/contract'
+import type { TrailPosition } from '../../control/job-ends.ts'
+import type { Caller } from '../api-app.ts'
+import type { EventStream } from './event-stream.ts'
+import { formatFeedPosition } from './feed-position.ts'
+import { type JobFeed, readPage } from './job-feed.ts'
+import { Latch } from './latch.ts'
+import type { Turns } from './turns.ts'
+
+const AWAY_MS = 1_000
+const MAX_FAILURES = 60
+/** How often a reader that everything is filtered away from is told where it is. */
+const MARK_MS = 10_000
+
+export interface FeedSource {
+  caller: Caller
+  feed: JobFeed
+  turns: Turns
+  filter: JobFeedFilter
+  onError(error: unknown): void
+}
+
+/** Tells a stream every end of an attempt behind a position that the filter lets through, until the stream is over. */
+export async function followFeed(
+  stream: EventStream,
+  source: FeedSource,
+  from: TrailPosition,
+  now: TrailPosition,
+): Promise<void> {
+  const { caller, feed, turns, filter } = source
+  const scope = caller.principal.tenant
+  const changed = new Latch()
+  const stop = feed.listen(scope, caller.db, now, () => changed.open())
+  stream.onClose(() => changed.open())
+  let position = from
+  let markedAt = -Infinity
+  let failures = 0
+  try {
+    while (!stream.isOver && failures < MAX_FAILURES) {
+      try {
+        const reading = feed.kept(scope, position) ?? (await turns.take(() => readPage(caller.db, position)))
+        failures = 0
+        for (const { position: at, data } of reading.ends) {
+          if (!matches(filter, data.job)) continue
+          if (!(await stream.send({ type: data.event, id: formatFeedPosition(at), data }))) return
+          position = at
+          markedAt = performance.now()
+        }
+        const isAhead = formatFeedPosition(reading.next) !== formatFeedPosition(position)
+        position = reading.next
+        // At once too: who is cut off before the first event comes back to this place.
+        if (markedAt === -Infinity || (isAhead && performance.now() - markedAt > MARK_MS)) {
+          await stream.mark(formatFeedPosition(position))
+          markedAt = performance.now()
+        }
+        if (!reading.hasMore && reading.ends.length === 0) await changed.pass()
+      } catch (error) {
+        // The stream outlives a database that is away.
+        if (failures++ === 0) source.onError(error)
+        await sleep(AWAY_MS * (0.5 + Math.random()))
+      }
+    }
+  } finally {
+    stop()
+    stream.end()
+  }
+}
+
+/** As the filters of lists do it: names of services and operations without case. */
+export function matches(filter: JobFeedFilter, job: JobSummary): boolean {
+  return (
+    isSame(filter.execution_type, job.execution_type) &&
+    isSame(filter.service?.toLowerCase(), job.service.toLowerCase()) &&
+    isSame(filter.operation?.toLowerCase(), job.operation.toLowerCase()) &&
+    isSame(filter.tenant_id?.toLowerCase(), job.tenant_id) &&
+    isSame(filter.correlation_id, job.correlation_id) &&
+    isSame(filter.entity_type, job.entity_type) &&
+    isSame(filter.entity_pk, job.entity_pk)
+  )
+}
+
+function isSame(wanted: string | undefined, value: string | null): boolean {
+  return wanted === undefined || wanted === value
+}
