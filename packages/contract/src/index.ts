@@ -54,5 +54,14 @@ export {
   type SubmitRequest,
   submitRequestSchema,
 } from './api/job.ts'
+export {
+  EXECUTE_CODE_MAX,
+  type ExecuteAnswer,
+  executeAnswerSchema,
+  type ExecuteArtifact,
+  executeRequestSchema,
+  type ExecutorHealth,
+  executorHealthSchema,
+} from './api/facade.ts'
 export { type Problem, problemSchema } from './api/problem.ts'
 export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'
