@@ -55,7 +55,6 @@ export {
   submitRequestSchema,
 } from './api/job.ts'
 export {
-  EXECUTE_CODE_MAX,
   type ExecuteAnswer,
   executeAnswerSchema,
   type ExecuteArtifact,

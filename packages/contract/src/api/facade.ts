@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { FAILURE_CATEGORIES } from '../failure.ts'
 
 /** Longest program of the facade, in characters (code points, as Python counts them). */
-export const EXECUTE_CODE_MAX = 200_000
+const EXECUTE_CODE_MAX = 200_000
 
 const timeout = z.number().int().min(1).max(60)
 
@@ -22,8 +22,7 @@ export const executeRequestSchema = z
   .meta({ id: 'ExecuteRequest' })
 
 function findCodeProblem(code: string): string | null {
-  // A code point is at most two units, so that what is far too long is not walked.
-  const length = code.length > 2 * EXECUTE_CODE_MAX ? code.length : [...code].length
+  const length = code.length - (code.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0)
   if (length > EXECUTE_CODE_MAX) return `expected at most ${EXECUTE_CODE_MAX} characters, it has ${length}`
   const nul = code.indexOf('\0')
   if (nul >= 0) return `it has the character U+0000 at position ${nul}, which no Python program can have`

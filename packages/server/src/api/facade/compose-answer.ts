@@ -48,7 +48,7 @@ export function composeAnswer(job: JobView): Answer {
 /** A text cut at a number of characters, which are code points: half a pair of surrogates is never left. */
 export function cutText(text: string, most = MAX_STREAM_CHARACTERS): string {
   if (text.length <= most) return text
-  const characters = [...text]
+  const characters = Array.from(text)
   if (characters.length <= most) return text
   return `${characters.slice(0, most).join('')}\n…[truncated, ${characters.length - most} more chars]`
 }

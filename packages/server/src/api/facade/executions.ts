@@ -11,11 +11,13 @@ import { hasEnded } from '../routes/job-parts.ts'
 /** At once in one API process, waiting or running: connections, and jobs that could be waiting before one's own. */
 const MOST = { open: 8, withToken: 64 } as const
 
-/** How long a job may wait for a worker, before it is asked whether there is one, and in all. */
-const DOUBTED_MS = 1_000
-const UNCLAIMED_MS = 15_000
-/** Above the job's own time: start, collection, recording, and a second attempt where the sandbox was lost. */
-const GRACE_MS = 15_000
+const TIMES = {
+  /** How long a job may wait for a worker before it is asked whether there is one, and in all. */
+  doubtedMs: 1_000,
+  unclaimedMs: 15_000,
+  /** Above these and the job's own time: start, collection, recording, and a second attempt where the sandbox was lost. */
+  graceMs: 15_000,
+}
 
 export interface Execution {
   row: JobRow
@@ -30,6 +32,7 @@ export interface ExecutionsOptions {
   watcher: JobWatcher
   health(): Promise<ExecutorHealth>
   onError(error: unknown): void
+  times?: typeof TIMES
 }
 
 type Ending = 'ended' | 'caller gone' | 'no worker' | 'not claimed' | 'too late'
@@ -58,7 +61,7 @@ export class Executions {
 
   async #run({ row, db, timeoutSeconds, gone }: Execution): Promise<JobView> {
     await submitJobs(db, [row])
-    const ending = await this.#wait(row.id, timeoutSeconds * 1_000 + GRACE_MS, gone)
+    const ending = await this.#wait(row.id, timeoutSeconds * 1_000, gone)
     if (ending !== 'ended') await this.#cancel(db, row.id)
     const job = await readJobView(db, row.id)
     // It may have ended just before it would have been cancelled.
@@ -69,8 +72,8 @@ export class Executions {
   }
 
   /** Watches the job from its submission to its end, or until it is not worth waiting any more. */
-  #wait(id: string, mostMs: number, gone: AbortSignal): Promise<Ending> {
-    const { watcher, health, onError } = this.#options
+  #wait(id: string, ownMs: number, gone: AbortSignal): Promise<Ending> {
+    const { watcher, health, onError, times = TIMES } = this.#options
     return new Promise<Ending>((resolve) => {
       const timers: NodeJS.Timeout[] = []
       let pendingTimers: NodeJS.Timeout[] = []
@@ -86,8 +89,8 @@ export class Executions {
       }
       const waitForClaim = () => {
         pendingTimers = [
-          setTimeout(() => void doubt().catch(onError), DOUBTED_MS),
-          setTimeout(() => end('not claimed'), UNCLAIMED_MS),
+          setTimeout(() => void doubt().catch(onError), times.doubtedMs),
+          setTimeout(() => end('not claimed'), times.unclaimedMs),
         ]
       }
       const stop = watcher.watch(id, (state) => {
@@ -99,7 +102,7 @@ export class Executions {
         } else if (pendingTimers.length === 0) waitForClaim()
       })
       waitForClaim()
-      timers.push(setTimeout(() => end('too late'), mostMs + UNCLAIMED_MS))
+      timers.push(setTimeout(() => end('too late'), times.unclaimedMs + ownMs + times.graceMs))
       if (gone.aborted) leave()
       else gone.addEventListener('abort', leave)
     })
@@ -116,6 +119,6 @@ export class Executions {
   async #whyUnclaimed(ending: 'no worker' | 'not claimed'): Promise<string> {
     const health = await this.#options.health()
     if (health.status === 'unavailable') return health.reason
-    return ending === 'no worker' ? 'no worker took it' : `no worker was free within ${UNCLAIMED_MS / 1_000} s`
+    return ending === 'no worker' ? 'no worker took it' : 'every worker was busy until it had waited too long'
   }
 }

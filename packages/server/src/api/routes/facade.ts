@@ -81,7 +81,9 @@ export function addFacadeRoutes(app: ApiApp, context: ApiContext): void {
           503: executeAnswerSchema.describe('The sandbox cannot run at this moment'),
         },
       },
-      errorHandler: (error, request, reply) => refuse(error, request, reply, context),
+      errorHandler(error, request, reply) {
+        refuse(error, request, reply, context)
+      },
     },
     async (request, reply) => {
       const { code, timeoutSeconds, timeout_seconds } = request.body
@@ -114,7 +116,7 @@ function describe({ headers, socket }: FastifyRequest) {
 }
 
 /** Every refusal has the shape of an answer: the clients of this route know no other. */
-function refuse(thrown: Error, request: FastifyRequest, reply: FastifyReply, { logger }: ApiContext): FastifyReply {
+function refuse(thrown: Error, request: FastifyRequest, reply: FastifyReply, { logger }: ApiContext): void {
   const error = toErgonError(thrown)
   const { status, detail } = toProblem(error, request.id)
   if (status >= 500 && !reply.raw.destroyed)
@@ -125,7 +127,7 @@ function refuse(thrown: Error, request: FastifyRequest, reply: FastifyReply, { l
     status < 500
       ? errorBody('VALIDATION_ERROR', `Invalid execution request: ${detail}`)
       : errorBody('INTERNAL_ERROR', TOLD.has(error.code) ? error.message : detail)
-  return reply.code(BAD_REQUESTS.has(status) ? 422 : status).send(body)
+  reply.code(BAD_REQUESTS.has(status) ? 422 : status).send(body)
 }
 
 /** What a body may be refused with elsewhere. */
