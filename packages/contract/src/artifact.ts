@@ -17,6 +17,8 @@ export const ARTIFACT_FORMATS = {
   csv: { kind: 'dataset', contentType: 'text/csv' },
   parquet: { kind: 'dataset', contentType: 'application/vnd.apache.parquet' },
   npy: { kind: 'dataset', contentType: 'application/x-npy' },
+  /** Any name that no other format has; a job gets it only by asking for it. */
+  binary: { kind: 'dataset', contentType: 'application/octet-stream' },
 } as const satisfies Record<string, { kind: ArtifactKind; contentType: string }>
 export type ArtifactFormat = keyof typeof ARTIFACT_FORMATS
 

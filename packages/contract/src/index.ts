@@ -67,6 +67,14 @@ export {
   type JobStatusEvent,
   jobStatusEventSchema,
 } from './api/live.ts'
+export {
+  type ExecuteAnswer,
+  executeAnswerSchema,
+  type ExecuteArtifact,
+  executeRequestSchema,
+  type ExecutorHealth,
+  executorHealthSchema,
+} from './api/facade.ts'
 export { type Problem, problemSchema } from './api/problem.ts'
 export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'
 export { CALLBACK_STATES, type Callback, callbackSchema, type CallbackState } from './api/callback.ts'

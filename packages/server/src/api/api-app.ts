@@ -19,6 +19,8 @@ export type RouteAccess = TokenScope | 'public'
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: RouteAccess
+    /** Who calls where a request of this route has no token; throws what refuses it. Without this a token is needed. */
+    withoutToken?: (request: FastifyRequest) => Principal
   }
   interface FastifyRequest {
     /** Null on public routes. */

@@ -5,6 +5,7 @@ import type { FindOperation } from '../control/submission.ts'
 import type { OpenRegistry } from '../control/registry-file.ts'
 import type { DatabasePool } from '../platform/db/database.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { FacadeRules } from './facade/facade-rules.ts'
 import type { TokenDirectory } from './token-directory.ts'
 
 /** What an environment is to a caller. */
@@ -29,6 +30,8 @@ export interface ApiContext {
   listEnvironments(): Promise<EnvironmentSummary[]>
   /** The bytes of a digest; throws ARTIFACT_NOT_FOUND. */
   openArtifact(digest: string): Promise<Readable>
+  /** The synchronous facade, or null where it is off. */
+  facade: FacadeRules | null
   /** Origins whose pages may call, as browsers send them. */
   corsOrigins: readonly string[]
   /** Addresses whose X-Forwarded-For is believed. */

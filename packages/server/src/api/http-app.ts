@@ -55,7 +55,9 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
   answerErrors(app, context)
   logRequests(app, context)
   await app.register(cors, {
-    origin: context.corsOrigins.length === 0 ? false : [...context.corsOrigins],
+    // A page of another origin learns nothing, not even which methods there are.
+    origin: (origin, done) => done(null, origin !== undefined && context.corsOrigins.includes(origin) ? origin : false),
+    methods: ['GET', 'POST', 'PUT'],
     allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
     exposedHeaders: ['location', 'x-request-id', 'idempotency-replayed', 'retry-after'],
     maxAge: 600,
@@ -141,9 +143,15 @@ function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLim
       throw new Error(`${String(route.method)} ${route.url} does not say who may call it`)
   })
   app.addHook('onRequest', async (request) => {
-    const { access } = request.routeOptions.config
+    const { access, withoutToken } = request.routeOptions.config
     // A path that leads nowhere is counted too.
     if (access === undefined || access === 'public') return limit(request, null)
+    if (withoutToken !== undefined && request.headers.authorization === undefined) {
+      await limit(request, null)
+      const principal = withoutToken(request)
+      request.caller = { principal, db: new TenantDatabase(pool, principal.tenant) }
+      return
+    }
     try {
       const principal = await tokens.authenticate(bearerOf(request))
       request.caller = { principal, db: new TenantDatabase(pool, principal.tenant) }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { facadeRulesSchema } from '../api/facade/facade-rules.ts'
 
 const registryTextSchema = z.object({
   file: z.string(),
@@ -18,6 +19,8 @@ export const apiProcessConfigSchema = z.object({
   /** 0 for any that is free. */
   port: z.number().int().min(0).max(65_535),
   corsOrigins: z.array(z.string()),
+  /** Null where there is none. */
+  facade: facadeRulesSchema.nullable(),
   trustedProxies: z.array(z.string()),
   registry: registryTextSchema.nullable(),
   logLevel: z.string(),

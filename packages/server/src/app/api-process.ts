@@ -5,7 +5,9 @@ import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Logger } from '../platform/logger.ts'
 import { SupervisedProcess } from '../platform/process/supervised-process.ts'
 import { type ApiProcessConfig, apiReadySchema, type RegistryText } from './api-process-config.ts'
+import { examineFacade, facadeRulesOf } from './facade-rules.ts'
 import { apiUser } from './prepare-home.ts'
+import { splitAddress } from './split-address.ts'
 import { unprivilegedCommand } from './unprivileged-command.ts'
 import { VERSION } from './version.ts'
 
@@ -19,6 +21,8 @@ export interface ApiProcessOptions {
   databaseUrl: string
   /** HOST:PORT. */
   listen: string
+  /** Whether this is `ergon dev`, where the synchronous facade is on unless it is told otherwise. */
+  isDev: boolean
   logger: Logger
 }
 
@@ -39,9 +43,12 @@ export class ApiProcess {
 
   /** Listens when this resolves; gives its address. */
   async start(): Promise<string> {
-    const { settings, paths, databaseUrl, listen, logger } = this.#options
+    const { settings, paths, databaseUrl, listen, isDev, logger } = this.#options
     const user = apiUser()
     this.#registry = await readRegistryText(settings)
+    const facade = facadeRulesOf(settings, { listen, isDev })
+    if (facade !== null)
+      for (const { ok, detail } of examineFacade({ ...settings, apiListen: listen })) if (!ok) logger.warn(detail)
     const { host, port } = splitAddress(listen)
     const config = {
       version: VERSION,
@@ -49,6 +56,7 @@ export class ApiProcess {
       environments: settings.environments,
       databaseUrl,
       host,
+      facade,
       corsOrigins: settings.apiCorsOrigins,
       trustedProxies: settings.apiTrustedProxies,
       logLevel: settings.logLevel,
@@ -104,12 +112,6 @@ export class ApiProcess {
 
 // As for a worker: what requests leave lies about for milliseconds, and V8 would let it grow to hundreds of megabytes.
 const NODE_FLAGS = ['--max-semi-space-size=4', '--heap-growing-percent=20', '--disable-sigusr1']
-
-/** HOST:PORT, with an IPv6 address in brackets. */
-export function splitAddress(listen: string): { host: string; port: number } {
-  const colon = listen.lastIndexOf(':')
-  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) }
-}
 
 /** Checked here, so that a fault is told where somebody reads it. */
 async function readRegistryText({ registry: file, profile }: Settings): Promise<RegistryText | null> {

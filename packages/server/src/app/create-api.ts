@@ -70,6 +70,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
       }))
     },
     openArtifact: (digest) => store.read(digest),
+    facade: config.facade,
     corsOrigins: config.corsOrigins,
     trustedProxies: config.trustedProxies,
     isStopping: () => isStopping,

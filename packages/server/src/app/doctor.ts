@@ -17,6 +17,7 @@ import { listEnvironments } from '../sandbox/environments/installed-environments
 import { findSigningKey } from './find-signing-key.ts'
 import { API_USER, DATABASE_USER, WORKER_USER } from './prepare-home.ts'
 import { examineEngine } from './examine-engine.ts'
+import { examineFacade } from './facade-rules.ts'
 import { type IsolationProbe, probeIsolation } from './probe-isolation.ts'
 
 const MIN_NODE_MAJOR = 24
@@ -49,6 +50,7 @@ export async function examineHost({ settings, sources }: LoadedSettings, env: En
     ...(await examineRegistry(settings, env)),
     await examineEngine(settings),
     await examineSigningKey(settings),
+    ...examineFacade(settings),
     ...examineSettings(settings, sources),
   ]
 }

@@ -55,6 +55,12 @@ export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void>
       await chmod(folder, 0o700)
       if (process.getuid?.() === 0) await chown(folder, user.uid, user.gid)
     }
+    // The API reads artifacts, and writes none.
+    const api = process.getuid?.() === 0 ? findOsUser(API_USER) : null
+    if (api !== null) {
+      await chown(paths.artifacts, user.uid, api.gid)
+      await chmod(paths.artifacts, 0o750)
+    }
   } catch (error) {
     if (error instanceof ErgonError) throw error
     const reason = error instanceof Error ? error.message : String(error)

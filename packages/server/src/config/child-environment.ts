@@ -24,6 +24,8 @@ export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = pr
     [SETTING_VARIABLES.vaultAddress]: settings.vaultAddress ?? '',
     [SETTING_VARIABLES.vaultTokenFile]: settings.vaultTokenFile ?? '',
     [SETTING_VARIABLES.apiListen]: settings.apiListen ?? 'none',
+    [SETTING_VARIABLES.apiFacade]: settings.apiFacade,
+    [SETTING_VARIABLES.apiFacadeHosts]: settings.apiFacadeHosts.join(','),
     [SETTING_VARIABLES.apiCorsOrigins]: settings.apiCorsOrigins.join(','),
     [SETTING_VARIABLES.apiTrustedProxies]: settings.apiTrustedProxies.join(','),
     [SETTING_VARIABLES.databaseUrl]: settings.databaseUrl ?? '',

@@ -65,6 +65,8 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     debianMirror: null,
     debianSecurityMirror: null,
     apiListen: '127.0.0.1:4680',
+    apiFacade: 'auto',
+    apiFacadeHosts: [],
     apiCorsOrigins: [],
     apiTrustedProxies: [],
     logLevel: PROFILE_RULES[profile].logLevel,

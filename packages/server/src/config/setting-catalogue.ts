@@ -23,6 +23,8 @@ export const SETTING_VARIABLES = {
   dockerSshKeyFile: 'ERGON_DOCKER_SSH_KEY_FILE',
   dockerSshKnownHosts: 'ERGON_DOCKER_SSH_KNOWN_HOSTS',
   apiListen: 'ERGON_API_LISTEN',
+  apiFacade: 'ERGON_API_FACADE',
+  apiFacadeHosts: 'ERGON_API_FACADE_HOSTS',
   apiCorsOrigins: 'ERGON_API_CORS_ORIGINS',
   apiTrustedProxies: 'ERGON_API_TRUSTED_PROXIES',
   logLevel: 'ERGON_LOG_LEVEL',
@@ -64,6 +66,10 @@ export const SETTING_SUMMARIES = {
   vaultTokenFile: 'The file with the token for that server, read at each question, so that an agent may renew it.',
   apiListen:
     'Where `ergon api` and `ergon dev` serve the API: HOST:PORT, by default 127.0.0.1:4680, or none. TLS is a proxy’s: see docs/api.md.',
+  apiFacade:
+    'Whether POST /execute/python is served: on, off, or auto (the default), which is on for `ergon dev` on a loopback address and off for all else. See docs/facade.md.',
+  apiFacadeHosts:
+    'HOST or HOST:PORT with commas between them: what the Host header of facade requests without a token may be, beside localhost, 127.0.0.1 and [::1] with the port that the API listens on. Without a port, any port.',
   apiCorsOrigins:
     'Origins whose web pages may call the API, with commas between them, such as https://app.example.org. By default none.',
   apiTrustedProxies:

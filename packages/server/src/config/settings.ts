@@ -87,6 +87,20 @@ export const settingsSchema = z.object({
       )
       .nullable(),
   ),
+  /** Whether the synchronous facade is served; auto: by `ergon dev` alone. */
+  apiFacade: z.enum(['auto', 'on', 'off']),
+  /** Names of this machine that callers of the facade without a token may use, beside those of the loopback. */
+  apiFacadeHosts: z.preprocess(
+    splitList,
+    z.array(
+      z
+        .string()
+        .regex(
+          /^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+)(:\d{1,5})?$/,
+          'expected HOST or HOST:PORT with commas between them, such as ergon.test:4680',
+        ),
+    ),
+  ),
   /** Origins whose pages may call the API. */
   apiCorsOrigins: z.preprocess(
     splitList,

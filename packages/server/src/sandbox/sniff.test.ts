@@ -39,6 +39,15 @@ describe('sniffFile', () => {
     })
   })
 
+  it('lets names leave that no format has, where they were asked for, and no other format instead', () => {
+    const alsoBinary = new Set([...allowed, 'binary'])
+    const file = { format: 'binary', width: null, height: null }
+    expect(sniffFile('model.pkl', png, false, alsoBinary)).toEqual({ ok: true, file })
+    expect(sniffFile('README', png, true, alsoBinary)).toEqual({ ok: true, file })
+    expect(sniffFile('a.pdf', png, false, alsoBinary)).toMatchObject({ ok: false, code: 'FORMAT_NOT_ALLOWED' })
+    expect(sniffFile('a.csv', png, false, alsoBinary)).toMatchObject({ ok: false, code: 'CONTENT_MISMATCH' })
+  })
+
   it.each([
     ['<!---->', false],
     ['<!---->\n', false],

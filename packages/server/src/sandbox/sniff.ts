@@ -26,7 +26,7 @@ export const SNIFF_BYTES = 64 * 1024
  */
 export function sniffFile(name: string, head: Buffer, isText: boolean, allowed: ReadonlySet<string>): SniffResult {
   const extension = name.slice(name.lastIndexOf('.') + 1).toLowerCase()
-  const format = name.includes('.') ? toFormat(extension) : null
+  const format = (name.includes('.') ? toFormat(extension) : null) ?? (allowed.has('binary') ? 'binary' : null)
   if (format === null || !allowed.has(format)) {
     return {
       ok: false,
@@ -62,6 +62,7 @@ const CHECKS: Record<ArtifactFormat, (head: Buffer, isText: boolean) => string |
   csv: checkText,
   txt: checkText,
   html: checkText,
+  binary: () => null,
 }
 
 function beginsWith(magic: Buffer): (head: Buffer) => string | null {

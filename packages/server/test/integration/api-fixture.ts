@@ -55,6 +55,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     findOperation: (service, operation) => registry.operationOf(service, operation),
     listEnvironments: () => Promise.resolve([]),
     openArtifact: () => Promise.reject(new Error('there is no store here')),
+    facade: null,
     corsOrigins: ['https://app.example.org'],
     trustedProxies: [],
     isStopping: () => false,

@@ -1,7 +1,8 @@
 import path from 'node:path'
 import type { Command } from 'commander'
-import { ApiProcess, splitAddress } from '../../app/api-process.ts'
+import { ApiProcess } from '../../app/api-process.ts'
 import { LocalStack } from '../../app/local-stack.ts'
+import { splitAddress } from '../../app/split-address.ts'
 import { StackServer } from '../../app/stack-server.ts'
 import { homePaths } from '../../config/home-paths.ts'
 import { loadSettings } from '../../config/load-settings.ts'
@@ -55,7 +56,7 @@ export function addDevCommand(program: Command): void {
         const { databaseUrl, apiDatabaseUrl } = await stack.ensure('worker')
         if (settings.apiListen !== null && apiDatabaseUrl !== null) {
           const listen = await chooseAddress(settings.apiListen, sources.apiListen === 'default')
-          api = new ApiProcess({ settings, paths, logger, databaseUrl: apiDatabaseUrl, listen })
+          api = new ApiProcess({ settings, paths, logger, databaseUrl: apiDatabaseUrl, listen, isDev: true })
         }
         const apiUrl = (await api?.start()) ?? null
         process.stdout.write(

@@ -173,6 +173,7 @@ function composePayload(parts: PayloadParts): JobPayloadInput {
         runtime: { language: parts.language, entrypoint: parts.entrypoint, parameters: parts.parameters },
       },
     },
-    output_spec: { formats: Object.keys(ARTIFACT_FORMATS) },
+    // A file of a name that nobody knows is more often a mistake than a result.
+    output_spec: { formats: Object.keys(ARTIFACT_FORMATS).filter((format) => format !== 'binary') },
   }
 }

@@ -52,6 +52,27 @@ export const REQUEST_ERRORS = {
     httpStatus: 403,
     summary: 'A request names another tenant than its token is bound to.',
   },
+  FACADE_CLOSED: {
+    exitCode: 2,
+    httpStatus: 403,
+    summary:
+      'A request without a token to the synchronous facade that is not from this machine, or from a page that may not call.',
+  },
+  EXECUTOR_BUSY: {
+    exitCode: 3,
+    httpStatus: 503,
+    summary: 'As many executions of the synchronous facade as one API process takes are under way.',
+  },
+  EXECUTOR_UNAVAILABLE: {
+    exitCode: 3,
+    httpStatus: 503,
+    summary: 'No worker took a job of the synchronous facade in time; it was cancelled.',
+  },
+  EXECUTION_ABANDONED: {
+    exitCode: 3,
+    httpStatus: 500,
+    summary: 'A job of the synchronous facade was gone, or had not ended long after its time; it was cancelled.',
+  },
   RATE_LIMITED: {
     exitCode: 3,
     httpStatus: 429,

@@ -14,7 +14,8 @@ export interface DescribedBody {
   remark: string | null
 }
 
-const ALL_FORMATS: ReadonlySet<string> = new Set(Object.keys(ARTIFACT_FORMATS))
+/** Bytes that say nothing of themselves are `bin` here. */
+const ALL_FORMATS: ReadonlySet<string> = new Set(Object.keys(ARTIFACT_FORMATS).filter((each) => each !== 'binary'))
 
 /** JSON as it was written, text as a string, and everything that is large or neither as a file. */
 export async function describeBody(

@@ -1,0 +1,124 @@
+import type { ExecutorHealth, JobView } from '@ergon/contract'
+import { cancelOwnJob } from '../../control/change-job.ts'
+import { readJobView } from '../../control/read-job.ts'
+import { submitJobs } from '../../control/submit-jobs.ts'
+import type { Database } from '../../platform/db/database.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import type { JobRow } from '../../queue/insert-jobs.ts'
+import type { JobWatcher } from '../live/job-watcher.ts'
+import { hasEnded } from '../routes/job-parts.ts'
+
+/** At once in one API process, waiting or running: connections, and jobs that could be waiting before one's own. */
+const MOST = { open: 8, withToken: 64 } as const
+
+const TIMES = {
+  /** How long a job may wait for a worker before it is asked whether there is one, and in all. */
+  doubtedMs: 1_000,
+  unclaimedMs: 15_000,
+  /** Above these and the job's own time: start, collection, recording, and a second attempt where the sandbox was lost. */
+  graceMs: 15_000,
+}
+
+export interface Execution {
+  row: JobRow
+  timeoutSeconds: number
+  hasToken: boolean
+  db: Database
+  /** Aborted once the caller has gone. */
+  gone: AbortSignal
+}
+
+export interface ExecutionsOptions {
+  watcher: JobWatcher
+  health(): Promise<ExecutorHealth>
+  onError(error: unknown): void
+  times?: typeof TIMES
+}
+
+type Ending = 'ended' | 'caller gone' | 'no worker' | 'not claimed' | 'too late'
+
+/** Runs jobs that somebody waits for with an open connection; a job whose caller does not wait any more is cancelled. */
+export class Executions {
+  readonly #options: ExecutionsOptions
+  readonly #running = { open: 0, withToken: 0 }
+
+  constructor(options: ExecutionsOptions) {
+    this.#options = options
+  }
+
+  /** The job at its end. Throws EXECUTOR_BUSY and EXECUTOR_UNAVAILABLE, with the job cancelled. */
+  async run(execution: Execution): Promise<JobView> {
+    const kind = execution.hasToken ? 'withToken' : 'open'
+    if (this.#running[kind] >= MOST[kind])
+      throw new ErgonError('EXECUTOR_BUSY', `${MOST[kind]} executions are under way already: try again in a second`)
+    this.#running[kind] += 1
+    try {
+      return await this.#run(execution)
+    } finally {
+      this.#running[kind] -= 1
+    }
+  }
+
+  async #run({ row, db, timeoutSeconds, gone }: Execution): Promise<JobView> {
+    await submitJobs(db, [row])
+    const ending = await this.#wait(row.id, timeoutSeconds * 1_000, gone)
+    if (ending !== 'ended') await this.#cancel(db, row.id)
+    const job = await readJobView(db, row.id)
+    // It may have ended just before it would have been cancelled.
+    if (job !== null && hasEnded(job.state) && (ending === 'ended' || job.state !== 'cancelled')) return job
+    if (ending === 'no worker' || ending === 'not claimed')
+      throw new ErgonError('EXECUTOR_UNAVAILABLE', `job ${row.id} was cancelled: ${await this.#whyUnclaimed(ending)}`)
+    throw new ErgonError('EXECUTION_ABANDONED', `job ${row.id} did not end as it should: ${ending}`)
+  }
+
+  /** Watches the job from its submission to its end, or until it is not worth waiting any more. */
+  #wait(id: string, ownMs: number, gone: AbortSignal): Promise<Ending> {
+    const { watcher, health, onError, times = TIMES } = this.#options
+    return new Promise<Ending>((resolve) => {
+      const timers: NodeJS.Timeout[] = []
+      let pendingTimers: NodeJS.Timeout[] = []
+      const end = (ending: Ending) => {
+        stop()
+        for (const timer of [...timers, ...pendingTimers]) clearTimeout(timer)
+        gone.removeEventListener('abort', leave)
+        resolve(ending)
+      }
+      const leave = () => end('caller gone')
+      const doubt = async () => {
+        if ((await health()).status !== 'ok' && pendingTimers.length > 0) end('no worker')
+      }
+      const waitForClaim = () => {
+        pendingTimers = [
+          setTimeout(() => void doubt().catch(onError), times.doubtedMs),
+          setTimeout(() => end('not claimed'), times.unclaimedMs),
+        ]
+      }
+      const stop = watcher.watch(id, (state) => {
+        if (state === null || hasEnded(state.status)) return end('ended')
+        if (state.status === 'running') {
+          for (const timer of pendingTimers) clearTimeout(timer)
+          pendingTimers = []
+          // Handed back, or tried again.
+        } else if (pendingTimers.length === 0) waitForClaim()
+      })
+      waitForClaim()
+      timers.push(setTimeout(() => end('too late'), times.unclaimedMs + ownMs + times.graceMs))
+      if (gone.aborted) leave()
+      else gone.addEventListener('abort', leave)
+    })
+  }
+
+  async #cancel(db: Database, id: string): Promise<void> {
+    try {
+      await cancelOwnJob(db, id)
+    } catch (error) {
+      this.#options.onError(error)
+    }
+  }
+
+  async #whyUnclaimed(ending: 'no worker' | 'not claimed'): Promise<string> {
+    const health = await this.#options.health()
+    if (health.status === 'unavailable') return health.reason
+    return ending === 'no worker' ? 'no worker took it' : 'every worker was busy until it had waited too long'
+  }
+}
