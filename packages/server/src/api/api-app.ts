@@ -19,6 +19,12 @@ export type RouteAccess = TokenScope | 'public'
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: RouteAccess
+    /** Whether a signed address is as good as a token: the route has to check the signature. */
+    isSignable?: boolean
+    /** How long the body may take to come, in ms. */
+    bodyTimeMs?: number
+    /** Of a body that is read as bytes and has no schema. */
+    bodyMediaType?: string
   }
   interface FastifyRequest {
     /** Null on public routes. */

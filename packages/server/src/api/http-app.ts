@@ -14,6 +14,7 @@ import { requireScope } from './principal.ts'
 import { toErgonError, toProblem } from './problem.ts'
 import { createRateLimit, type RateLimit } from './rate-limits.ts'
 import { addRoutes } from './routes/all.ts'
+import { cutSlowBodies, LONGEST_BODY_MS } from './slow-bodies.ts'
 import { checkPart } from './strict-schema.ts'
 
 /** Beyond it connections are closed unread, so that descriptors are left for the database. */
@@ -31,9 +32,9 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     trustProxy: context.trustedProxies.length === 0 ? false : [...context.trustedProxies],
     bodyLimit: MAX_BODY_BYTES,
     genReqId: () => crypto.randomUUID(),
-    // Headers, and the whole request, of slow callers; looked at each second.
-    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 },
-    requestTimeout: 30_000,
+    // Headers, and the whole request, of slow callers; looked at each second. Most bodies have less: slow-bodies.ts.
+    http: { headersTimeout: 10_000, requestTimeout: LONGEST_BODY_MS, connectionsCheckingInterval: 1_000 },
+    requestTimeout: LONGEST_BODY_MS,
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
@@ -46,6 +47,7 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
   app.server.maxConnections = MAX_CONNECTIONS
 
   parseBodies(app)
+  cutSlowBodies(app)
   app.setValidatorCompiler(({ schema, httpPart = '' }) => (value: unknown) => ({
     value: checkPart(schema as unknown as z.ZodType, httpPart, value),
   }))
@@ -55,8 +57,15 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
   await app.register(helmet, HEADERS)
   await app.register(cors, {
     origin: context.corsOrigins.length === 0 ? false : [...context.corsOrigins],
-    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
-    exposedHeaders: ['location', 'x-request-id', 'idempotency-replayed', 'retry-after'],
+    methods: ['GET', 'POST', 'PUT'],
+    allowedHeaders: [
+      ...['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
+      ...['content-digest', 'range', 'if-range', 'if-none-match'],
+    ],
+    exposedHeaders: [
+      ...['location', 'x-request-id', 'idempotency-replayed', 'retry-after'],
+      ...['content-disposition', 'content-length', 'content-range', 'etag'],
+    ],
     maxAge: 600,
   })
   requireTokens(app, context, await createRateLimit(app))
@@ -126,9 +135,9 @@ function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLim
       throw new Error(`${String(route.method)} ${route.url} does not say who may call it`)
   })
   app.addHook('onRequest', async (request) => {
-    const { access } = request.routeOptions.config
+    const { access, isSignable = false } = request.routeOptions.config
     // A path that leads nowhere is counted too.
-    if (access === undefined || access === 'public') return limit(request, null)
+    if (access === undefined || access === 'public' || (isSignable && isSigned(request))) return limit(request, null)
     try {
       const principal = await tokens.authenticate(bearerOf(request))
       request.caller = { principal, db: new TenantDatabase(pool, principal.tenant) }
@@ -140,6 +149,10 @@ function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLim
     await limit(request, request.caller.principal)
     requireScope(request.caller.principal, access)
   })
+}
+
+function isSigned({ query }: FastifyRequest): boolean {
+  return typeof query === 'object' && query !== null && Object.hasOwn(query, 'signature')
 }
 
 function bearerOf(request: FastifyRequest): string {
