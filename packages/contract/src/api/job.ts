@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { jobPayloadSchema } from '../job-payload.ts'
+import { type JobPayloadInput, jobPayloadSchema } from '../job-payload.ts'
 import { jobResultSchema } from '../job-result.ts'
 import { JOB_STATUSES } from '../status.ts'
 
@@ -23,11 +23,32 @@ export const serviceCallSchema = z
     run_at: z.exactOptional(z.iso.datetime({ offset: true })).describe('Not before this time'),
     queue: z.exactOptional(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/)),
   })
-  .meta({ id: 'ServiceCall' })
+  .meta({
+    id: 'ServiceCall',
+    examples: [{ service: 'co2', operation: 'fit', input: { years: 10 }, correlation_id: 'order-42' }],
+  })
 export type ServiceCall = z.infer<typeof serviceCallSchema>
 
+const EXAMPLE_PAYLOAD = {
+  schema_version: '1.0',
+  job_id: '6f1e0a52-9f0b-4a57-9b8b-7a8a3f3c1f10',
+  job_type: 'object_execute',
+  limits: { timeout_ms: 10_000, memory_mb: 256 },
+  environment: { language: 'python', env_version: 'python-sci' },
+  inputs: {
+    object: {
+      type: 'code',
+      content: { format: 'text', value: 'import numpy as np; print(np.pi)' },
+      runtime: { language: 'python', parameters: {} },
+    },
+  },
+} as const satisfies JobPayloadInput
+
 /** What `POST /v1/jobs` takes: a payload of the job contract, or a call of a service's operation. */
-export const submitRequestSchema = z.union([jobPayloadSchema.meta({ id: 'JobPayload' }), serviceCallSchema])
+export const submitRequestSchema = z.union([
+  jobPayloadSchema.meta({ id: 'JobPayload', examples: [EXAMPLE_PAYLOAD] }),
+  serviceCallSchema,
+])
 export type SubmitRequest = z.input<typeof submitRequestSchema>
 
 export const MAX_BATCH = 100

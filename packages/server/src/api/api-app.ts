@@ -21,6 +21,12 @@ declare module 'fastify' {
     access?: RouteAccess
     /** Who calls where a request of this route has no token; throws what refuses it. Without this a token is needed. */
     withoutToken?: (request: FastifyRequest) => Principal
+    /** Whether a signed address is as good as a token: the route has to check the signature. */
+    isSignable?: boolean
+    /** How long the body may take to come, in ms. */
+    bodyTimeMs?: number
+    /** Of a body that is read as bytes and has no schema. */
+    bodyMediaType?: string
   }
   interface FastifyRequest {
     /** Null on public routes. */

@@ -1,4 +1,6 @@
 import type { Readable } from 'node:stream'
+import type { EnvironmentSummary } from '@ergon/contract'
+import type { ByteRange } from '../artifacts/artifact-store.ts'
 import type { JobWatcher } from './live/job-watcher.ts'
 import type { StreamLimits } from './live/open-streams.ts'
 import type { FindOperation } from '../control/submission.ts'
@@ -7,14 +9,6 @@ import type { DatabasePool } from '../platform/db/database.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { FacadeRules } from './facade/facade-rules.ts'
 import type { TokenDirectory } from './token-directory.ts'
-
-/** What an environment is to a caller. */
-export interface EnvironmentSummary {
-  name: string
-  env_version: string
-  language: string
-  is_default: boolean
-}
 
 /** All that routes use. Made in one place, by app/create-api.ts. */
 export interface ApiContext {
@@ -28,8 +22,16 @@ export interface ApiContext {
   /** Throws SERVICE_NOT_FOUND, OPERATION_NOT_FOUND or REGISTRY_NOT_FOUND. */
   findOperation: FindOperation
   listEnvironments(): Promise<EnvironmentSummary[]>
-  /** The bytes of a digest; throws ARTIFACT_NOT_FOUND. */
-  openArtifact(digest: string): Promise<Readable>
+  /** The bytes of a digest; throws ARTIFACT_NOT_FOUND, and ends in ARTIFACT_CORRUPT before the last of bytes that are not its. */
+  openArtifact(digest: string, range?: ByteRange): Promise<Readable>
+  /** Null when the bytes are not here. */
+  artifactSize(digest: string): Promise<number | null>
+  /** Keeps a file of the spool under its digest; throws STORAGE_FULL. */
+  storeArtifact(file: string, digest: string): Promise<void>
+  /** A folder of this process alone, for uploads under way. */
+  spool: string
+  /** What addresses are signed with. */
+  signingKey(): Promise<Buffer>
   /** The synchronous facade, or null where it is off. */
   facade: FacadeRules | null
   /** Origins whose pages may call, as browsers send them. */

@@ -13,6 +13,7 @@ import { requireScope } from './principal.ts'
 import { toErgonError, toProblem } from './problem.ts'
 import { createRateLimit, type RateLimit } from './rate-limits.ts'
 import { addRoutes } from './routes/all.ts'
+import { cutSlowBodies, LONGEST_BODY_MS } from './slow-bodies.ts'
 import { checkPart } from './strict-schema.ts'
 
 /** Beyond it connections are closed unread, so that descriptors are left for the database. */
@@ -32,9 +33,9 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     // One for each request costs more than our few lines, which name the request themselves.
     childLoggerFactory: (logger) => logger,
     genReqId: () => crypto.randomUUID(),
-    // Headers, and the whole request, of slow callers; looked at each second.
-    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 },
-    requestTimeout: 30_000,
+    // Headers, and the whole request, of slow callers; looked at each second. Most bodies have less: slow-bodies.ts.
+    http: { headersTimeout: 10_000, requestTimeout: LONGEST_BODY_MS, connectionsCheckingInterval: 1_000 },
+    requestTimeout: LONGEST_BODY_MS,
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
@@ -47,6 +48,7 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
   app.server.maxConnections = MAX_CONNECTIONS
 
   parseBodies(app)
+  cutSlowBodies(app)
   app.setValidatorCompiler(({ schema, httpPart = '' }) => (value: unknown) => ({
     value: checkPart(schema as unknown as z.ZodType, httpPart, value),
   }))
@@ -58,8 +60,14 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     // A page of another origin learns nothing, not even which methods there are.
     origin: (origin, done) => done(null, origin !== undefined && context.corsOrigins.includes(origin) ? origin : false),
     methods: ['GET', 'POST', 'PUT'],
-    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
-    exposedHeaders: ['location', 'x-request-id', 'idempotency-replayed', 'retry-after'],
+    allowedHeaders: [
+      ...['authorization', 'content-type', 'idempotency-key', 'last-event-id'],
+      ...['content-digest', 'range', 'if-range', 'if-none-match'],
+    ],
+    exposedHeaders: [
+      ...['location', 'x-request-id', 'idempotency-replayed', 'retry-after'],
+      ...['content-disposition', 'content-length', 'content-range', 'etag'],
+    ],
     maxAge: 600,
   })
   requireTokens(app, context, await createRateLimit(app))
@@ -143,9 +151,9 @@ function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLim
       throw new Error(`${String(route.method)} ${route.url} does not say who may call it`)
   })
   app.addHook('onRequest', async (request) => {
-    const { access, withoutToken } = request.routeOptions.config
+    const { access, withoutToken, isSignable = false } = request.routeOptions.config
     // A path that leads nowhere is counted too.
-    if (access === undefined || access === 'public') return limit(request, null)
+    if (access === undefined || access === 'public' || (isSignable && isSigned(request))) return limit(request, null)
     if (withoutToken !== undefined && request.headers.authorization === undefined) {
       await limit(request, null)
       const principal = withoutToken(request)
@@ -163,6 +171,10 @@ function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLim
     await limit(request, request.caller.principal)
     requireScope(request.caller.principal, access)
   })
+}
+
+function isSigned({ query }: FastifyRequest): boolean {
+  return typeof query === 'object' && query !== null && Object.hasOwn(query, 'signature')
 }
 
 function bearerOf(request: FastifyRequest): string {

@@ -3,7 +3,9 @@ import type { ApiContext } from '../api/api-context.ts'
 import { createHttpApp } from '../api/http-app.ts'
 import { JobWatcher } from '../api/live/job-watcher.ts'
 import { TokenDirectory } from '../api/token-directory.ts'
+import { signingKeyOf } from '../api/artifacts/signing-key.ts'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
+import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { forgetIdempotencyKeys } from '../control/idempotency.ts'
 import { type OpenRegistry, openRegistryText } from '../control/registry-file.ts'
@@ -50,6 +52,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     logger.warn({ err: error }, 'jobs that are waited for cannot be looked at'),
   )
   const store = new FilesystemArtifactStore(paths.artifacts)
+  const spool = workerSpool(paths.apiSpool)
   let registry: OpenRegistry | null = config.registry === null ? null : open(config.registry)
   let isStopping = false
   const context: ApiContext = {
@@ -69,7 +72,11 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
         is_default: isDefault,
       }))
     },
-    openArtifact: (digest) => store.read(digest),
+    openArtifact: (digest, range) => store.read(digest, range),
+    artifactSize: (digest) => store.size(digest),
+    storeArtifact: (file, digest) => store.put(file, digest),
+    spool,
+    signingKey: signingKeyOf(pool),
     facade: config.facade,
     corsOrigins: config.corsOrigins,
     trustedProxies: config.trustedProxies,
@@ -95,6 +102,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
   return {
     logger,
     async start() {
+      await sweepSpool(paths.apiSpool)
       await listener.start()
       sweep.start()
       try {
@@ -121,6 +129,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
       await sweep.stop()
       await listener.stop()
       await pool.end()
+      await sweepSpool(paths.apiSpool, { own: spool })
     },
   }
 }

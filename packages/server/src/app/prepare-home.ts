@@ -2,6 +2,7 @@ import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises'
 import type { HomePaths } from '../config/home-paths.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { findOsUser, type OsUser } from '../platform/process/os-user.ts'
+import { shareArtifactFolder } from './artifact-folder.ts'
 
 export const WORKER_USER = 'ergon'
 export const DATABASE_USER = 'ergon-postgres'
@@ -32,9 +33,10 @@ function ownUser(name: string, whoRuns: string): OsUser {
 
 /**
  * Makes ERGON_HOME's folders with their owners. 0711 lets other users of Ergon's own (database, worker, sandboxes)
- * pass through without listing; what holds secrets or hostile bytes is its owner's alone.
+ * pass through without listing; what holds secrets or hostile bytes is its owner's alone. `api` is null where that user was
+ * not added yet.
  */
-export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void> {
+export async function prepareHome(paths: HomePaths, user: OsUser, api = findOsUser(API_USER)): Promise<void> {
   try {
     const isNew = (await mkdir(paths.home, { recursive: true })) !== undefined
     // An existing folder keeps its rights: it may hold more than Ergon. The doctor says when they are too narrow.
@@ -50,22 +52,23 @@ export async function prepareHome(paths: HomePaths, user: OsUser): Promise<void>
     // An ordinary user may share root's environments, whose rights are root's affair.
     if (isNewFolder || process.getuid?.() === 0) await chmod(paths.environments, 0o755)
     for (const folder of [paths.credentials, paths.log]) await mkdir(folder, { recursive: true, mode: 0o700 })
-    for (const folder of [paths.artifacts, paths.spool]) {
-      await mkdir(folder, { recursive: true })
-      await chmod(folder, 0o700)
-      if (process.getuid?.() === 0) await chown(folder, user.uid, user.gid)
-    }
-    // The API reads artifacts, and writes none.
-    const api = process.getuid?.() === 0 ? findOsUser(API_USER) : null
-    if (api !== null) {
-      await chown(paths.artifacts, user.uid, api.gid)
-      await chmod(paths.artifacts, 0o750)
-    }
+    // Where the API's user is not there yet, there is no API to share with.
+    if (process.getuid?.() === 0 && api !== null) {
+      shareArtifactFolder(paths.artifacts, user, api)
+      await makeOwn(paths.apiSpool, api)
+    } else for (const folder of [paths.artifacts, paths.apiSpool]) await makeOwn(folder, user)
+    await makeOwn(paths.spool, user)
   } catch (error) {
     if (error instanceof ErgonError) throw error
     const reason = error instanceof Error ? error.message : String(error)
     throw new ErgonError('CONFIG_INVALID', `ERGON_HOME (${paths.home}) cannot be used: ${reason}`, { cause: error })
   }
+}
+
+async function makeOwn(folder: string, { uid, gid }: OsUser): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  await chmod(folder, 0o700)
+  if (process.getuid?.() === 0) await chown(folder, uid, gid)
 }
 
 /** Root obeys what it finds in its home, links above all: so nobody else may have put anything there. */

@@ -1,5 +1,11 @@
 import type { Readable } from 'node:stream'
 
+/** Bytes of a file, both ends included. */
+export interface ByteRange {
+  start: number
+  end: number
+}
+
 /** A place that holds immutable bytes by their SHA-256; the same digest is stored once, whoever stores it. */
 export interface ArtifactStore {
   /**
@@ -9,8 +15,11 @@ export interface ArtifactStore {
   put(path: string, digest: string): Promise<void>
   /** The size in bytes, or null when the digest is not stored. */
   size(digest: string): Promise<number | null>
-  /** A stream of the bytes; throws ARTIFACT_NOT_FOUND, and ends in ARTIFACT_CORRUPT when they are not the digest's. */
-  read(digest: string): Promise<Readable>
+  /**
+   * A stream of the bytes; throws ARTIFACT_NOT_FOUND, and ends in ARTIFACT_CORRUPT when they are not the digest's: before the
+   * last of them, so that nobody takes them for whole. Of a range too, for which the whole file is read.
+   */
+  read(digest: string, range?: ByteRange): Promise<Readable>
   /** Bytes that can still be stored. */
   freeBytes(): Promise<number>
 }

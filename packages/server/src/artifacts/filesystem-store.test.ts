@@ -45,6 +45,27 @@ describe('FilesystemArtifactStore', () => {
     await expect(read()).rejects.toMatchObject({ code: 'ARTIFACT_CORRUPT', message: expect.stringContaining(digest) })
   })
 
+  it('gives a range of what was stored, and never the end of a range of something else', async () => {
+    await store.put(source, digest)
+    const read = async (start: number, end: number) => {
+      const chunks: Buffer[] = []
+      const bytes: AsyncIterable<Buffer> = await store.read(digest, { start, end })
+      const whole = (async () => {
+        for await (const chunk of bytes) chunks.push(chunk)
+      })()
+      const error: unknown = await whole.then(
+        () => null,
+        (thrown: unknown) => thrown,
+      )
+      return { text: String(Buffer.concat(chunks)), error }
+    }
+    expect(await read(1, 2)).toEqual({ text: 'at', error: null })
+    expect(await read(3, 100)).toEqual({ text: 'a', error: null })
+    await chmod(store.pathOf(digest), 0o644)
+    await writeFile(store.pathOf(digest), 'datA')
+    expect(await read(0, 1)).toMatchObject({ text: '', error: { code: 'ARTIFACT_CORRUPT' } })
+  })
+
   it('refuses to read what is not a regular file', async () => {
     await mkdir(path.dirname(store.pathOf(digest)), { recursive: true })
     execFileSync('mkfifo', [store.pathOf(digest)])

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { pipeline, type Readable, Transform } from 'node:stream'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { isStorageFull, storageFull } from '../platform/errors/storage-full.ts'
-import type { ArtifactStore } from './artifact-store.ts'
+import type { ArtifactStore, ByteRange } from './artifact-store.ts'
 import { storeAs } from './store-as.ts'
 
 /** Artifacts as read-only files `<folder>/sha256/<first two digits>/<digest>`, put in place by one atomic link. */
@@ -48,11 +48,11 @@ export class FilesystemArtifactStore implements ArtifactStore {
     }
   }
 
-  async read(digest: string): Promise<Readable> {
+  async read(digest: string, range: ByteRange = { start: 0, end: Infinity }): Promise<Readable> {
     try {
       // The folder is the worker's: a pipe put there in a file's place must not make root wait.
       const file = await open(this.pathOf(digest), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      if ((await file.stat()).isFile()) return checkedAgainst(digest, file.createReadStream())
+      if ((await file.stat()).isFile()) return checkedAgainst(digest, file.createReadStream(), range)
       await file.close()
       throw new ErgonError('ARTIFACT_NOT_FOUND', `${this.pathOf(digest)} is not a regular file; it was tampered with`)
     } catch (error) {
@@ -70,17 +70,24 @@ export class FilesystemArtifactStore implements ArtifactStore {
   }
 }
 
-/** The same bytes, ending in ARTIFACT_CORRUPT unless they are those that the digest names. */
-function checkedAgainst(digest: string, bytes: Readable): Readable {
+/** The bytes of the range, ending in ARTIFACT_CORRUPT, and without the last of them, unless all are those that the digest names. */
+function checkedAgainst(digest: string, bytes: Readable, { start, end }: ByteRange): Readable {
   const hash = createHash('sha256')
+  let position = 0
+  let held: Buffer | null = null
   const check = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       hash.update(chunk)
-      done(null, chunk)
+      const wanted = chunk.subarray(Math.max(0, start - position), Math.max(0, end + 1 - position))
+      position += chunk.length
+      if (wanted.length === 0) return done()
+      const before = held
+      held = wanted
+      return before === null ? done() : done(null, before)
     },
     flush(done) {
       const actual = `sha256:${hash.digest('hex')}`
-      if (actual === digest) done()
+      if (actual === digest) done(null, held)
       else
         done(
           new ErgonError(

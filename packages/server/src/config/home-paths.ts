@@ -10,6 +10,8 @@ export interface HomePaths {
   stackSocket: string
   artifacts: string
   spool: string
+  /** Uploads on their way, of the API's user. */
+  apiSpool: string
   environments: string
   credentials: string
   /** The key that `ergon dev` makes where no other one is named. */
@@ -30,6 +32,7 @@ export function homePaths({ home, environments }: { home: string; environments: 
     stackSocket: path.join(run, 'stack.sock'),
     artifacts: path.join(home, 'artifacts'),
     spool: path.join(home, 'spool'),
+    apiSpool: path.join(home, 'api-spool'),
     environments,
     credentials: path.join(home, 'credentials'),
     signingKey: path.join(home, 'credentials', 'signing-key.pem'),

@@ -55,3 +55,8 @@ export async function findArtifact(db: Database, artifactId: string): Promise<Ar
   )
   return rows[0] === undefined ? null : toArtifact(rows[0])
 }
+
+export async function jobExists(db: Database, id: string): Promise<boolean> {
+  const { rows } = await db.query('select from jobs.tb_job_run where id = $1', [id])
+  return rows.length > 0
+}

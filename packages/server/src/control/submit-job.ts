@@ -2,12 +2,13 @@ import { createReadStream } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { ARTIFACT_FORMATS, type JobPayloadInput, jobPayloadSchema } from '@ergon/contract'
+import { type JobPayloadInput, jobPayloadSchema } from '@ergon/contract'
 import type { ArtifactStore } from '../artifacts/artifact-store.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import type { Database } from '../platform/db/database.ts'
 import { enqueueJob } from '../queue/enqueue.ts'
 import { registerDataset } from '../queue/register-dataset.ts'
+import { describeDataset } from './describe-dataset.ts'
 
 /** Puts a job-contract payload into the queue as a job of the executor service; the job's id is the payload's. */
 export async function submitPayload(db: Database, payload: JobPayloadInput): Promise<string> {
@@ -36,17 +37,12 @@ export async function uploadDataset(
 ): Promise<string> {
   const digest = await digestFile(file)
   await store.put(file, digest)
-  const extension = path.extname(file).slice(1).toLowerCase()
-  const known = Object.hasOwn(ARTIFACT_FORMATS, extension)
-    ? ARTIFACT_FORMATS[extension as keyof typeof ARTIFACT_FORMATS]
-    : null
   await registerDataset(db, {
     tenantId,
     name: path.basename(file),
     digest,
     sizeBytes: (await stat(file)).size,
-    format: known === null ? 'binary' : extension,
-    contentType: known?.contentType ?? 'application/octet-stream',
+    ...describeDataset(file),
   })
   return digest
 }

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { expect, test } from 'vitest'
 import { renderCommandsDoc } from '../../../../tools/render-commands-doc.ts'
 import { renderErrorsDoc } from '../../../../tools/render-errors-doc.ts'
+import { renderOpenApi } from '../../../../tools/render-openapi.ts'
 import { renderSecurityRulesDoc } from '../../../../tools/render-security-rules-doc.ts'
 import { renderSettingsDoc } from '../../../../tools/render-settings-doc.ts'
 import { NOT_ENFORCED_YET } from '../../src/registry/field-support.ts'
@@ -17,8 +18,9 @@ test.each([
   ['commands.md', renderCommandsDoc],
   ['security-check.md', renderSecurityRulesDoc],
   ['registry.schema.json', () => `${JSON.stringify(publishRegistrySchema(), null, 2)}\n`],
+  ['openapi.json', renderOpenApi],
 ])('docs/%s tells what the code does; `npm run docs` writes it', async (name, render) => {
-  expect(await readFile(path.join(docs, name), 'utf8')).toBe(render())
+  expect(await readFile(path.join(docs, name), 'utf8')).toBe(await render())
 })
 
 test.each(Object.entries(ERROR_CATALOGUE))('%s has a summary that is a sentence', (_code, entry) => {

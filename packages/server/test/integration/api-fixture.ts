@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import type { JobPayloadInput, TokenScope } from '@ergon/contract'
 import pino from 'pino'
 import type { ApiApp } from '../../src/api/api-app.ts'
 import type { ApiContext } from '../../src/api/api-context.ts'
+import { signingKeyOf } from '../../src/api/artifacts/signing-key.ts'
 import { createHttpApp } from '../../src/api/http-app.ts'
 import { JobWatcher } from '../../src/api/live/job-watcher.ts'
 import { TokenDirectory } from '../../src/api/token-directory.ts'
+import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
 import { openRegistryText } from '../../src/control/registry-file.ts'
 import { createToken } from '../../src/control/tokens.ts'
 import { createPool, type DatabasePool } from '../../src/platform/db/database.ts'
@@ -35,6 +40,9 @@ export interface TestApi {
   context: ApiContext
   /** What the API itself signs in with. */
   pool: DatabasePool
+  store: FilesystemArtifactStore
+  /** Holds the store and the spool. */
+  folder: string
   tokens: { a: string; b: string; all: string }
   token(scopes: readonly TokenScope[], tenantId: string | null, rateLimitPerMinute?: number): Promise<string>
   close(): Promise<void>
@@ -45,6 +53,9 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
   const pool = createPool(db.url('ergon_api'), { maxConnections: 10, applicationName: 'ergon-api', isPipelined: true })
   const watcher = new JobWatcher(new TenantDatabase(pool, 'all'), () => {})
   const registry = openRegistryText(REGISTRY, 'registry.yaml', 'development')
+  const folder = await mkdtemp(path.join(tmpdir(), 'ergon-api-'))
+  await mkdir(path.join(folder, 'artifacts'))
+  const store = new FilesystemArtifactStore(path.join(folder, 'artifacts'))
   const context: ApiContext = {
     version: '0.0.0',
     pool,
@@ -54,7 +65,11 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     registry: () => registry,
     findOperation: (service, operation) => registry.operationOf(service, operation),
     listEnvironments: () => Promise.resolve([]),
-    openArtifact: () => Promise.reject(new Error('there is no store here')),
+    openArtifact: (digest, range) => store.read(digest, range),
+    artifactSize: (digest) => store.size(digest),
+    storeArtifact: (file, digest) => store.put(file, digest),
+    spool: path.join(folder, 'spool'),
+    signingKey: signingKeyOf(pool),
     facade: null,
     corsOrigins: ['https://app.example.org'],
     trustedProxies: [],
@@ -77,6 +92,8 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     app,
     context,
     pool,
+    store,
+    folder,
     tokens: {
       a: await token(EVERY_SCOPE, TENANT_A),
       b: await token(EVERY_SCOPE, TENANT_B),
@@ -88,6 +105,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
       await app.close()
       await pool.end()
       await db.drop()
+      await rm(folder, { recursive: true })
     },
   }
 }

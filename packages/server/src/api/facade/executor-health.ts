@@ -1,7 +1,6 @@
-import type { ExecutorHealth } from '@ergon/contract'
+import type { EnvironmentSummary, ExecutorHealth } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../../platform/db/database.ts'
-import type { EnvironmentSummary } from '../api-context.ts'
 import { FACADE_ENVIRONMENT } from './compose-job.ts'
 
 const BACKEND = 'ergon'

@@ -1,20 +1,32 @@
 import type { ApiApp } from '../api-app.ts'
 import type { ApiContext } from '../api-context.ts'
+import { addArtifactContentRoute } from './artifact-content.ts'
+import { addArtifactRoutes } from './artifacts.ts'
 import { addCallbackRoutes } from './callbacks.ts'
+import { addDatasetRoutes } from './datasets.ts'
 import { addFacadeRoutes } from './facade.ts'
 import { addHealthRoutes } from './health.ts'
 import { addJobActionRoutes } from './job-actions.ts'
+import { addJobLogsRoute } from './job-logs.ts'
 import { addJobRoutes } from './jobs.ts'
 import { addLiveRoutes } from './live.ts'
+import { addOperationsRoutes } from './operations.ts'
+import { addServiceRoutes } from './services.ts'
 import { addSubmitRoutes } from './submit.ts'
 
 const ROUTES = [
+  addArtifactContentRoute,
+  addArtifactRoutes,
   addCallbackRoutes,
+  addDatasetRoutes,
   addFacadeRoutes,
   addHealthRoutes,
   addJobActionRoutes,
+  addJobLogsRoute,
   addJobRoutes,
   addLiveRoutes,
+  addOperationsRoutes,
+  addServiceRoutes,
   addSubmitRoutes,
 ]
 

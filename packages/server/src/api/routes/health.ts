@@ -8,6 +8,7 @@ export function addHealthRoutes(app: ApiApp, { pool, isStopping }: ApiContext): 
     {
       config: { access: 'public' },
       schema: {
+        operationId: 'getHealth',
         tags: ['health'],
         summary: 'Whether this process runs',
         security: [],
@@ -22,6 +23,7 @@ export function addHealthRoutes(app: ApiApp, { pool, isStopping }: ApiContext): 
     {
       config: { access: 'public' },
       schema: {
+        operationId: 'getReadiness',
         tags: ['health'],
         summary: 'Whether this process can serve: it is not stopping, and its database answers',
         security: [],

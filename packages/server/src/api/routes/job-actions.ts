@@ -14,6 +14,7 @@ export function addJobActionRoutes(app: ApiApp, _context: ApiContext): void {
     {
       config: { access: 'cancel' },
       schema: {
+        operationId: 'cancelJob',
         tags: ['jobs'],
         summary: 'Cancel a job that has not ended; one that runs is killed, and its result will not count',
         params: jobParams,
@@ -37,6 +38,7 @@ export function addJobActionRoutes(app: ApiApp, _context: ApiContext): void {
     {
       config: { access: 'cancel' },
       schema: {
+        operationId: 'retryJob',
         tags: ['jobs'],
         summary: 'Queue a failed job again, dead letters too',
         params: jobParams,

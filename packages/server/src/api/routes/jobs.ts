@@ -18,6 +18,7 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
     {
       config: { access: 'read' },
       schema: {
+        operationId: 'listJobs',
         tags: ['jobs'],
         summary: 'Jobs from the newest to the oldest, a page at a time',
         querystring: jobFilterSchema.extend(pageQuery),
@@ -35,6 +36,7 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
     {
       config: { access: 'admin' },
       schema: {
+        operationId: 'listDeadLetters',
         tags: ['operations'],
         summary: 'Failed jobs that nobody tries again, with the reason, from the newest to the oldest',
         querystring: jobFilterSchema.omit({ status: true }).extend(pageQuery),
@@ -53,6 +55,7 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
     {
       config: { access: 'read' },
       schema: {
+        operationId: 'getJob',
         tags: ['jobs'],
         summary: 'A job with all that it left, at once or at its end',
         params: jobParams,

@@ -60,13 +60,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
         response: {
           200: eventStream(
             'The events status, progress, stdout, stderr, artifact, and last of all end, with the data listed here',
-            [
-              jobStatusEventSchema,
-              jobProgressEventSchema,
-              jobOutputEventSchema,
-              artifactSchema.meta({ id: 'Artifact' }),
-              jobViewSchema,
-            ],
+            [jobStatusEventSchema, jobProgressEventSchema, jobOutputEventSchema, artifactSchema, jobViewSchema],
           ),
           204: z.null().describe('The client has the event `end`: nothing follows'),
           ...refusals(401, 403, 404, 422, 429, 503),

@@ -12,6 +12,7 @@ import type { JobRow } from '../../queue/insert-jobs.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
 import { tenantFor } from '../principal.ts'
+import { answer } from '../answers.ts'
 import { refusals } from '../refusals.ts'
 import { hasEnded, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
 
@@ -29,14 +30,15 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
     {
       config: { access: 'submit' },
       schema: {
+        operationId: 'submitJob',
         tags: ['jobs'],
         summary: 'Submit a job: a payload of the job contract, or a call of a service’s operation',
         headers: keyHeader,
         querystring: z.object({ wait: waitQuery }),
         body: submitRequestSchema,
         response: {
-          201: jobViewSchema.describe('The job is new'),
-          200: jobViewSchema.describe('It was submitted before, and is as it is now'),
+          201: answer(jobViewSchema, 'The job is new'),
+          200: answer(jobViewSchema, 'It was submitted before, and is as it is now'),
           ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
         },
       },
@@ -58,13 +60,14 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
       bodyLimit: BATCH_BYTES,
       config: { access: 'submit' },
       schema: {
+        operationId: 'submitBatch',
         tags: ['jobs'],
         summary: 'Submit several jobs in one transaction: all of them or none',
         headers: keyHeader,
         body: submitBatchSchema,
         response: {
-          201: z.object({ items: z.array(jobViewSchema) }).describe('In the order of the request'),
-          200: z.object({ items: z.array(jobViewSchema) }).describe('All were submitted before'),
+          201: answer(z.object({ items: z.array(jobViewSchema) }), 'In the order of the request'),
+          200: answer(z.object({ items: z.array(jobViewSchema) }), 'All were submitted before'),
           ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
         },
       },

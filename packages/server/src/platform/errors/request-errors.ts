@@ -83,6 +83,26 @@ export const REQUEST_ERRORS = {
     httpStatus: 422,
     summary: 'The idempotency key was used for another request in the last 24 hours.',
   },
+  SIGNATURE_INVALID: {
+    exitCode: 2,
+    httpStatus: 403,
+    summary: 'A signed address is altered, has expired, or is that of another artifact.',
+  },
+  RANGE_NOT_SATISFIABLE: {
+    exitCode: 2,
+    httpStatus: 416,
+    summary: 'The range that is asked for lies beyond the end of the artifact.',
+  },
+  ARTIFACT_GONE: {
+    exitCode: 2,
+    httpStatus: 410,
+    summary: 'The artifact is known, and its bytes are not here: pruned, or on another machine.',
+  },
+  DIGEST_MISMATCH: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary: 'The bytes that came are not those whose digest was announced.',
+  },
   CURSOR_INVALID: {
     exitCode: 2,
     httpStatus: 422,

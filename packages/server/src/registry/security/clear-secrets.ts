@@ -26,7 +26,12 @@ export function findClearSecrets(service: Service): Risk[] {
   return risks
 }
 
+/** Whether a text has the form of a provider's key, a private key or a password in a URL. */
+export function looksLikeSecret(text: string): boolean {
+  return SECRET_TEXT.test(text)
+}
+
 function isClearSecret(text: string, key: string): boolean {
-  if (SECRET_TEXT.test(text)) return true
+  if (looksLikeSecret(text)) return true
   return SECRET_NAME.test(key) && !NAMES_A_SECRET.test(key) && text.length > 0 && !hasReference(text)
 }

@@ -1,0 +1,112 @@
+import type { IncomingMessage } from 'node:http'
+import path from 'node:path'
+import { datasetSchema, MAX_DATASET_BYTES } from '@ergon/contract'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { Spool, type SpooledFile } from '../../artifacts/spool.ts'
+import { addDataset } from '../../control/add-dataset.ts'
+import { isFileName } from '../../control/describe-dataset.ts'
+import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import type { ApiContext } from '../api-context.ts'
+import { type ApiApp, callerOf } from '../api-app.ts'
+import { tenantFor } from '../principal.ts'
+import { answer } from '../answers.ts'
+import { refusals } from '../refusals.ts'
+
+/** Uploads of one API process at a time: each may fill MAX_DATASET_BYTES of its disk. */
+const MAX_UPLOADS = 8
+/** How long one may take: 1 GiB at 10 Mbit/s. */
+const UPLOAD_MS = 900_000
+
+const uploadQuery = z.object({
+  name: z
+    .string()
+    .refine(isFileName, 'expected a file name: up to 255 bytes without slashes and control characters')
+    .describe('The file’s name; its extension says its format'),
+  tenant_id: z.exactOptional(z.uuid()).describe('Only for tokens that are bound to no tenant'),
+})
+const uploadHeaders = z.object({
+  'content-digest': z
+    .exactOptional(z.string().max(1_000))
+    .describe('`sha-256=:BASE64:` (RFC 9530): bytes that are not its are refused'),
+})
+
+export function addDatasetRoutes(app: ApiApp, context: ApiContext): void {
+  let uploads = 0
+  // A context of its own, since its bodies are read by nobody but the route.
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
+    scope.withTypeProvider<ZodTypeProvider>().put(
+      '/v1/datasets',
+      {
+        config: { access: 'submit', bodyTimeMs: UPLOAD_MS, bodyMediaType: 'application/octet-stream' },
+        schema: {
+          operationId: 'putDataset',
+          tags: ['artifacts'],
+          summary: 'Upload a file that jobs of the tenant can name by its digest',
+          description: `The body is the file, of any media type, at most ${MAX_DATASET_BYTES} bytes. Bytes that the tenant has already stay the dataset that they are.`,
+          querystring: uploadQuery,
+          headers: uploadHeaders,
+          response: {
+            201: answer(datasetSchema, 'It is new'),
+            200: answer(datasetSchema, 'The tenant had it already'),
+            ...refusals(400, 401, 403, 413, 422, 429, 503),
+          },
+        },
+      },
+      async (request, reply) => {
+        const { db, principal } = callerOf(request)
+        const { name, tenant_id: stated } = request.query
+        const tenantId = tenantFor(principal, stated ?? null)
+        if (Number(request.raw.headers['content-length'] ?? 0) > MAX_DATASET_BYTES) throw tooLarge()
+        if (uploads >= MAX_UPLOADS)
+          throw new ErgonError('RATE_LIMITED', `${MAX_UPLOADS} uploads are under way: try again when one has ended`)
+        uploads++
+        const spool = new Spool(path.join(context.spool, request.id))
+        try {
+          const { path: file, digest, sizeBytes } = await receive(request.raw, spool)
+          requireDigest(request.headers['content-digest'], digest)
+          await context.storeArtifact(file, digest)
+          const { dataset, isNew } = await addDataset(db, tenantId, { name, digest, sizeBytes })
+          return await reply.code(isNew ? 201 : 200).send(dataset)
+        } finally {
+          uploads--
+          await spool.remove()
+        }
+      },
+    )
+  })
+}
+
+async function receive(body: IncomingMessage, spool: Spool): Promise<SpooledFile> {
+  const writer = await spool.create(0)
+  try {
+    let size = 0
+    // Who sends too much is still to read our answer.
+    const chunks: AsyncIterable<Buffer> = body.iterator({ destroyOnReturn: false })
+    for await (const chunk of chunks) {
+      size += chunk.length
+      if (size > MAX_DATASET_BYTES) throw tooLarge()
+      await writer.write(chunk)
+    }
+    return await writer.finish()
+  } catch (error) {
+    await writer.abandon()
+    if (error instanceof ErgonError || !body.destroyed) throw error
+    throw new ErgonError('BODY_INVALID', 'the connection ended before the body did', { cause: error })
+  }
+}
+
+/** Of the algorithms that a Content-Digest may name we know one; it need not be there. */
+function requireDigest(header: string | undefined, digest: string): void {
+  const [, stated] = /(?:^|,) *sha-256=:([A-Za-z0-9+/]+={0,2}):/.exec(header ?? '') ?? []
+  if (stated === undefined) return
+  const expected = `sha256:${Buffer.from(stated, 'base64').toString('hex')}`
+  if (expected !== digest)
+    throw new ErgonError('DIGEST_MISMATCH', `the body is ${digest}, Content-Digest says ${expected.slice(0, 100)}`)
+}
+
+function tooLarge(): ErgonError {
+  return new ErgonError('BODY_TOO_LARGE', `a dataset has at most ${MAX_DATASET_BYTES} bytes`)
+}
