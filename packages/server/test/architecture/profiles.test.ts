@@ -21,6 +21,7 @@ test('nothing that runs jobs or makes sandboxes knows profiles', async () => {
   }
   expect(users).toEqual([
     'app/doctor.ts',
+    'app/facade-rules.ts',
     'app/find-signing-key.ts',
     'app/local-stack.ts',
     'cli/commands/worker.ts',
