@@ -1,30 +1,25 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import { describe, expect, it } from 'vitest'
+import type { TestDatabase } from '../../src/testing/test-database.ts'
 import type { CallbackLimits, CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
   createFunction,
-  createShop,
   effectsOf,
   endJob,
   newEntity,
+  openShop,
   owedFor,
   register,
   settled,
-  TestRunners,
+  statesOf,
 } from './callback-fixture.ts'
 import { scalar } from './queue-fixture.ts'
 
 /** What a registered function may try; afterwards the next callback of the same worker finds nothing of it. */
 
 let db: TestDatabase
-beforeAll(async () => {
-  db = await createTestDatabase()
-  await createShop(db)
+const runners = openShop((opened) => {
+  db = opened
 })
-afterAll(() => db.drop())
-
-const runners = new TestRunners(() => db)
-afterEach(() => runners.stop())
 
 /** Registers a function of this body and ends a job of its entity, which has one attempt to tell of it. */
 async function provoke(body: string): Promise<string> {
@@ -38,8 +33,7 @@ async function provoke(body: string): Promise<string> {
 }
 
 async function failureOf(id: string): Promise<string> {
-  const state = async () => (await owedFor(db, id)).map((owed) => owed['state'])
-  await expect.poll(state, { timeout: 20_000 }).toEqual(['failed'])
+  await expect.poll(() => statesOf(db, id), { timeout: 20_000 }).toEqual(['failed'])
   expect(await effectsOf(db, id)).toEqual([])
   return String((await owedFor(db, id))[0]?.['last_error'])
 }
