@@ -120,7 +120,7 @@ it('leaves nothing in the session for the next callback', async () => {
     'cursors', (select count(*) from pg_cursors where is_holdable),
     'channels', (select count(*) from pg_listening_channels()),
     'locks', (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()))`
-  const litter = `set search_path = pg_temp; set statement_timeout = 1; set shop.mark = 'left'; set ergon.tenant_id = 'somebody';
+  const litter = `set search_path = pg_temp; set statement_timeout = 123456; set shop.mark = 'left'; set ergon.tenant_id = 'somebody';
     set client_encoding = 'LATIN1'; set role ergon_callback; set session characteristics as transaction read only;
     create temp table left_over (n integer); execute 'prepare left_over as select 1'; listen left_over;
     execute 'declare left_over cursor with hold for select 1'; perform pg_advisory_lock(77)`
