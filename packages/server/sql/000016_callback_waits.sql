@@ -59,29 +59,20 @@ exception
   when serialization_failure then null;
 end $$;
 
+-- Of each row, and by the plainest of queries: the sessions that run callbacks discard their plans after each.
 create function jobs.tg_end_callback_wait() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
-as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
-  next_ids bigint[] := array(
-    select n.callback_id
-    from (select distinct o.job_id from old_rows o) g
-    cross join lateral (
-      select c.callback_id, c.waits from jobs.tb_job_callback c where c.job_id = g.job_id order by c.callback_id limit 1
-    ) n
-    where n.waits);
+  next record;
 begin
-  if cardinality(next_ids) > 0 then
-    perform jobs.end_callback_waits(next_ids);
+  select c.callback_id, c.waits into next from jobs.tb_job_callback c where c.job_id = old.job_id order by c.callback_id limit 1;
+  if next.waits then
+    perform jobs.end_callback_waits(array[next.callback_id]);
   end if;
   return null;
 end $$;
 create trigger tg_end_callback_wait after delete on jobs.tb_job_callback
-  referencing old table as old_rows for each statement execute function jobs.tg_end_callback_wait();
+  for each row execute function jobs.tg_end_callback_wait();
 
 -- For a worker: looks at the next thousand that wait, lets those go on that wait for nothing, and tells after which number the
 -- next look begins.

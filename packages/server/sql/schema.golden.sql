@@ -326,7 +326,7 @@ CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON job
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit_seal FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_audit_lost AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.outcome = 'lost'::text)) EXECUTE FUNCTION jobs.tg_audit_lost()
 CREATE TRIGGER tg_cost_of_failure AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.resource_usage ? 'cost_estimate_usd'::text)) EXECUTE FUNCTION jobs.tg_cost_of_failure()
-CREATE TRIGGER tg_end_callback_wait AFTER DELETE ON jobs.tb_job_callback REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_end_callback_wait()
+CREATE TRIGGER tg_end_callback_wait AFTER DELETE ON jobs.tb_job_callback FOR EACH ROW EXECUTE FUNCTION jobs.tg_end_callback_wait()
 CREATE TRIGGER tg_cost_of_success AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_cost_of_success()
 CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL) AND (pg_trigger_depth() = 0))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
@@ -2760,20 +2760,13 @@ CREATE OR REPLACE FUNCTION jobs.tg_end_callback_wait()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET jit TO 'off'
 AS $function$
 declare
-  next_ids bigint[] := array(
-    select n.callback_id
-    from (select distinct o.job_id from old_rows o) g
-    cross join lateral (
-      select c.callback_id, c.waits from jobs.tb_job_callback c where c.job_id = g.job_id order by c.callback_id limit 1
-    ) n
-    where n.waits);
+  next record;
 begin
-  if cardinality(next_ids) > 0 then
-    perform jobs.end_callback_waits(next_ids);
+  select c.callback_id, c.waits into next from jobs.tb_job_callback c where c.job_id = old.job_id order by c.callback_id limit 1;
+  if next.waits then
+    perform jobs.end_callback_waits(array[next.callback_id]);
   end if;
   return null;
 end $function$

@@ -16,6 +16,8 @@ import { CallbackSessions } from './callback-sessions.ts'
 /** Each of another registration, so this many functions that hang hold up everything else for a while, and no fewer. */
 const SESSIONS = 4
 const LOOK_EVERY_MS = 1_000
+/** How long it is remembered that nothing more was due; below LOOK_EVERY_MS. */
+const NOTHING_DUE_MS = 500
 const ERROR_CHARACTERS = 2_000
 /** How long a stopping worker waits for the callbacks it runs; their transactions are rolled back and tried elsewhere. */
 const STOP_PATIENCE_MS = 3_000
@@ -60,6 +62,7 @@ export class CallbackRunner {
   #loop: Promise<void> | null = null
   #sweepAt = 0
   #sweepAfter = '0'
+  #nothingDueUntil = 0
   #wake = Promise.withResolvers<void>()
 
   constructor(dependencies: CallbackRunnerDependencies) {
@@ -74,6 +77,7 @@ export class CallbackRunner {
 
   /** Something may be owed: looks at once. */
   wake(): void {
+    this.#nothingDueUntil = 0
     this.#wake.resolve()
   }
 
@@ -82,6 +86,7 @@ export class CallbackRunner {
     this.#stopping.abort()
     await this.#loop
     // A stack that ends with its only job has recorded its outcome a moment ago.
+    this.#nothingDueUntil = 0
     if (this.#sessions.isReachable) await this.#look().catch(() => {})
     const impatience = setTimeout(() => {
       for (const { session } of this.#running.values()) session.abort(new Error('the worker stopped while it ran'))
@@ -130,15 +135,19 @@ export class CallbackRunner {
 
   /** For something alone, and before it is claimed: without a session it keeps its attempts. Returns how many there are now. */
   async #openOne(busyRegistrations: readonly number[]): Promise<number> {
+    if (performance.now() < this.#nothingDueUntil) return 0
+    // Before the answer: who wakes us meanwhile may know better.
+    this.#nothingDueUntil = performance.now() + NOTHING_DUE_MS
     if (!(await hasDueCallback(this.#dependencies.db, busyRegistrations))) return 0
+    this.#nothingDueUntil = 0
     return (await this.#sessions.open()) ? 1 : 0
   }
 
   #start(callback: ClaimedCallback, session: UntrustedSession): void {
     const ended = this.#runOne(callback, session).finally(() => {
       this.#running.delete(callback.registrationId)
-      // The next one of its registration may be due.
-      this.wake()
+      // The next one of its registration may be due, in the same session.
+      this.#wake.resolve()
     })
     this.#running.set(callback.registrationId, { session, ended })
   }

@@ -2,12 +2,15 @@ import { UntrustedSession } from '../platform/db/untrusted-session.ts'
 import type { Logger } from '../platform/logger.ts'
 
 const IDLE_MS = 10_000
+/** One that rested for longer is asked whether it still stands. */
+const FRESH_MS = 1_000
 const RECONNECT_MS = 5_000
 const LOOK_FOR_OVERDUE_MS = 5_000
 
 interface Resting {
   session: UntrustedSession
   since: number
+  answeredAt: number
 }
 
 /**
@@ -46,11 +49,13 @@ export class CallbackSessions {
     return this.#isReachable
   }
 
-  /** How many are at rest, each asked at this moment whether it still stands. */
+  /** How many are at rest and stand. */
   async count(): Promise<number> {
     await Promise.all(
       this.#resting.map(async (resting) => {
-        if (!(await resting.session.answers())) await this.#close(resting)
+        if (resting.session.isOpen() && performance.now() - resting.answeredAt < FRESH_MS) return
+        if (await resting.session.answers()) resting.answeredAt = performance.now()
+        else await this.#close(resting)
       }),
     )
     return this.#resting.length
@@ -64,7 +69,7 @@ export class CallbackSessions {
   }
 
   add(session: UntrustedSession): void {
-    this.#resting.push({ session, since: performance.now() })
+    this.#resting.push({ session, since: performance.now(), answeredAt: performance.now() })
   }
 
   /** Now and then, with one that is at rest: ends sessions of this login that a killed worker has left behind. */

@@ -42,7 +42,12 @@ export class UntrustedSession {
     this.#open ??= await connect(this.#options)
   }
 
-  /** Whether the session stands, which a connection does not know of itself: false when there is none or nothing answers. */
+  /** Whether there is a connection, as far as it knows. */
+  isOpen(): boolean {
+    return this.#open !== null && !this.#open.isLost()
+  }
+
+  /** Whether the server answers, which a connection that is not used does not know. */
   async answers(): Promise<boolean> {
     const session = this.#open
     if (session === null || session.isLost()) return false
