@@ -116,6 +116,7 @@ tb_job_callback.registration_id integer not null
 tb_job_callback.tenant_id uuid
 tb_job_callback.token uuid
 tb_job_callback.triggered_by uuid
+tb_job_callback.waits boolean not null default false
 tb_job_output.attempt integer not null
 tb_job_output.bytes bytea not null
 tb_job_output.job_id uuid not null
@@ -308,8 +309,9 @@ tb_worker_service.tb_worker_service_pkey PRIMARY KEY (worker_id, service)
 CREATE INDEX ix_api_idempotency_created ON jobs.tb_api_idempotency USING btree (created_at)
 CREATE INDEX ix_artifact_digest ON jobs.tb_artifact USING btree (digest)
 CREATE INDEX ix_artifact_job ON jobs.tb_artifact USING btree (job_id) WHERE (job_id IS NOT NULL)
-CREATE INDEX ix_job_callback_due ON jobs.tb_job_callback USING btree (registration_id, due_at) WHERE (failed_at IS NULL)
+CREATE INDEX ix_job_callback_due ON jobs.tb_job_callback USING btree (registration_id, outcome, due_at) WHERE ((failed_at IS NULL) AND (NOT waits))
 CREATE INDEX ix_job_callback_job ON jobs.tb_job_callback USING btree (job_id, callback_id)
+CREATE INDEX ix_job_callback_waiting ON jobs.tb_job_callback USING btree (callback_id, job_id) WHERE waits
 CREATE INDEX ix_job_queue_executing ON jobs.tb_job_queue USING btree (worker_id) WHERE (state = 'executing'::text)
 CREATE INDEX ix_job_queue_gate ON jobs.tb_job_queue USING btree (gate, state, lane, priority, seq) WHERE (gate IS NOT NULL)
 CREATE INDEX ix_job_queue_ready ON jobs.tb_job_queue USING btree (lane, service, priority, seq) WHERE (state = 'ready'::text)
@@ -359,6 +361,7 @@ CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON job
 CREATE TRIGGER tg_refuse_audit_change BEFORE DELETE OR UPDATE OR TRUNCATE ON jobs.tb_audit_seal FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_refuse_audit_change()
 CREATE TRIGGER tg_audit_lost AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.outcome = 'lost'::text)) EXECUTE FUNCTION jobs.tg_audit_lost()
 CREATE TRIGGER tg_cost_of_failure AFTER INSERT ON jobs.tb_job_attempt FOR EACH ROW WHEN ((new.resource_usage ? 'cost_estimate_usd'::text)) EXECUTE FUNCTION jobs.tg_cost_of_failure()
+CREATE TRIGGER tg_end_callback_wait AFTER DELETE ON jobs.tb_job_callback FOR EACH ROW EXECUTE FUNCTION jobs.tg_end_callback_wait()
 CREATE TRIGGER tg_cost_of_success AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_cost_of_success()
 CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL) AND (pg_trigger_depth() = 0))) EXECUTE FUNCTION jobs.tg_open_gate()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
@@ -548,6 +551,34 @@ begin
     (select s.upto_xid from jobs.tb_audit_seal s where s.cluster = p_cluster order by s.upto_xid desc limit 1), '0');
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.callable_outcomes(p_busy integer[])
+ RETURNS TABLE(registration_id integer, outcome text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  with recursive owed (registration_id, outcome) as (
+    (select c.registration_id, c.outcome from jobs.tb_job_callback c
+     where c.failed_at is null and not c.waits order by c.registration_id, c.outcome limit 1)
+    union all
+    select n.registration_id, n.outcome
+    from owed o
+    cross join lateral (
+      select c.registration_id, c.outcome from jobs.tb_job_callback c
+      where c.failed_at is null and not c.waits and (c.registration_id, c.outcome) > (o.registration_id, o.outcome)
+      order by c.registration_id, c.outcome limit 1
+    ) n
+  )
+  select o.registration_id, o.outcome
+  from owed o
+  join jobs.tb_callback r on r.registration_id = o.registration_id
+  where o.registration_id <> all (p_busy)
+    and case o.outcome when 'success' then r.success_function else r.failure_function end is not null;
+$function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.callback_delay(p_attempts integer)
  RETURNS interval
  LANGUAGE sql
@@ -627,32 +658,26 @@ declare
   moment timestamptz := clock_timestamp();
 begin
   return query
-  with recursive owed (registration_id) as (
-    (select c.registration_id from jobs.tb_job_callback c where c.failed_at is null order by c.registration_id limit 1)
-    union all
-    select n.registration_id
-    from owed o
-    cross join lateral (
-      select c.registration_id from jobs.tb_job_callback c
-      where c.failed_at is null and c.registration_id > o.registration_id
-      order by c.registration_id limit 1
-    ) n
-  ), ready as materialized (
-    select r.*
-    from owed o
-    join jobs.tb_callback r on r.registration_id = o.registration_id
-    where o.registration_id <> all (p_busy) and coalesce(r.success_function, r.failure_function) is not null
+  with ready as materialized (
+    select k.registration_id, array_agg(k.outcome) as outcomes
+    from jobs.callable_outcomes(p_busy) k
+    group by k.registration_id
     order by random()
   ), taken as materialized (
     select d.callback_id
     from ready r
     cross join lateral (
-      select c.callback_id from jobs.tb_job_callback c
-      where c.failed_at is null and c.registration_id = r.registration_id and c.due_at <= moment
-        and case c.outcome when 'success' then r.success_function else r.failure_function end is not null
-        and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
-      order by c.due_at limit 1
-      for update of c skip locked
+      select h.callback_id
+      from unnest(r.outcomes) k (outcome)
+      cross join lateral (
+        select c.callback_id, c.due_at from jobs.tb_job_callback c
+        where c.failed_at is null and not c.waits and c.registration_id = r.registration_id and c.outcome = k.outcome
+          and c.due_at <= moment
+          and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
+        order by c.due_at limit 1
+        for update of c skip locked
+      ) h
+      order by h.due_at limit 1
     ) d
     limit p_most
   ), claimed as (
@@ -1245,6 +1270,21 @@ begin
   return case when is_retried then 'retried' else 'failed' end;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.end_callback_waits(p_callback_ids bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  update jobs.tb_job_callback c
+  set waits = false
+  where c.callback_id = any (array(
+    select w.callback_id from jobs.tb_job_callback w where w.callback_id = any (p_callback_ids) and w.waits for update skip locked));
+exception
+  when serialization_failure then null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.end_lost_attempt(p_live jobs.tb_job_queue, p_message text)
  RETURNS text
  LANGUAGE sql
@@ -1497,6 +1537,30 @@ AS $function$
   )
   select step.lane from step;
 $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.has_due_callback(p_busy integer[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  moment timestamptz := clock_timestamp();
+begin
+  return exists (
+    select
+    from jobs.callable_outcomes(p_busy) k
+    cross join lateral (
+      select from jobs.tb_job_callback c
+      where c.failed_at is null and not c.waits and c.registration_id = k.registration_id and c.outcome = k.outcome
+        and c.due_at <= moment
+        and not exists (select from jobs.tb_job_callback e where e.job_id = c.job_id and e.callback_id < c.callback_id)
+      order by c.due_at limit 1
+    ) d);
+end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.heartbeat(p_worker_id uuid)
  RETURNS TABLE(job_id uuid, fence uuid)
@@ -2547,6 +2611,33 @@ begin
   update jobs.tb_service_cost c set minute = this_minute where c.minute > this_minute;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.sweep_callback_waits(p_after bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  seen record;
+begin
+  with looked_at as materialized (
+    select c.callback_id, c.job_id from jobs.tb_job_callback c
+    where c.waits and c.callback_id > p_after order by c.callback_id limit 1000
+  )
+  select count(*) as many, max(l.callback_id) as last_id,
+         array_agg(l.callback_id) filter (where not exists (
+           select from jobs.tb_job_callback e where e.job_id = l.job_id and e.callback_id < l.callback_id)) as free_ids
+  into seen
+  from looked_at l;
+  if seen.free_ids is not null then
+    perform jobs.end_callback_waits(seen.free_ids);
+  end if;
+  return case when seen.many = 1000 then seen.last_id else 0 end;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.sweep_gates()
  RETURNS void
  LANGUAGE plpgsql
@@ -2869,6 +2960,23 @@ begin
   return null;
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_end_callback_wait()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  next record;
+begin
+  select c.callback_id, c.waits into next from jobs.tb_job_callback c where c.job_id = old.job_id order by c.callback_id limit 1;
+  if next.waits then
+    perform jobs.end_callback_waits(array[next.callback_id]);
+  end if;
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_forget_all_jobs()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2955,7 +3063,8 @@ CREATE OR REPLACE FUNCTION jobs.tg_owe_callback()
  SET enable_seqscan TO 'off'
 AS $function$
 begin
-  insert into jobs.tb_job_callback (registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message)
+  insert into jobs.tb_job_callback
+    (registration_id, job_id, outcome, tenant_id, triggered_by, entity_pk, output_data, error_message, waits)
   select c.registration_id, new.id, case when new.status = 'completed' then 'success' else 'failure' end,
          new.tenant_id, new.triggered_by, new.entity_pk,
          -- Not null: a strict function would be passed over in silence.
@@ -2963,7 +3072,8 @@ begin
          case new.status
            when 'cancelled' then 'CANCELLED: the job was cancelled'
            when 'failed' then coalesce(left(new.error_message, 65536), 'the job failed without a message')
-         end
+         end,
+         exists (select from jobs.tb_job_callback e where e.job_id = new.id)
   from jobs.tb_callback c
   -- The collations are stated: an adopted table may have others, and must go on recording.
   where c.entity = new.entity_type collate "C" and c.service = lower(new.service_name) collate "C"
@@ -3315,6 +3425,7 @@ EXECUTE on function jobs.fail_job(job_id uuid, error_text text) to ergon_enqueue
 EXECUTE on function jobs.find_api_token(p_token_id uuid) to ergon_api
 EXECUTE on function jobs.finish_callback(p_callback_id bigint, p_token uuid) to ergon_callback
 EXECUTE on function jobs.forget_idempotency_keys(p_most integer) to ergon_api
+EXECUTE on function jobs.has_due_callback(p_busy integer[]) to ergon_worker
 EXECUTE on function jobs.heartbeat(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.lane_doorbell_key(p_lane text) to ergon_worker
 EXECUTE on function jobs.list_job_ends(p_cluster bigint, p_xid xid8, p_seq bigint, p_most integer) to ergon_api
@@ -3334,6 +3445,7 @@ EXECUTE on function jobs.retry_job(job_id uuid) to ergon_enqueue
 EXECUTE on function jobs.retry_tenant_callback(p_callback_id bigint) to ergon_api
 EXECUTE on function jobs.run_callback(p_callback_id bigint, p_token uuid) to ergon_callback
 EXECUTE on function jobs.sees_all_tenants() to ergon_api
+EXECUTE on function jobs.sweep_callback_waits(p_after bigint) to ergon_worker
 EXECUTE on function jobs.take_callback(p_callback_id bigint, p_token uuid, OUT job_id uuid, OUT outcome text, OUT tenant_id uuid, OUT triggered_by uuid, OUT entity_pk text, OUT output_data jsonb, OUT error_message text, OUT schema_name text, OUT function_name text, OUT is_there boolean) to ergon_callback
 INSERT on jobs.tb_api_idempotency to ergon_api
 SELECT on jobs.tb_api_idempotency to ergon_api

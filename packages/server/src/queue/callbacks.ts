@@ -23,6 +23,8 @@ const claimedSchema = z
 /** A callback that is this worker's to run until its lease ends. */
 export type ClaimedCallback = z.output<typeof claimedSchema>
 
+const dueSchema = z.object({ is_due: z.boolean() })
+const sweptSchema = z.object({ next: z.string() })
 const resultSchema = z.object({ result: z.enum(['done', 'failed', 'gone']) })
 const retriedSchema = z.object({ outcome: z.enum(['queued', 'running', 'not_found']) })
 
@@ -37,6 +39,23 @@ export function claimCallbacks(
     `select callback_id::text, token, registration_id, job_id, outcome, attempts from jobs.claim_callbacks($1::integer, $2::integer[], $3::integer)`,
     [options.most, [...options.busyRegistrations], options.leaseMs],
   )
+}
+
+/** Whether a claim would find one, as far as can be told without claiming. As ergon_worker. */
+export async function hasDueCallback(db: Database, busyRegistrations: readonly number[]): Promise<boolean> {
+  const [row] = await queryRows(db, dueSchema, 'select jobs.has_due_callback($1::integer[]) as is_due', [
+    [...busyRegistrations],
+  ])
+  return row?.is_due ?? false
+}
+
+/**
+ * Lets callbacks go on that wait for an earlier one of their job which is gone, of the next thousand after that number that
+ * wait. Returns where to go on the next time; '0' is the beginning. As ergon_worker.
+ */
+export async function sweepCallbackWaits(db: Database, after: string): Promise<string> {
+  const [row] = await queryRows(db, sweptSchema, 'select jobs.sweep_callback_waits($1::bigint)::text as next', [after])
+  return row?.next ?? '0'
 }
 
 export interface CallbackTimeouts {

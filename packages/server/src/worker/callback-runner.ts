@@ -1,15 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../platform/db/database.ts'
-import { UntrustedSession } from '../platform/db/untrusted-session.ts'
+import type { UntrustedSession } from '../platform/db/untrusted-session.ts'
 import type { Logger } from '../platform/logger.ts'
 import { makeVisible } from '../platform/text/sanitise-output.ts'
-import { type ClaimedCallback, claimCallbacks, failCallback, runCallback } from '../queue/callbacks.ts'
+import {
+  type ClaimedCallback,
+  claimCallbacks,
+  failCallback,
+  hasDueCallback,
+  runCallback,
+  sweepCallbackWaits,
+} from '../queue/callbacks.ts'
+import { CallbackSessions } from './callback-sessions.ts'
 
 /** Each of another registration, so this many functions that hang hold up everything else for a while, and no fewer. */
 const SESSIONS = 4
 const LOOK_EVERY_MS = 1_000
-const IDLE_SESSION_MS = 10_000
-const RECONNECT_MS = 5_000
+/** How long it is remembered that nothing more was due; below LOOK_EVERY_MS. */
+const NOTHING_DUE_MS = 500
 const ERROR_CHARACTERS = 2_000
 /** How long a stopping worker waits for the callbacks it runs; their transactions are rolled back and tried elsewhere. */
 const STOP_PATIENCE_MS = 3_000
@@ -47,17 +55,20 @@ export interface CallbackRunnerDependencies {
 export class CallbackRunner {
   readonly #dependencies: CallbackRunnerDependencies
   readonly #limits: CallbackLimits
-  readonly #idle: { session: UntrustedSession; since: number }[] = []
+  readonly #sessions: CallbackSessions
   /** By registration. */
   readonly #running = new Map<number, { session: UntrustedSession; ended: Promise<void> }>()
   readonly #stopping = new AbortController()
   #loop: Promise<void> | null = null
-  #isReachable = false
+  #sweepAt = 0
+  #sweepAfter = '0'
+  #nothingDueUntil = 0
   #wake = Promise.withResolvers<void>()
 
   constructor(dependencies: CallbackRunnerDependencies) {
     this.#dependencies = dependencies
     this.#limits = dependencies.limits ?? CALLBACK_LIMITS
+    this.#sessions = new CallbackSessions({ url: dependencies.callbackUrl, logger: dependencies.logger })
   }
 
   start(): void {
@@ -66,6 +77,7 @@ export class CallbackRunner {
 
   /** Something may be owed: looks at once. */
   wake(): void {
+    this.#nothingDueUntil = 0
     this.#wake.resolve()
   }
 
@@ -74,60 +86,70 @@ export class CallbackRunner {
     this.#stopping.abort()
     await this.#loop
     // A stack that ends with its only job has recorded its outcome a moment ago.
-    if (this.#isReachable) await this.#claim().catch(() => {})
+    this.#nothingDueUntil = 0
+    if (this.#sessions.isReachable) await this.#look().catch(() => {})
     const impatience = setTimeout(() => {
       for (const { session } of this.#running.values()) session.abort(new Error('the worker stopped while it ran'))
     }, STOP_PATIENCE_MS)
     await Promise.all([...this.#running.values()].map(({ ended }) => ended))
     clearTimeout(impatience)
-    await Promise.all(this.#idle.splice(0).map(({ session }) => session.end()))
+    await this.#sessions.end()
   }
 
   async #run(signal: AbortSignal): Promise<void> {
+    // Whatever is owed: a login that is refused is told of at once.
+    await this.#sessions.open()
     while (!signal.aborted) {
       this.#wake = Promise.withResolvers<void>()
       try {
-        if (await this.#signIn(signal)) await this.#claim()
+        await this.#sweep()
+        await this.#look()
       } catch (error) {
         this.#dependencies.logger.warn({ err: error }, 'callbacks could not be claimed; trying again')
       }
       await this.#rest(signal)
-      await this.#closeIdle()
+      await this.#sessions.closeIdle()
     }
   }
 
-  /** A login that is refused must not cost callbacks their attempts: none is claimed before one session stands. */
-  async #signIn(signal: AbortSignal): Promise<boolean> {
-    if (this.#isReachable) return true
-    const session = this.#newSession()
-    try {
-      await session.open()
-      this.#idle.push({ session, since: performance.now() })
-      this.#isReachable = true
-    } catch (error) {
-      this.#dependencies.logger.error({ err: error }, 'the login for callbacks cannot sign in; they wait')
-      await sleep(RECONNECT_MS, undefined, { signal }).catch(() => {})
-    }
-    return this.#isReachable
+  async #sweep(): Promise<void> {
+    if (performance.now() < this.#sweepAt) return
+    this.#sweepAt = performance.now() + LOOK_EVERY_MS
+    this.#sweepAfter = await sweepCallbackWaits(this.#dependencies.db, this.#sweepAfter)
   }
 
-  async #claim(): Promise<void> {
-    const most = SESSIONS - this.#running.size
-    if (most === 0) return
-    const claimed = await claimCallbacks(this.#dependencies.db, {
-      most,
-      busyRegistrations: [...this.#running.keys()],
-      leaseMs: this.#limits.leaseMs,
+  /** Runs what is due, as far as there are sessions. In few turns, however much there is: somebody may want to stop. */
+  async #look(): Promise<void> {
+    for (let turn = 0; turn < SESSIONS && this.#running.size < SESSIONS; turn += 1) {
+      const busyRegistrations = [...this.#running.keys()]
+      const ready = (await this.#sessions.count()) || (await this.#openOne(busyRegistrations))
+      if (ready === 0) return
+      await this.#sessions.endOverdue(this.#limits.leaseMs)
+      const most = Math.min(ready, SESSIONS - this.#running.size)
+      const options = { most, busyRegistrations, leaseMs: this.#limits.leaseMs }
+      const claimed = await claimCallbacks(this.#dependencies.db, options)
+      for (const callback of claimed) this.#start(callback, this.#sessions.take())
+      if (claimed.length < most) return
+    }
+  }
+
+  /** For something alone, and before it is claimed: without a session it keeps its attempts. Returns how many there are now. */
+  async #openOne(busyRegistrations: readonly number[]): Promise<number> {
+    if (performance.now() < this.#nothingDueUntil) return 0
+    // Before the answer: who wakes us meanwhile may know better.
+    this.#nothingDueUntil = performance.now() + NOTHING_DUE_MS
+    if (!(await hasDueCallback(this.#dependencies.db, busyRegistrations))) return 0
+    this.#nothingDueUntil = 0
+    return (await this.#sessions.open()) ? 1 : 0
+  }
+
+  #start(callback: ClaimedCallback, session: UntrustedSession): void {
+    const ended = this.#runOne(callback, session).finally(() => {
+      this.#running.delete(callback.registrationId)
+      // The next one of its registration may be due, in the same session.
+      this.#wake.resolve()
     })
-    for (const callback of claimed) {
-      const session = this.#idle.pop()?.session ?? this.#newSession()
-      const ended = this.#runOne(callback, session).finally(() => {
-        this.#running.delete(callback.registrationId)
-        // The next one of its registration may be due.
-        this.wake()
-      })
-      this.#running.set(callback.registrationId, { session, ended })
-    }
+    this.#running.set(callback.registrationId, { session, ended })
   }
 
   async #runOne(callback: ClaimedCallback, session: UntrustedSession): Promise<void> {
@@ -140,22 +162,16 @@ export class CallbackRunner {
     }
     try {
       const result = await session.use(this.#limits.sessionMs, (inside) => runCallback(inside, callback, this.#limits))
-      this.#idle.push({ session, since: performance.now() })
+      this.#sessions.add(session)
       if (result === 'failed') logger.warn(about, 'the callback failed; `ergon callbacks list` shows why')
       else logger.info({ ...about, result }, 'callback')
     } catch (error) {
-      // May be that the server, or the login, is what fails: the next one is claimed after a session stood.
-      this.#isReachable = this.#idle.length > 0
       const reason = makeVisible(error instanceof Error ? error.message : String(error)).slice(0, ERROR_CHARACTERS)
       logger.warn({ ...about, reason }, 'the callback did not come to its end')
       await failCallback(db, callback, reason).catch((failure: unknown) => {
         logger.warn({ ...about, err: failure }, 'that could not be noted; the callback is tried again after its lease')
       })
     }
-  }
-
-  #newSession(): UntrustedSession {
-    return new UntrustedSession({ url: this.#dependencies.callbackUrl, applicationName: 'ergon-callback' })
   }
 
   /** Until a look is worth it: woken, a callback ended, or a second has passed. */
@@ -168,16 +184,5 @@ export class CallbackRunner {
     await Promise.race([waited, this.#wake.promise])
     signal.removeEventListener('abort', stop)
     rested.abort()
-  }
-
-  async #closeIdle(): Promise<void> {
-    const outdated = this.#idle.filter(({ since }) => performance.now() - since > IDLE_SESSION_MS)
-    for (const { session } of outdated) {
-      this.#idle.splice(
-        this.#idle.findIndex((idle) => idle.session === session),
-        1,
-      )
-      await session.end()
-    }
   }
 }

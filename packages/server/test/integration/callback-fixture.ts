@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import type { Database } from '../../src/platform/db/database.ts'
 import { createLogger } from '../../src/platform/logger.ts'
-import type { TestDatabase } from '../../src/testing/test-database.ts'
+import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { CALLBACK_LIMITS, type CallbackLimits, CallbackRunner } from '../../src/worker/callback-runner.ts'
 import { insertJob } from './queue-fixture.ts'
 
@@ -17,7 +17,7 @@ export interface Effect {
  * An application's schema `shop`: a table that callbacks of the tests write to, with the rights that a callback needs,
  * and two functions of the documented signatures.
  */
-export async function createShop(db: TestDatabase): Promise<void> {
+async function createShop(db: TestDatabase): Promise<void> {
   await db.admin.query(`
     create schema shop;
     create table shop.effects (seq bigint generated always as identity, what text, job_id uuid, value jsonb);
@@ -27,6 +27,27 @@ export async function createShop(db: TestDatabase): Promise<void> {
       $$ insert into shop.effects (what, job_id, value) values ('paid', _job_run_id, _output_data) $$;
     create function shop.declined(_job_run_id uuid, _error_message text) returns void language sql as
       $$ insert into shop.effects (what, job_id, value) values ('declined', _job_run_id, to_jsonb(_error_message)) $$`)
+}
+
+/** The functions of the shop, for `register`. */
+export const both = { success: 'paid', failure: 'declined' }
+
+/** A file's database with a shop in it, given to `use` before its first test. What the runners start is stopped after each. */
+export function openShop(use: (db: TestDatabase) => void): TestRunners {
+  let db: TestDatabase | null = null
+  const opened = () => {
+    if (db === null) throw new Error('the shop opens before the first test')
+    return db
+  }
+  const runners = new TestRunners(opened)
+  beforeAll(async () => {
+    db = await createTestDatabase()
+    await createShop(db)
+    use(db)
+  })
+  afterEach(() => runners.stop())
+  afterAll(() => opened().drop())
+  return runners
 }
 
 /** Makes a function shop.<name>(uuid, jsonb) of this PL/pgSQL body. */
@@ -79,6 +100,11 @@ export async function owedFor(db: TestDatabase, jobId: string): Promise<Record<s
   return rows.map((row) => ({ ...Object(row) }))
 }
 
+/** The states of what is owed for a job, oldest first. */
+export async function statesOf(db: TestDatabase, jobId: string): Promise<unknown[]> {
+  return (await owedFor(db, jobId)).map(({ state }) => state)
+}
+
 /** Until nothing is owed for the job. */
 export async function settled(db: TestDatabase, jobId: string): Promise<void> {
   await expect.poll(() => owedFor(db, jobId), { timeout: 20_000 }).toEqual([])
@@ -93,11 +119,14 @@ export class TestRunners {
     this.#db = db
   }
 
-  start(limits: Partial<CallbackLimits> = {}): CallbackRunner {
+  start(
+    limits: Partial<CallbackLimits> = {},
+    { callbackUrl = this.#db().url('ergon_callback'), logger = createLogger('test', 'silent') } = {},
+  ): CallbackRunner {
     const runner = new CallbackRunner({
       db: this.#db().as('ergon_worker'),
-      callbackUrl: this.#db().url('ergon_callback'),
-      logger: createLogger('test', 'silent'),
+      callbackUrl,
+      logger,
       limits: { ...CALLBACK_LIMITS, ...limits },
     })
     this.#started.push(runner)

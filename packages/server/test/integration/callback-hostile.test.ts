@@ -1,30 +1,25 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import { describe, expect, it } from 'vitest'
+import type { TestDatabase } from '../../src/testing/test-database.ts'
 import type { CallbackLimits, CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
   createFunction,
-  createShop,
   effectsOf,
   endJob,
   newEntity,
+  openShop,
   owedFor,
   register,
   settled,
-  TestRunners,
+  statesOf,
 } from './callback-fixture.ts'
 import { scalar } from './queue-fixture.ts'
 
 /** What a registered function may try; afterwards the next callback of the same worker finds nothing of it. */
 
 let db: TestDatabase
-beforeAll(async () => {
-  db = await createTestDatabase()
-  await createShop(db)
+const runners = openShop((opened) => {
+  db = opened
 })
-afterAll(() => db.drop())
-
-const runners = new TestRunners(() => db)
-afterEach(() => runners.stop())
 
 /** Registers a function of this body and ends a job of its entity, which has one attempt to tell of it. */
 async function provoke(body: string): Promise<string> {
@@ -38,8 +33,7 @@ async function provoke(body: string): Promise<string> {
 }
 
 async function failureOf(id: string): Promise<string> {
-  const state = async () => (await owedFor(db, id)).map((owed) => owed['state'])
-  await expect.poll(state, { timeout: 20_000 }).toEqual(['failed'])
+  await expect.poll(() => statesOf(db, id), { timeout: 20_000 }).toEqual(['failed'])
   expect(await effectsOf(db, id)).toEqual([])
   return String((await owedFor(db, id))[0]?.['last_error'])
 }
@@ -126,7 +120,7 @@ it('leaves nothing in the session for the next callback', async () => {
     'cursors', (select count(*) from pg_cursors where is_holdable),
     'channels', (select count(*) from pg_listening_channels()),
     'locks', (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()))`
-  const litter = `set search_path = pg_temp; set statement_timeout = 1; set shop.mark = 'left'; set ergon.tenant_id = 'somebody';
+  const litter = `set search_path = pg_temp; set statement_timeout = 123456; set shop.mark = 'left'; set ergon.tenant_id = 'somebody';
     set client_encoding = 'LATIN1'; set role ergon_callback; set session characteristics as transaction read only;
     create temp table left_over (n integer); execute 'prepare left_over as select 1'; listen left_over;
     execute 'declare left_over cursor with hold for select 1'; perform pg_advisory_lock(77)`

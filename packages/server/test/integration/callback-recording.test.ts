@@ -1,22 +1,21 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { cancelJob } from '../../src/queue/cancel.ts'
 import { completeJob } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import { rescueJobs } from '../../src/queue/rescue.ts'
-import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
-import { createShop, endJob, newEntity, owedFor, register } from './callback-fixture.ts'
+import type { TestDatabase } from '../../src/testing/test-database.ts'
+import { both, endJob, newEntity, openShop, owedFor, register } from './callback-fixture.ts'
 import { emptyRecord, insertJob, readRow, someFailure, startWorker, type TestWorker } from './queue-fixture.ts'
 
 let db: TestDatabase
+openShop((opened) => {
+  db = opened
+})
 let worker: TestWorker
 beforeAll(async () => {
-  db = await createTestDatabase()
-  await createShop(db)
   worker = await startWorker(db.as('ergon_worker'))
 })
-afterAll(() => db.drop())
 
-const both = { success: 'paid', failure: 'declined' }
 const fail = (id: string, fence: string, retryDelayMs: number | null) =>
   failJob(db.as('ergon_worker'), { ...emptyRecord, id, fence, failure: someFailure, retryDelayMs })
 

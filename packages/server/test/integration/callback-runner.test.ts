@@ -1,33 +1,26 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { cancelJob } from '../../src/queue/cancel.ts'
 import { retryCallback } from '../../src/queue/callbacks.ts'
 import { retryJob } from '../../src/queue/retry.ts'
-import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import type { TestDatabase } from '../../src/testing/test-database.ts'
 import {
+  both,
   createFunction,
-  createShop,
   effectsOf,
   endJob,
   newEntity,
+  openShop,
   owedFor,
   register,
   settled,
-  TestRunners,
+  statesOf,
 } from './callback-fixture.ts'
 import { insertJob } from './queue-fixture.ts'
 
 let db: TestDatabase
-beforeAll(async () => {
-  db = await createTestDatabase()
-  await createShop(db)
+const runners = openShop((opened) => {
+  db = opened
 })
-afterAll(() => db.drop())
-
-const runners = new TestRunners(() => db)
-afterEach(() => runners.stop())
-
-const both = { success: 'paid', failure: 'declined' }
-const stateOf = async (id: string) => (await owedFor(db, id)).map(({ state }) => state)
 
 describe('an owed callback', () => {
   it('runs once, with the job’s id and its output as it was stored', async () => {
@@ -194,7 +187,7 @@ describe('a callback that fails', () => {
     const id = await endJob(db, entity)
     await db.admin.query('update jobs.tb_job_callback set max_attempts = 1 where job_id = $1', [id])
     const runner = runners.start()
-    await expect.poll(() => stateOf(id), { timeout: 20_000 }).toEqual(['failed'])
+    await expect.poll(() => statesOf(db, id), { timeout: 20_000 }).toEqual(['failed'])
     await db.admin.query('create table shop.fixed ()')
     const [owed] = await owedFor(db, id)
     expect(owed).toMatchObject({ attempts: 1, last_error: 'broken (P0001)', failed_at: expect.any(Date) })

@@ -1,38 +1,31 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { countStuckCallbacks, listCallbacks } from '../../src/control/callbacks.ts'
 import { createLogger } from '../../src/platform/logger.ts'
 import type { Database } from '../../src/platform/db/database.ts'
 import { claimCallbacks, runCallback } from '../../src/queue/callbacks.ts'
-import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
+import type { TestDatabase } from '../../src/testing/test-database.ts'
 import { CallbackRunner } from '../../src/worker/callback-runner.ts'
 import {
+  both,
   createFunction,
-  createShop,
   effectsOf,
   endJob,
   newEntity,
+  openShop,
   owedFor,
   register,
   settled,
-  TestRunners,
+  statesOf,
 } from './callback-fixture.ts'
 import { scalar } from './queue-fixture.ts'
 
 let db: TestDatabase
-beforeAll(async () => {
-  db = await createTestDatabase()
-  await createShop(db)
+const runners = openShop((opened) => {
+  db = opened
 })
-afterAll(() => db.drop())
-
-const runners = new TestRunners(() => db)
-afterEach(() => runners.stop())
-
-const both = { success: 'paid', failure: 'declined' }
-const stateOf = async (id: string) => (await owedFor(db, id)).map(({ state }) => state)
 
 describe('exactly once', () => {
   it('with several workers at it', async () => {
@@ -107,7 +100,7 @@ it('puts a callback aside of which no attempt was told the end', async () => {
   // As workers leave it that die one after the other while they run it.
   await db.admin.query('update jobs.tb_job_callback set attempts = max_attempts where job_id = $1', [id])
   runners.start()
-  await expect.poll(() => stateOf(id), { timeout: 20_000 }).toEqual(['failed'])
+  await expect.poll(() => statesOf(db, id), { timeout: 20_000 }).toEqual(['failed'])
   expect(await owedFor(db, id)).toMatchObject([
     { attempts: 10, last_error: 'the session or the worker ended while the callback ran' },
   ])
@@ -133,7 +126,7 @@ describe('a worker', () => {
     const held: string[] = []
     for (let number = 0; number < 6; number += 1) held.push(await endJob(db, slow))
     const runner = runners.start({ statementMs: 60_000, lockMs: 60_000, sessionMs: 60_000, leaseMs: 90_000 })
-    await expect.poll(() => stateOf(held[0] ?? ''), { timeout: 20_000 }).toEqual(['running'])
+    await expect.poll(() => statesOf(db, held[0] ?? ''), { timeout: 20_000 }).toEqual(['running'])
     const id = await endJob(db, quick)
     runner.wake()
     await settled(db, id)

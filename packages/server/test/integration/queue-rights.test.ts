@@ -78,6 +78,7 @@ describe('a worker', () => {
       'deregister_worker',
       'drain_worker',
       'fail_callback',
+      'has_due_callback',
       'heartbeat',
       'lane_doorbell_key',
       'live_attempts',
@@ -92,6 +93,7 @@ describe('a worker', () => {
       'release_jobs',
       'rescue_jobs',
       'resolve_datasets',
+      'sweep_callback_waits',
     ])
   })
 })

@@ -45,3 +45,36 @@ it('ends although nobody answers any more, as after a failover', async () => {
     proxy.close()
   }
 })
+
+it('ends sessions of its own login alone, in its database, whose transaction has gone on for too long', async () => {
+  const session = new UntrustedSession({ url: db.url('ergon_callback'), applicationName: 'ergon-test' })
+  await session.open()
+  const own = await db.as('ergon_callback').connect()
+  const others = await db.as('ergon_worker').connect()
+  const ended = new Promise((resolve) => own.on('error', resolve))
+  try {
+    await own.query('begin')
+    await others.query('begin')
+    expect(await session.endOverdue(3_600_000)).toBe(0)
+    await own.query('select 1')
+    expect(await session.endOverdue(0)).toBe(1)
+    expect(Object(await ended).code).toBe('57P01')
+    await others.query('commit')
+  } finally {
+    own.release(true)
+    others.release()
+    await session.end()
+  }
+})
+
+it('knows whether it stands', async () => {
+  const session = new UntrustedSession({ url: db.url('ergon_callback'), applicationName: 'ergon-test-standing' })
+  expect(await session.answers()).toBe(false)
+  await session.open()
+  expect(await session.answers()).toBe(true)
+  await db.admin.query(
+    `select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'ergon-test-standing'`,
+  )
+  expect(await session.answers()).toBe(false)
+  await session.end()
+})

@@ -6,6 +6,8 @@ import { describeDatabase } from './describe-database.ts'
 
 /** What one answer is made of is a few hundred bytes; notices, notifications and errors have no bound of their own. */
 const MAX_RECEIVED_BYTES = 256 * 1024
+/** How long the server may take to answer a session that rests. */
+const ANSWER_MS = 2_000
 /** How long the server may take to end a session that was told to. */
 const TERMINATE_MS = 5_000
 const CONNECT_TIMEOUT_MS = 10_000
@@ -38,6 +40,35 @@ export class UntrustedSession {
   async open(): Promise<void> {
     if (this.#open?.isLost() === true) this.#open = null
     this.#open ??= await connect(this.#options)
+  }
+
+  /** Whether there is a connection, as far as it knows. */
+  isOpen(): boolean {
+    return this.#open !== null && !this.#open.isLost()
+  }
+
+  /** Whether the server answers, which a connection that is not used does not know. */
+  async answers(): Promise<boolean> {
+    const session = this.#open
+    if (session === null || session.isLost()) return false
+    try {
+      await within(session.client, ANSWER_MS, session.client.query('select'))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /**
+   * Ends the other sessions of the same login in this database whose transaction has gone on for longer: of a process that
+   * was killed, since a living one has ended its own by then. Returns how many there were.
+   */
+  async endOverdue(limitMs: number): Promise<number> {
+    await this.open()
+    const session = this.#open
+    if (session === null) throw new Error('a session that was just opened is not there')
+    const { rows } = await within(session.client, ANSWER_MS, session.client.query(END_OVERDUE, [limitMs / 1_000]))
+    return rows.length
   }
 
   /** Ends a use that is under way: it throws this error. */
@@ -103,6 +134,14 @@ interface OpenSession {
 }
 
 const CHECK_CLIENT = `set client_connection_check_interval = '2s'`
+/** A login that was given another role's rights from its start on could end no session of its own. */
+const OWN_ROLE = 'set role none'
+/** Of a session's own all that code in it can change is its name, its state and what it waits for. */
+const END_OVERDUE = `
+  select pg_catalog.pg_terminate_backend(a.pid) from pg_catalog.pg_stat_activity a
+  where a.usename operator(pg_catalog.=) session_user and a.datname operator(pg_catalog.=) pg_catalog.current_database()
+    and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()
+    and a.xact_start operator(pg_catalog.<) (pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.make_interval(secs => $1))`
 
 async function connect({ url, applicationName }: UntrustedSessionOptions): Promise<OpenSession> {
   const client = new pg.Client({
@@ -122,6 +161,7 @@ async function connect({ url, applicationName }: UntrustedSessionOptions): Promi
   client.on('end', () => lose(new Error('the session ended while it was in use')))
   try {
     await client.connect()
+    await within(client, CONNECT_TIMEOUT_MS, client.query(OWN_ROLE))
     const { rows } = await within(
       client,
       CONNECT_TIMEOUT_MS,
