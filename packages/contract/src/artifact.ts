@@ -24,20 +24,22 @@ export const digestSchema = z
   .string()
   .regex(/^sha256:[0-9a-f]{64}$/, 'a digest is "sha256:" and 64 lower-case hexadecimal digits')
 
-export const artifactSchema = z.object({
-  artifact_id: z.uuid(),
-  kind: z.enum(ARTIFACT_KINDS),
-  format: z.string(),
-  digest: digestSchema,
-  size_bytes: z.number().int().nonnegative(),
-  uri: z.string(),
-  content_type: z.string(),
-  metadata: z.object({
-    name: z.string(),
-    width: z.number().nullable(),
-    height: z.number().nullable(),
-  }),
-})
+export const artifactSchema = z
+  .object({
+    artifact_id: z.uuid(),
+    kind: z.enum(ARTIFACT_KINDS),
+    format: z.string(),
+    digest: digestSchema,
+    size_bytes: z.number().int().nonnegative(),
+    uri: z.string(),
+    content_type: z.string(),
+    metadata: z.object({
+      name: z.string(),
+      width: z.number().nullable(),
+      height: z.number().nullable(),
+    }),
+  })
+  .meta({ id: 'Artifact' })
 /** One immutable file a job produced; `uri` is `ergon://artifacts/sha256/<hex>`, never a path. */
 export type Artifact = z.infer<typeof artifactSchema>
 

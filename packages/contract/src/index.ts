@@ -54,6 +54,46 @@ export {
   type SubmitRequest,
   submitRequestSchema,
 } from './api/job.ts'
+export {
+  artifactListSchema,
+  type Dataset,
+  datasetSchema,
+  MAX_DATASET_BYTES,
+  MAX_SIGNED_SECONDS,
+  SIGNED_SECONDS,
+  type SignedUrl,
+  signedUrlRequestSchema,
+  signedUrlSchema,
+} from './api/artifact.ts'
+export { type JobLogs, jobLogsSchema, MAX_LOG_BYTES } from './api/job-logs.ts'
+export {
+  type QueueStatistics,
+  queueStatisticsSchema,
+  workerListSchema,
+  workerSchema,
+  type WorkerSummary,
+} from './api/operations.ts'
+export {
+  environmentListSchema,
+  type EnvironmentSummary,
+  type ServiceDescription,
+  serviceListSchema,
+  serviceSchema,
+  type ServiceSummary,
+} from './api/service.ts'
+export {
+  JOB_ENDS,
+  type JobEndEvent,
+  jobEndEventSchema,
+  type JobFeedFilter,
+  jobFeedFilterSchema,
+  type JobOutputEvent,
+  jobOutputEventSchema,
+  type JobProgressEvent,
+  jobProgressEventSchema,
+  type JobStatusEvent,
+  jobStatusEventSchema,
+} from './api/live.ts'
 export { type Problem, problemSchema } from './api/problem.ts'
 export { TOKEN_PATTERN, TOKEN_SCOPES, type TokenScope, tokenScopeSchema } from './api/token.ts'
 export { CALLBACK_STATES, type Callback, callbackSchema, type CallbackState } from './api/callback.ts'
