@@ -247,6 +247,15 @@ describe('a stream', () => {
     expect(sent[0]?.headers.get('last-event-id')).toBe('8')
   })
 
+  test('goes on from where the server says that it is, and ends where it says that nothing follows', async () => {
+    const { client, sent } = scriptedClient([
+      events([message('status', 1, {}), 'id: 5\n\n', 'id: 6\nevent: stdout\nda']),
+      new Response(null, { status: 204 }),
+    ])
+    expect((await collect(client.stream(ID))).map(({ id }) => id)).toEqual(['1'])
+    expect(sent[1]?.headers.get('last-event-id')).toBe('5')
+  })
+
   test('passes over what a newer server tells', async () => {
     const { client } = scriptedClient([events([message('mood', 1, {}), message('end', 2, job('failed'))])])
     expect((await collect(client.stream(ID))).map(({ event }) => event)).toEqual(['end'])

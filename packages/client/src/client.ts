@@ -171,7 +171,7 @@ export class ErgonClient {
     }
   }
 
-  /** Starts and ends of all jobs that the filter lets through, from now on, until the signal ends it. */
+  /** The end of every attempt that the filter lets through, each once, from now on until the signal ends it. */
   async *events(
     filter: JobFeedFilter = {},
     { signal, lastEventId = '' }: StreamOptions = {},

@@ -8,6 +8,7 @@ import type { ApiRequest, Transport } from './transport.ts'
 const SILENCE_MS = 60_000
 /** Connections one after another that gave not one byte. */
 const MAX_EMPTY = 20
+const NO_CONTENT = 204
 
 export interface Following {
   /** Where to go on, empty for the beginning. */
@@ -27,20 +28,23 @@ export async function* followEvents(
   let empty = 0
   for (let broken = 1; ; broken++) {
     const headers = id === '' ? {} : { 'last-event-id': id }
-    const body = await transport.send(
+    const connection = await transport.send(
       { ...request, method: 'GET', accept: 'text/event-stream', isRepeatable: true, headers },
-      ({ body: stream }) => Promise.resolve(stream),
+      ({ status, body }) => Promise.resolve({ status, body }),
     )
+    // So event streams say that nothing follows.
+    if (connection.status === NO_CONTENT) return
+    const parser = new SseParser()
     let isHeard = false
-    for await (const messages of readMessages(body)) {
+    for await (const messages of readMessages(connection.body, parser)) {
       isHeard = true
       for (const message of messages) {
-        if (message.id !== '') id = message.id
         broken = 0
         yield message
         if (isLast(message)) return
       }
     }
+    if (parser.lastEventId !== '') id = parser.lastEventId
     signal?.throwIfAborted()
     empty = isHeard ? 0 : empty + 1
     if (empty >= MAX_EMPTY)
@@ -50,11 +54,13 @@ export async function* followEvents(
 }
 
 /** The messages of each piece, as they come; ends where the connection does, for whatever reason. */
-async function* readMessages(body: ReadableStream<Uint8Array> | null): AsyncGenerator<SseMessage[], void, undefined> {
+async function* readMessages(
+  body: ReadableStream<Uint8Array> | null,
+  parser: SseParser,
+): AsyncGenerator<SseMessage[], void, undefined> {
   if (body === null) return
   const reader = body.getReader()
   const decoder = new TextDecoder()
-  const parser = new SseParser()
   try {
     for (;;) {
       const piece = await readInTime(reader)

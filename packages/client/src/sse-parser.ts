@@ -19,7 +19,13 @@ export class SseParser {
   #event = ''
   #data: string[] = []
   #id = ''
+  #lastEventId = ''
   #size = 0
+
+  /** Where the stream is: also where an event of nothing but an id said so. Empty while nobody did. */
+  get lastEventId(): string {
+    return this.#lastEventId
+  }
 
   /** The messages that are complete with this piece. Throws when an event has no end. */
   push(piece: string): SseMessage[] {
@@ -51,6 +57,8 @@ export class SseParser {
   }
 
   #dispatch(messages: SseMessage[]): void {
+    // Not before the event is whole: who goes on behind an id misses what belonged to it.
+    this.#lastEventId = this.#id
     if (this.#data.length > 0)
       messages.push({ event: this.#event || 'message', data: this.#data.join('\n'), id: this.#id })
     this.#event = ''
