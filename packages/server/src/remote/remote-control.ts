@@ -59,7 +59,7 @@ export function createRemoteControl(client: ErgonClient): JobControl {
       return Readable.fromWeb(bytes as ReadableStream)
     },
     whereIsArtifact: ({ artifact_id: id, metadata }) =>
-      `fetch   ergon artifacts get ${id} --out ${JSON.stringify(metadata.name)}`,
+      `fetch   ergon artifacts get ${id} --out ${wordOf(metadata.name)}`,
     whereIsJob: (id) => `job          ${id}   (ergon jobs show ${id})`,
   }
 }
@@ -159,6 +159,11 @@ async function* followOutput(
   } catch (error) {
     throw toLocalError(error)
   }
+}
+
+/** What a shell takes as it stands: a job chooses the names of its files, and people copy what they read. */
+function wordOf(name: string): string {
+  return /^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name) ? name : 'FILE'
 }
 
 function isLive(state: JobStatus): boolean {
