@@ -74,8 +74,9 @@ export class Transport {
 
   /** Where a path of the API, or an address that it gave, is. */
   urlOf(path: string, query: ApiRequest['query'] = {}): string {
-    const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]))
-    return `${this.#options.base}${path}${given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`}`
+    const given = new URLSearchParams()
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) given.append(name, String(value))
+    return `${this.#options.base}${path}${given.size === 0 ? '' : `?${given.toString()}`}`
   }
 
   async #try<T>(request: ApiRequest, read: (response: Response) => Promise<T>): Promise<{ value: T } | Failure> {
