@@ -49,7 +49,7 @@ json.dump({"mean": x.mean(), "big": 12345678901234567890}, open(os.environ["ERGO
 plt.plot(x); plt.savefig(os.environ["ERGON_OUTPUT_DIR"] + "/plot.png")
 `
     const { code, result } = await away.runProgram(program, '--dataset', `numbers.csv=${data}`)
-    expect({ code, ...result }).toMatchObject({ code: 0, status: 'SUCCEEDED', error: undefined })
+    expect({ code, status: result.status, error: result.error }).toEqual({ code: 0, status: 'SUCCEEDED' })
     expect(result.outputs).toMatchObject({ stdout: 'sum 6.0\n', stderr: 'warned\n' })
 
     const shown = await away.run('jobs', 'show', result.job_id, '--json')
@@ -152,35 +152,20 @@ test('a job is cancelled from afar', async () => {
   expect(child.exitCode).toBe(1)
 })
 
-describe('what goes wrong is told, and the token is not', () => {
-  const attempt = async (args: string[], env: Record<string, string> = {}) => {
-    const other = new ErgonHome({ ...away.env, ERGON_HOME: away.folder, ...env })
-    const ended = await other.run(...args)
-    await other.remove()
-    expect(JSON.stringify(ended)).not.toContain(token)
-    expect(JSON.stringify(ended)).not.toContain(token.slice(-43))
-    return ended
-  }
-
-  test.each(['doctor', 'migrate', 'worker', 'dev', 'api', 'env list', 'tokens list', 'audit verify', 'callbacks list'])(
-    'ergon %s works here alone',
-    async (command) => {
-      const { code, stderr } = await attempt(command.split(' '))
-      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('OWN_STACK_NEEDED') })
-    },
-  )
-
-  test.each([
-    ['no token', { ERGON_TOKEN: '' }, 2, 'needs a token'],
-    ['half a token', { ERGON_TOKEN: 'ergon_x' }, 2, 'it is not shown here'],
-    ['a token of nobody', { ERGON_TOKEN: `ergon_${'0'.repeat(32)}_${'A'.repeat(43)}` }, 2, 'TOKEN_INVALID'],
-    ['nobody there', { ERGON_URL: 'http://127.0.0.1:1' }, 3, 'SERVER_UNREACHABLE'],
-    ['a password in the address', { ERGON_URL: 'https://u:p@h' }, 2, 'no user or password'],
-    ['a token in clear', { ERGON_URL: 'http://ergon.example.org' }, 2, 'https://'],
-  ])('%s', async (_what, env, code, words) => {
-    const ended = await attempt(['jobs', 'list'], env)
-    expect(ended).toEqual({ code, stdout: '', stderr: expect.stringContaining(words) })
-  })
+test.each([
+  ['what works here alone', ['migrate'], {}, 'OWN_STACK_NEEDED'],
+  [
+    'a token of nobody',
+    ['jobs', 'list'],
+    { ERGON_TOKEN: `ergon_${'0'.repeat(32)}_${'A'.repeat(43)}` },
+    'TOKEN_INVALID',
+  ],
+])('%s is refused, and the token is not told', async (_what, args, env, code) => {
+  const other = new ErgonHome({ ...away.env, ...env })
+  const ended = await other.run(...args)
+  await other.remove()
+  expect(ended).toEqual({ code: 2, stdout: '', stderr: expect.stringContaining(code) })
+  for (const secret of [token, other.env['ERGON_TOKEN'] ?? '']) expect(ended.stderr).not.toContain(secret.slice(-43))
 })
 
 test('the program of the documentation runs', () => {
