@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 // Tests run the sources, so that they need no build first.
-const contract = fileURLToPath(new URL('packages/contract/src/index.ts', import.meta.url))
-const resolve = { alias: { '@ergon/contract': contract } }
+const sourceOf = (name: string) => fileURLToPath(new URL(`packages/${name}/src/index.ts`, import.meta.url))
+const resolve = { alias: { '@ergon/contract': sourceOf('contract'), '@ergon/client': sourceOf('client') } }
 
 export default defineConfig({
   test: {

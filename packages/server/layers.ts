@@ -20,6 +20,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   maintenance: ['domain', 'platform', 'queue', 'artifacts'],
   // Control plane: never the data plane.
   control: ['domain', 'platform', 'registry', 'queue', 'artifacts'],
+  // The same of a server's jobs.
+  remote: ['platform', 'control'],
   // Asks the whole of a running stack from outside, as an application would.
   conformance: ['domain', 'platform', 'config', 'queue', 'control'],
   api: ['domain', 'platform', 'config', 'registry', 'queue', 'artifacts', 'control', 'telemetry'],
@@ -38,10 +40,11 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'worker',
     'maintenance',
     'control',
+    'remote',
     'conformance',
     'api',
   ],
-  cli: ['domain', 'platform', 'config', 'compiler', 'control', 'conformance', 'app', 'sandbox/environments'],
+  cli: ['domain', 'platform', 'config', 'compiler', 'control', 'remote', 'conformance', 'app', 'sandbox/environments'],
   testing: [
     'domain',
     'platform',

@@ -103,6 +103,7 @@ export type JobPage = z.infer<typeof jobPageSchema>
 
 /** Filters of `GET /v1/jobs`; all that are given must hold. */
 export const jobFilterSchema = z.object({
+  identifier: z.exactOptional(key(1_000)),
   status: z.exactOptional(z.enum(JOB_STATUSES)),
   execution_type: z.exactOptional(key(63)),
   service: z.exactOptional(key(200)),

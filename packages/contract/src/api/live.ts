@@ -63,5 +63,10 @@ export const jobEndEventSchema = z
 export type JobEndEvent = z.infer<typeof jobEndEventSchema>
 
 /** Filters of `GET /v1/events`: those of `GET /v1/jobs` that do not change while a job lives. */
-export const jobFeedFilterSchema = jobFilterSchema.omit({ status: true, created_after: true, created_before: true })
+export const jobFeedFilterSchema = jobFilterSchema.omit({
+  identifier: true,
+  status: true,
+  created_after: true,
+  created_before: true,
+})
 export type JobFeedFilter = z.infer<typeof jobFeedFilterSchema>

@@ -11,7 +11,7 @@ import { readJsonText } from './json-body.ts'
 import { DOCS, serveDescription } from './openapi.ts'
 import { requireScope } from './principal.ts'
 import { toErgonError, toProblem } from './problem.ts'
-import { createRateLimit, type RateLimit } from './rate-limits.ts'
+import { createRateLimit, type RateLimit, RateLimitError } from './rate-limits.ts'
 import { addRoutes } from './routes/all.ts'
 import { cutSlowBodies, LONGEST_BODY_MS } from './slow-bodies.ts'
 import { checkPart } from './strict-schema.ts'
@@ -138,6 +138,7 @@ function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   if (problem.status >= 500)
     logger.error({ err: error, requestId: request.id, route: request.routeOptions.url }, error.message)
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
+  if (error instanceof RateLimitError) reply.header('retry-after', String(error.retryAfterSeconds))
   if (problem.status === 503) reply.header('retry-after', '1')
   return reply.code(problem.status).type('application/problem+json').send(problem)
 }

@@ -1,6 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import pino from 'pino'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { EXECUTOR_POLICY } from '../domain/sandbox-policy.ts'
 import type { ApiContext } from './api-context.ts'
 import { type ApiApp } from './api-app.ts'
 import { createHttpApp } from './http-app.ts'
@@ -14,7 +15,13 @@ interface Described {
   responses: Record<string, { description: string; content?: Record<string, { schema: { $ref?: string } }> }>
 }
 
-const routesOnly = { version: '1.2.3', logger: pino({ level: 'silent' }), corsOrigins: [], trustedProxies: [] }
+const routesOnly = {
+  version: '1.2.3',
+  logger: pino({ level: 'silent' }),
+  corsOrigins: [],
+  trustedProxies: [],
+  facade: { hosts: [], ceilings: EXECUTOR_POLICY.limits, seesEnvironments: true },
+}
 let app: ApiApp
 let document: OpenApiDocument & { security: object[] }
 let operations: [string, Described][]

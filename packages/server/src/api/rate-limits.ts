@@ -8,6 +8,16 @@ import type { Principal } from './principal.ts'
 const TOKEN_LIMIT = 60_000
 const ADDRESS_LIMIT = 600
 
+/** Says when it is over, for the header Retry-After. */
+export class RateLimitError extends ErgonError {
+  readonly retryAfterSeconds: number
+
+  constructor(message: string, retryAfterSeconds: number) {
+    super('RATE_LIMITED', message)
+    this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
 /** Counts a request for its token, or for its address where there is none; throws RATE_LIMITED. */
 export type RateLimit = (request: FastifyRequest, principal: Principal | null) => Promise<void>
 
@@ -21,9 +31,7 @@ export async function createRateLimit(app: ApiApp): Promise<RateLimit> {
   return async (request, principal) => {
     const counted = await (principal === null ? byAddress : byToken)(request)
     if (counted.isAllowed || !counted.isExceeded) return
-    throw new ErgonError(
-      'RATE_LIMITED',
-      `more than ${counted.max} requests in a minute: try again in ${counted.ttlInSeconds} s`,
-    )
+    const { max, ttlInSeconds } = counted
+    throw new RateLimitError(`more than ${max} requests in a minute: try again in ${ttlInSeconds} s`, ttlInSeconds)
   }
 }

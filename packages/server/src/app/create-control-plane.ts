@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import type { HomePaths } from '../config/home-paths.ts'
 import { exportAudit } from '../control/audit-export.ts'
@@ -7,6 +6,8 @@ import { findJobId } from '../control/find-job.ts'
 import { listCallbacks } from '../control/callbacks.ts'
 import { submitCall } from '../control/call-service.ts'
 import { explainWait } from '../control/explain-wait.ts'
+import { followOutput } from '../control/follow-output.ts'
+import type { JobControl } from '../control/job-control.ts'
 import { findArtifact, listArtifacts, readJob } from '../control/read-job.ts'
 import { listJobs } from '../control/list-jobs.ts'
 import { readOutput } from '../control/read-output.ts'
@@ -19,33 +20,17 @@ import { retryJob } from '../queue/retry.ts'
 
 type Bound<F> = F extends (db: Database, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never
 
-/** What a platform can ask of Ergon without running anything: submit, read, cancel. Command line and API share it. */
-export interface ControlPlane {
-  submitPayload: Bound<typeof submitPayload>
-  /** A job is named by its id or its identifier. */
-  findJobId: Bound<typeof findJobId>
+/** What can be asked of this machine's own stack without running anything: jobs, and what no server is asked. */
+export interface ControlPlane extends JobControl {
   submitCall: Bound<typeof submitCall>
-  readJob: Bound<typeof readJob>
-  explainWait: Bound<typeof explainWait>
-  readOutput: Bound<typeof readOutput>
-  listJobs: Bound<typeof listJobs>
-  cancelJob: Bound<typeof cancelJob>
-  retryJob: Bound<typeof retryJob>
   listCallbacks: Bound<typeof listCallbacks>
   retryCallback: Bound<typeof retryCallback>
-  listArtifacts: Bound<typeof listArtifacts>
-  findArtifact: Bound<typeof findArtifact>
   createToken: Bound<typeof createToken>
   listTokens: Bound<typeof listTokens>
   revokeToken: Bound<typeof revokeToken>
   exportAudit: Bound<typeof exportAudit>
   readSealedRanges: Bound<typeof readSealedRanges>
   countUnsealedRows: Bound<typeof countUnsealedRows>
-  /** Stores a file as a dataset of the tenant and gives its digest. */
-  uploadDataset(file: string, tenantId: string | null): Promise<string>
-  openArtifact(digest: string): Promise<Readable>
-  /** Where a digest's file lies on this machine. */
-  artifactPath(digest: string): string
 }
 
 export function createControlPlane(db: Database, paths: HomePaths): ControlPlane {
@@ -57,6 +42,7 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
     readJob: (id) => readJob(db, id),
     explainWait: (id) => explainWait(db, id),
     readOutput: (id, from) => readOutput(db, id, from),
+    followOutput: (id, from) => followOutput(db, id, from),
     listJobs: (filter) => listJobs(db, filter),
     cancelJob: (id) => cancelJob(db, id),
     retryJob: (id) => retryJob(db, id),
@@ -71,7 +57,8 @@ export function createControlPlane(db: Database, paths: HomePaths): ControlPlane
     readSealedRanges: (since) => readSealedRanges(db, since),
     countUnsealedRows: () => countUnsealedRows(db),
     uploadDataset: (file, tenantId) => uploadDataset(db, store, file, tenantId),
-    openArtifact: (digest) => store.read(digest),
-    artifactPath: (digest) => store.pathOf(digest),
+    openArtifact: (artifact) => store.read(typeof artifact === 'string' ? artifact : artifact.digest),
+    whereIsArtifact: ({ digest }) => `path    ${store.pathOf(digest)}`,
+    whereIsJob: (id) => `row          jobs.tb_job_run where id = '${id}'   (ergon jobs show ${id})`,
   }
 }

@@ -1,9 +1,9 @@
 import type { JobResult } from '@ergon/contract'
-import type { ControlPlane } from '../app/create-control-plane.ts'
+import type { JobControl } from '../control/job-control.ts'
 import { formatBytes, formatMs, paint } from './terminal.ts'
 
 /** A finished job as a person reads it: verdict, cost, result, artifacts, and where the row is. */
-export function printResult(result: JobResult, control: Pick<ControlPlane, 'artifactPath'>): void {
+export function printResult(result: JobResult, control: Pick<JobControl, 'whereIsArtifact' | 'whereIsJob'>): void {
   const lines: string[] = ['']
   const good = result.status === 'SUCCEEDED'
   const memory = result.resource_usage.memory_mb_peak
@@ -25,22 +25,18 @@ export function printResult(result: JobResult, control: Pick<ControlPlane, 'arti
   }
   if (result.outputs.result_json !== null)
     lines.push('', paint('bold', 'result'), JSON.stringify(result.outputs.result_json, null, 2))
-  for (const { metadata, format, size_bytes: size, digest, artifact_id: id } of result.artifacts) {
+  for (const artifact of result.artifacts) {
+    const { metadata, format, size_bytes: size, digest, artifact_id: id } = artifact
     const pixels = metadata.width === null ? '' : `, ${metadata.width} × ${metadata.height}`
     lines.push(
       '',
       `${paint('bold', metadata.name)}  (${format}${pixels}, ${formatBytes(size)})`,
       `  id      ${id}`,
       `  digest  ${digest}`,
-      `  path    ${control.artifactPath(digest)}`,
+      `  ${control.whereIsArtifact(artifact)}`,
     )
   }
   for (const { level, message } of result.logs) lines.push(`${level}: ${message}`)
-  lines.push(
-    '',
-    `environment  ${result.env_version ?? '–'}`,
-    `row          jobs.tb_job_run where id = '${result.job_id}'   (ergon jobs show ${result.job_id})`,
-    '',
-  )
+  lines.push('', `environment  ${result.env_version ?? '–'}`, control.whereIsJob(result.job_id), '')
   process.stdout.write(lines.join('\n'))
 }

@@ -18,6 +18,7 @@ import { addServicesCommand } from './commands/services.ts'
 import { addTokensCommand } from './commands/tokens.ts'
 import { addValidateConfigCommand } from './commands/validate-config.ts'
 import { addWorkerCommand } from './commands/worker.ts'
+import { requireOwnStack } from './require-own-stack.ts'
 
 /** The whole command line; parsing throws CommanderError instead of ending the process. */
 export function createProgram(): Command {
@@ -28,9 +29,10 @@ export function createProgram(): Command {
     .version(VERSION)
     .showHelpAfterError('(ergon --help shows every command)')
     .exitOverride()
+    .hook('preAction', (_program, action) => requireOwnStack(action, process.env))
     .addHelpText(
       'after',
-      '\nSettings: ERGON_HOME (data), ERGON_CACHE, DATABASE_URL (else an embedded PostgreSQL), ERGON_REGISTRY, ERGON_LOG_LEVEL.',
+      '\nSettings: ERGON_HOME (data), ERGON_CACHE, DATABASE_URL (else an embedded PostgreSQL), ERGON_REGISTRY, ERGON_LOG_LEVEL; ERGON_URL and ERGON_TOKEN for the jobs of a server.',
     )
   for (const add of [
     addRunCommand,

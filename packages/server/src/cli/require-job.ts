@@ -1,11 +1,11 @@
-import type { ControlPlane } from '../app/create-control-plane.ts'
+import type { JobControl } from '../control/job-control.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 
 /** How help describes what names a job. */
 export const JOB_ARGUMENT = "the job's id or identifier"
 
 /** The id of the job that somebody named on the command line; throws JOB_NOT_FOUND. */
-export async function requireJobId(control: ControlPlane, reference: string): Promise<string> {
+export async function requireJobId(control: JobControl, reference: string): Promise<string> {
   const id = await control.findJobId(reference)
   if (id === null) throw jobNotFound(reference)
   return id

@@ -1,10 +1,13 @@
 import { NO_REGISTRY, type Settings } from './settings.ts'
 import { SETTING_VARIABLES } from './setting-catalogue.ts'
+import { withoutToken } from './server-token.ts'
 
 /** The environment of a child that is the same user's own process: ours, with the settings spelt out. */
 export function childEnvironment(settings: Settings, env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   return {
-    ...env,
+    ...withoutToken(env),
+    [SETTING_VARIABLES.serverUrl]: '',
+    [SETTING_VARIABLES.tokenFile]: '',
     [SETTING_VARIABLES.profile]: settings.profile,
     [SETTING_VARIABLES.home]: settings.home,
     [SETTING_VARIABLES.cache]: settings.cache,

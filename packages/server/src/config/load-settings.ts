@@ -26,8 +26,9 @@ export function loadSettings(
   return loaded
 }
 
-/** What the profile demands and nobody set. */
+/** What the profile demands and nobody set; nothing of whoever asks a server, where the demands are met. */
 export function findLacks({ settings, sources }: Pick<LoadedSettings, 'settings' | 'sources'>): RequiredSetting[] {
+  if (settings.serverUrl !== null) return []
   const required: readonly RequiredSetting[] = PROFILE_RULES[settings.profile].required
   return required.filter(({ setting }) => sources[setting] === 'default')
 }
@@ -69,6 +70,8 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Partial<Settings> = 
     apiFacadeHosts: [],
     apiCorsOrigins: [],
     apiTrustedProxies: [],
+    serverUrl: null,
+    tokenFile: null,
     logLevel: PROFILE_RULES[profile].logLevel,
   }
   const values: Record<string, unknown> = {}

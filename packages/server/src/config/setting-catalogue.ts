@@ -27,6 +27,8 @@ export const SETTING_VARIABLES = {
   apiFacadeHosts: 'ERGON_API_FACADE_HOSTS',
   apiCorsOrigins: 'ERGON_API_CORS_ORIGINS',
   apiTrustedProxies: 'ERGON_API_TRUSTED_PROXIES',
+  serverUrl: 'ERGON_URL',
+  tokenFile: 'ERGON_TOKEN_FILE',
   logLevel: 'ERGON_LOG_LEVEL',
 } as const satisfies Record<keyof Settings, string>
 
@@ -74,6 +76,9 @@ export const SETTING_SUMMARIES = {
     'Origins whose web pages may call the API, with commas between them, such as https://app.example.org. By default none.',
   apiTrustedProxies:
     'Addresses or networks of proxies in front of the API, with commas between them, whose X-Forwarded-For tells who calls. By default none.',
+  serverUrl:
+    'A server’s API, such as https://ergon.example.org: `run`, `call`, `jobs`, `artifacts` and `services` are about its jobs then, and nothing runs here. https://, but for an address of this machine’s loopback. The token is ERGON_TOKEN, or the content of ERGON_TOKEN_FILE. See docs/client.md.',
+  tokenFile: 'The file with the token for that server, where ERGON_TOKEN is not set.',
   logLevel:
     'silent, error, warn, info or debug; by default that of the profile. Logs are JSON lines on standard error.',
 } as const satisfies Record<keyof Settings, string>

@@ -9,6 +9,15 @@ export const NO_REGISTRY = 'none'
 /** What says that the API is not to be served. */
 const NOT_SERVED = 'none'
 
+/** A token goes along with every request: in clear only where nobody can listen. */
+function findServerUrlProblem(text: string): string | null {
+  const { protocol, hostname, username, password, search, hash } = new URL(text)
+  if (username !== '' || password !== '') return 'expected no user or password; the token is ERGON_TOKEN'
+  if (search !== '' || hash !== '') return 'expected nothing behind the path'
+  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)
+  return protocol === 'https:' || isLoopback ? null : 'expected https://, but for an address of this machine’s loopback'
+}
+
 function splitList(value: unknown): unknown {
   return typeof value === 'string' ? value.split(',').map((part) => part.trim()) : value
 }
@@ -122,6 +131,16 @@ export const settingsSchema = z.object({
         ),
     ),
   ),
+  /** The server whose jobs commands are about, or null for the stack of this machine. */
+  serverUrl: z
+    .url({ protocol: /^https?$/, error: 'expected a URL that begins with https://' })
+    .superRefine((text, context) => {
+      const problem = findServerUrlProblem(text)
+      if (problem !== null) context.addIssue({ code: 'custom', message: problem })
+    })
+    .nullable(),
+  /** The file with the token for it. */
+  tokenFile: z.string().refine(path.isAbsolute, 'expected an absolute path').nullable(),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']),
 })
 export type Settings = z.infer<typeof settingsSchema>

@@ -30,8 +30,8 @@ export function toArtifact({
     format,
     digest,
     size_bytes,
-    content_type,
     uri: artifactUri(digest),
+    content_type,
     metadata: { name, width: metadata.width ?? null, height: metadata.height ?? null },
   }
 }

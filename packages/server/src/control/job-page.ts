@@ -11,6 +11,7 @@ const pageRowSchema = summaryRowSchema.extend({ moment: z.string() })
 
 /** Each filter with the condition that it is; a service's name is compared as workers do, without case. */
 const CONDITIONS: Readonly<Record<keyof JobFilter, (parameter: string) => string>> = {
+  identifier: (p) => `j.identifier = ${p}`,
   status: (p) => `j.status = ${p}`,
   execution_type: (p) => `j.execution_type = ${p}`,
   service: (p) => `lower(j.service_name) = lower(${p})`,

@@ -29,10 +29,10 @@ beforeAll(() => {
       recursive: true,
       filter: (file) => path.basename(file) !== 'node_modules',
     })
-  for (const name of ['contract', 'server'])
+  for (const name of ['contract', 'client', 'server'])
     npm(path.join(copy, 'packages', name), 'pack', '--pack-destination', folder)
   const tarballs = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
-  expect(tarballs).toHaveLength(2)
+  expect(tarballs).toHaveLength(3)
   writeFileSync(path.join(installed, 'package.json'), '{"private": true}')
   npm(installed, 'install', '--prefer-offline', ...tarballs.map((name) => path.join(folder, name)))
 })
@@ -50,6 +50,22 @@ test('the packed packages hold what they need and no tests', () => {
   expect(inside).toContain('examples/commerce/payments/server.mjs')
   expect(inside).toContain('sql/000001_roles_and_schema.sql')
   expect(inside.filter((name) => /\.test\.|__pycache__/.test(name))).toEqual([])
+})
+
+test('the packed client loads by its name, brings no test, and carries its types', () => {
+  const program = `
+    import { ErgonClient } from '@ergon/client'
+    const fetch = async () => Response.json({ job_id: 'x' })
+    console.log((await new ErgonClient({ url: 'https://api.test', token: 't', fetch }).get('x')).job_id)
+  `
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: installed,
+    encoding: 'utf8',
+  })
+  expect(said).toBe('x\n')
+  const inside = readdirSync(path.join(installed, 'node_modules/@ergon/client'), { recursive: true, encoding: 'utf8' })
+  expect(inside).toContain('dist/index.d.ts')
+  expect(inside.filter((name) => /\.test\.|\.fixture\.|tsbuildinfo/.test(name))).toEqual([])
 })
 
 test('installed below a private folder, ergon finds the host fit and runs a job', async () => {

@@ -2,9 +2,10 @@ import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { choosePlace } from '../choose-place.ts'
 import { parseNumber } from '../parse-options.ts'
+import { JOB_ARGUMENT, requireJobId } from '../require-job.ts'
 import { formatBytes, formatTable } from '../terminal.ts'
-import { withDatabase } from '../with-database.ts'
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -14,11 +15,15 @@ export function addArtifactsCommand(program: Command): void {
   artifacts
     .command('list')
     .description('the newest artifacts')
+    .option('--job <job>', `only those of one job: ${JOB_ARGUMENT}`)
     .option('--limit <n>', 'at most so many', parseNumber('--limit', 1, 1_000), 20)
     .option('--json', 'one JSON array', false)
     .addHelpText('after', '\nExample:\n  ergon artifacts list --limit 5')
-    .action(async (options: { limit: number; json: boolean }) => {
-      const found = await withDatabase('database', ({ control }) => control.listArtifacts(null, options.limit))
+    .action(async (options: { job?: string; limit: number; json: boolean }) => {
+      const found = await (await choosePlace()).use('database', async (control) => {
+        const jobId = options.job === undefined ? null : await requireJobId(control, options.job)
+        return control.listArtifacts(jobId, options.limit)
+      })
       if (options.json) process.stdout.write(`${JSON.stringify(found)}\n`)
       else if (found.length === 0) process.stdout.write('no artifacts yet\n')
       else {
@@ -40,8 +45,8 @@ export function addArtifactsCommand(program: Command): void {
     .option('--out <file>', 'the file; an existing one is not overwritten')
     .option('--json', 'describe it as one JSON object instead of its bytes (with --out: beside them)', false)
     .addHelpText('after', '\nExample:\n  ergon artifacts get 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --out plot.png')
-    .action((id: string, options: { out?: string; json: boolean }) =>
-      withDatabase('database', async ({ control }) => {
+    .action(async (id: string, options: { out?: string; json: boolean }) =>
+      (await choosePlace()).use('database', async (control) => {
         const artifact = UUID.test(id) ? await control.findArtifact(id) : null
         if (artifact === null && !id.startsWith('sha256:')) {
           throw new ErgonError(
@@ -49,7 +54,7 @@ export function addArtifactsCommand(program: Command): void {
             `there is no artifact ${JSON.stringify(id)}; \`ergon artifacts list\` shows the newest`,
           )
         }
-        const bytes = await control.openArtifact(artifact?.digest ?? id)
+        const bytes = await control.openArtifact(artifact ?? id)
         if (options.out !== undefined) await pipeline(bytes, await createFile(options.out))
         else if (!options.json) await pipeline(bytes, process.stdout, { end: false })
         else bytes.destroy()

@@ -1,23 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, Option } from 'commander'
-import type { ControlPlane } from '../../app/create-control-plane.ts'
-import {
-  OUTPUT_START,
-  type OutputChunk,
-  type OutputPosition,
-  type OutputReading,
-  type OutputStream,
-} from '../../control/read-output.ts'
+import type { JobControl, OutputNews } from '../../control/job-control.ts'
+import { OUTPUT_START, type OutputChunk, type OutputPosition, type OutputStream } from '../../control/read-output.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
+import { choosePlace } from '../choose-place.ts'
 import { parseNumber } from '../parse-options.ts'
 import { JOB_ARGUMENT, jobNotFound, requireJobId } from '../require-job.ts'
-import { withDatabase } from '../with-database.ts'
 
-const POLL_MS = 100
 const RECONNECT_MS = 1_000
 /** How long a database that does not answer is waited for. */
 const PATIENCE_MS = 60_000
-const LIVE = new Set(['pending', 'running'])
 
 interface LogsOptions {
   follow: boolean
@@ -53,13 +45,13 @@ export function addJobsLogsCommand(jobs: Command): void {
       'after',
       '\nOffsets count bytes as they are shown here (control characters made visible), each stream by itself, and stay the same when job, worker or database start again.\n\nExamples:\n  ergon jobs logs 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --follow\n  ergon jobs logs order_42_analysis --follow --stream stdout --attempt 1 --offset 8192',
     )
-    .action((job: string, options: LogsOptions) => {
+    .action(async (job: string, options: LogsOptions) => {
       if (options.stream === undefined && (options.offset ?? 0) > 0)
         throw new ErgonError(
           'USAGE',
           '--offset counts in one stream: say which with --stream stdout or --stream stderr',
         )
-      return withDatabase('database', async ({ control }) => {
+      return (await choosePlace()).use('database', async (control) => {
         const id = await requireJobId(control, job)
         if (options.follow) return follow(control, id, options)
         const { chunks, position } = await read(control, id, await startOf(control, id, options))
@@ -71,49 +63,47 @@ export function addJobsLogsCommand(jobs: Command): void {
 }
 
 /** Without --attempt an offset counts in the newest attempt that has written anything. */
-async function startOf(control: ControlPlane, id: string, options: LogsOptions): Promise<OutputPosition> {
+async function startOf(control: JobControl, id: string, options: LogsOptions): Promise<OutputPosition> {
   const { stream, offset = 0 } = options
   if (stream === undefined || offset === 0) return OUTPUT_START
   const attempt = options.attempt ?? (await read(control, id, OUTPUT_START)).position.attempt
   return { ...OUTPUT_START, attempt: Math.max(1, attempt), [stream]: offset }
 }
 
-async function follow(control: ControlPlane, id: string, options: LogsOptions): Promise<void> {
-  let position = await startOf(control, id, options)
-  for (;;) {
-    const reading = await readPatiently(control, id, position)
-    if (position.attempt > 0 && reading.position.attempt > position.attempt && !options.json)
-      process.stderr.write(`ergon: attempt ${reading.position.attempt} of job ${id} begins\n`)
-    position = reading.position
-    for (const { attempt, stream, offset, bytes } of reading.chunks) {
-      if (stream !== (options.stream ?? stream)) continue
-      if (options.json)
-        process.stdout.write(`${JSON.stringify({ attempt, stream, offset, text: bytes.toString('utf8') })}\n`)
-      else process[stream].write(bytes)
-    }
-    if (!LIVE.has(reading.status)) {
-      if (options.json) process.stdout.write(`${JSON.stringify({ job_id: id, status: reading.status })}\n`)
-      return
-    }
-    await sleep(POLL_MS)
-  }
-}
-
 /** A database that starts again, alone or with the whole stack, is waited for: the position is good there too. */
-async function readPatiently(control: ControlPlane, id: string, position: OutputPosition): Promise<OutputReading> {
-  const deadline = performance.now() + PATIENCE_MS
+async function follow(control: JobControl, id: string, options: LogsOptions): Promise<void> {
+  let position = await startOf(control, id, options)
+  let goodUntil = performance.now() + PATIENCE_MS
   for (;;) {
     try {
-      return await read(control, id, position)
+      let status = ''
+      for await (const news of control.followOutput(id, position)) {
+        show(news, position, id, options)
+        ;({ position, status } = news)
+        goodUntil = performance.now() + PATIENCE_MS
+      }
+      if (options.json) process.stdout.write(`${JSON.stringify({ job_id: id, status })}\n`)
+      return
     } catch (error) {
       const isAway = error instanceof ErgonError && error.code === 'DATABASE_UNREACHABLE'
-      if (!isAway || performance.now() > deadline) throw withResumption(error, id, position)
+      if (!isAway || performance.now() > goodUntil) throw withResumption(error, id, position)
       await sleep(RECONNECT_MS)
     }
   }
 }
 
-async function read(control: ControlPlane, id: string, position: OutputPosition): Promise<OutputReading> {
+function show(news: OutputNews, before: OutputPosition, id: string, options: LogsOptions): void {
+  if (before.attempt > 0 && news.position.attempt > before.attempt && !options.json)
+    process.stderr.write(`ergon: attempt ${news.position.attempt} of job ${id} begins\n`)
+  for (const { attempt, stream, offset, bytes } of news.chunks) {
+    if (stream !== (options.stream ?? stream)) continue
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ attempt, stream, offset, text: bytes.toString('utf8') })}\n`)
+    else process[stream].write(bytes)
+  }
+}
+
+async function read(control: JobControl, id: string, position: OutputPosition): Promise<OutputNews> {
   const reading = await control.readOutput(id, position)
   if (reading === null) throw jobNotFound(id)
   return reading

@@ -3,11 +3,11 @@ import type { Command } from 'commander'
 import type { JobWait } from '../../control/explain-wait.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
+import { choosePlace } from '../choose-place.ts'
 import { parseNumber } from '../parse-options.ts'
 import { printResult } from '../print-result.ts'
 import { JOB_ARGUMENT, jobNotFound, requireJobId } from '../require-job.ts'
 import { formatTable } from '../terminal.ts'
-import { withDatabase } from '../with-database.ts'
 import { addJobsLogsCommand } from './jobs-logs.ts'
 
 export function addJobsCommand(program: Command): void {
@@ -22,7 +22,8 @@ export function addJobsCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  ergon jobs list --status failed --limit 5')
     .action(async (options: { status?: string; limit: number; json: boolean }) => {
       const status = checkStatus(options.status)
-      const rows = await withDatabase('database', ({ control }) => control.listJobs({ status, limit: options.limit }))
+      const place = await choosePlace()
+      const rows = await place.use('database', (control) => control.listJobs({ status, limit: options.limit }))
       if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
       else if (rows.length === 0) process.stdout.write('no jobs yet; `ergon run FILE` makes one\n')
       else {
@@ -49,8 +50,8 @@ export function addJobsCommand(program: Command): void {
       'after',
       '\nExamples:\n  ergon jobs show 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --json\n  ergon jobs show order_42_analysis',
     )
-    .action((job: string, options: { json: boolean }) =>
-      withDatabase('database', async ({ control }) => {
+    .action(async (job: string, options: { json: boolean }) =>
+      (await choosePlace()).use('database', async (control) => {
         const result = await control.readJob(await requireJobId(control, job))
         if (result === null) throw jobNotFound(job)
         if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
@@ -68,8 +69,8 @@ export function addJobsCommand(program: Command): void {
     .argument('<job>', JOB_ARGUMENT)
     .option('--json', 'one JSON object', false)
     .addHelpText('after', '\nExample:\n  ergon jobs cancel 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f')
-    .action((job: string, options: { json: boolean }) =>
-      withDatabase('database', async ({ control }) => {
+    .action(async (job: string, options: { json: boolean }) =>
+      (await choosePlace()).use('database', async (control) => {
         const id = await requireJobId(control, job)
         if ((await control.cancelJob(id)) !== 'cancelled')
           throw new ErgonError('JOB_FINISHED', `job ${id} has ended already; \`ergon jobs show ${id}\` shows how`)
@@ -85,8 +86,8 @@ export function addJobsCommand(program: Command): void {
     .argument('<job>', JOB_ARGUMENT)
     .option('--json', 'one JSON object', false)
     .addHelpText('after', '\nExample:\n  ergon jobs retry 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f')
-    .action((job: string, options: { json: boolean }) =>
-      withDatabase('database', async ({ control }) => {
+    .action(async (job: string, options: { json: boolean }) =>
+      (await choosePlace()).use('database', async (control) => {
         const id = await requireJobId(control, job)
         const outcome = await control.retryJob(id)
         if (outcome === 'not_found') throw jobNotFound(job)

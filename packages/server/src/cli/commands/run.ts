@@ -3,13 +3,11 @@ import { access, constants, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ARTIFACT_FORMATS, type Isolation, ISOLATIONS, type JobPayloadInput, SCHEMA_VERSION } from '@ergon/contract'
 import { type Command, Option } from 'commander'
-import { loadSettings } from '../../config/load-settings.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { closestMatch } from '../../platform/text/closest-match.ts'
-import { resolveEnvironment } from '../../sandbox/environments/installed-environments.ts'
+import { choosePlace } from '../choose-place.ts'
 import { followJob } from '../follow-job.ts'
 import { parseDataset, parseNumber, parseParameter, repeat } from '../parse-options.ts'
-import { withDatabase } from '../with-database.ts'
 
 const RUNTIMES: Record<string, { extension: string; environment: string }> = {
   python: { extension: '.py', environment: 'python-sci' },
@@ -66,14 +64,15 @@ export function addRunCommand(program: Command): void {
       const datasets = options.dataset.map(parseDataset)
       // What can be wrong with the call is told before a stack is started for it.
       for (const dataset of datasets) await requireReadable(dataset.file)
-      const installed = await resolveEnvironment(loadSettings(process.env).settings.environments, environment)
-      const result = await withDatabase('worker', async (context) => {
+      const place = await choosePlace()
+      const envVersion = await place.resolveEnvironment(environment)
+      const result = await place.use('worker', async (control) => {
         const dependencies = []
         for (const { name, file: source } of datasets) {
           dependencies.push({
             kind: 'dataset' as const,
             name,
-            digest: await context.control.uploadDataset(source, null),
+            digest: await control.uploadDataset(source, null),
           })
         }
         const payload = composePayload({
@@ -82,11 +81,11 @@ export function addRunCommand(program: Command): void {
           entrypoint: safeEntrypoint(file),
           parameters,
           dependencies,
-          envVersion: installed.envVersion,
+          envVersion,
           options,
         })
-        const id = await context.control.submitPayload(payload)
-        return followJob(context, id, options.json)
+        const id = await control.submitPayload(payload)
+        return followJob(control, id, options.json)
       })
       process.exitCode = result.status === 'SUCCEEDED' ? 0 : 1
     })

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
-import { loadSettings } from '../../config/load-settings.ts'
-import type { OpenRegistry, ServiceSummary } from '../../control/registry-file.ts'
+import type { ServiceSummary } from '../../control/registry-file.ts'
+import { choosePlace } from '../choose-place.ts'
+import type { ServiceCatalogue } from '../place.ts'
 import { registryFlag } from '../registry-flag.ts'
 import { formatTable } from '../terminal.ts'
 
@@ -14,7 +15,7 @@ export function addServicesCommand(program: Command): void {
   withOptions(services.command('list'), 'a JSON array of services')
     .description('each service with its type, its operations and whether a runner serves it')
     .action(async (options: Options) => {
-      const listed = (await open(options)).summaries()
+      const listed = await (await open(options)).list()
       if (options.json) process.stdout.write(`${JSON.stringify(listed)}\n`)
       else process.stdout.write(tableOf(listed))
     })
@@ -22,7 +23,7 @@ export function addServicesCommand(program: Command): void {
     .description('one service as it is understood: defaults filled in, references left as references')
     .argument('<service>', 'its name; case does not count')
     .action(async (name: string, options: Options) => {
-      const service = (await open(options)).service(name)
+      const service = await (await open(options)).show(name)
       process.stdout.write(`${JSON.stringify(service, null, options.json ? 0 : 2)}\n`)
     })
   withOptions(services.command('schema'), 'one line instead of many')
@@ -36,7 +37,7 @@ export function addServicesCommand(program: Command): void {
       const schema =
         reference === undefined
           ? (await registryFile()).registryJsonSchema()
-          : schemasOf(await open(options), reference)
+          : await (await open(options)).schemasOf(reference)
       process.stdout.write(`${JSON.stringify(schema, null, options.json ? 0 : 2)}\n`)
     })
 }
@@ -47,19 +48,12 @@ function withOptions(command: Command, jsonHelp: string): Command {
     .option('--json', jsonHelp, false)
 }
 
-async function open({ registry }: Options): Promise<OpenRegistry> {
-  const { openRegistry } = await registryFile()
-  const { settings } = loadSettings(process.env, registryFlag(registry))
-  return openRegistry({ file: settings.registry, profile: settings.profile })
+async function open({ registry }: Options): Promise<ServiceCatalogue> {
+  return (await choosePlace(registryFlag(registry))).services()
 }
 
 /** Not imported above, since the checker of schemas takes 0.2 s to load, and most commands need none. */
 const registryFile = () => import('../../control/registry-file.ts')
-
-function schemasOf(registry: OpenRegistry, reference: string): unknown {
-  const { schemas } = registry.operation(reference)
-  return { input_schema: schemas.input.schema, output_schema: schemas.output.schema }
-}
 
 function tableOf(listed: readonly ServiceSummary[]): string {
   const rows = listed.map((service) => [

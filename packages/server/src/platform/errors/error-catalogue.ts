@@ -9,6 +9,17 @@ export const ERROR_CATALOGUE = {
     httpStatus: 500,
     summary: 'A fault of Ergon itself.',
   },
+  SERVER_UNREACHABLE: {
+    exitCode: 3,
+    httpStatus: 502,
+    summary: 'The server that ERGON_URL names does not answer, or what answers is no API of Ergon.',
+  },
+  OWN_STACK_NEEDED: {
+    exitCode: 2,
+    httpStatus: 422,
+    summary:
+      'A command, or what was asked of it, works with the stack of this machine alone, and ERGON_URL names a server.',
+  },
   USAGE: {
     exitCode: 2,
     httpStatus: 422,

@@ -21,6 +21,13 @@ export function parseLossless(text: string): unknown {
   )
 }
 
+/** Parses JSON with numbers as they are, but for those that a double would give back otherwise: they are carried, as by `parseLossless`. */
+export function parseExact(text: string): unknown {
+  return json.parse(text, (_key, value, { source }) =>
+    typeof value === 'number' && source !== undefined && source !== String(value) ? json.rawJSON(source) : value,
+  )
+}
+
 /** Parses JSON with every number as the text it was written as: for what becomes text anyway. */
 export function parseNumbersAsText(text: string): unknown {
   if (!MAY_HOLD_NUMBER.test(text)) return JSON.parse(text)
