@@ -85,7 +85,8 @@ describe('/openapi.json', () => {
   it('has problems for refusals, and schemas with names for what is more than a few fields', () => {
     for (const [name, { responses }] of operations)
       for (const [status, { content = {} }] of Object.entries(responses)) {
-        if (name.endsWith('/ready') || name.endsWith('/health')) continue
+        // The facade has a shape of its own, which another client speaks.
+        if (/\/(ready|health|execute\/python)$/.test(name)) continue
         const [[type, body] = ['', null]] = Object.entries(content)
         if (Number(status) >= 400)
           expect([name, status, type, body?.schema.$ref]).toEqual([
