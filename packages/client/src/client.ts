@@ -93,7 +93,7 @@ export class ErgonClient {
   }
 
   /** Submits all of the jobs or none; gives them in their order. */
-  async submitBatch(jobs: readonly SubmitRequest[], options: SubmitOptions = {}): Promise<JobView[]> {
+  async submitBatch(jobs: readonly SubmitRequest[], options: SubmitOptions = {}): Promise<JobSummary[]> {
     return itemsOf(await this.#post('/v1/jobs/batch', { jobs }, options, keyOf(options)))
   }
 

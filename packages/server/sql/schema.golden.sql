@@ -322,6 +322,7 @@ CREATE INDEX ix_job_run_document ON jobs.tb_job_run USING btree (document_id, do
 CREATE INDEX ix_job_run_entity ON jobs.tb_job_run USING btree (entity_type, entity_pk) WHERE (entity_pk IS NOT NULL)
 CREATE INDEX ix_job_run_execution_key ON jobs.tb_job_run USING btree (tenant_id, execution_key) WHERE (execution_key IS NOT NULL)
 CREATE INDEX ix_job_run_idempotency ON jobs.tb_job_run USING btree (tenant_id, idempotency_key) WHERE (idempotency_key IS NOT NULL)
+CREATE INDEX ix_job_run_newest ON jobs.tb_job_run USING btree (created_at DESC, id DESC)
 CREATE INDEX ix_job_run_project ON jobs.tb_job_run USING btree (project_id) WHERE (project_id IS NOT NULL)
 CREATE INDEX ix_job_run_target_object ON jobs.tb_job_run USING btree (target_object_id) WHERE (target_object_id IS NOT NULL)
 CREATE INDEX ix_job_run_tenant_created ON jobs.tb_job_run USING btree (tenant_id, created_at DESC)

@@ -13,7 +13,11 @@ export const serviceCallSchema = z
     /** Checked against the operation's input schema; numbers are passed on as they are written. */
     input: z.unknown().describe("Checked against the operation's input_schema"),
     job_id: z.exactOptional(z.uuid()),
-    identifier: z.exactOptional(key(1_000)).describe('Unique; by default made of service, operation and id'),
+    identifier: z
+      .exactOptional(key(1_000))
+      .describe(
+        'Unique; of a token that is bound to a tenant, the tenant’s id and a colon come before it. By default made of service, operation and id',
+      ),
     tenant_id: z.exactOptional(z.uuid()).describe('Only for tokens that are bound to no tenant'),
     triggered_by: z.exactOptional(z.uuid()),
     correlation_id: z.exactOptional(key(1_000)),

@@ -21,6 +21,8 @@ declare module 'fastify' {
     access?: RouteAccess
     /** Who calls where a request of this route has no token; throws what refuses it. Without this a token is needed. */
     withoutToken?: (request: FastifyRequest) => Principal
+    /** Whether it is asked by those who look after the process: cheap, and never limited. */
+    isProbe?: boolean
     /** Whether a signed address is as good as a token: the route has to check the signature. */
     isSignable?: boolean
     /** How long the body may take to come, in ms. */

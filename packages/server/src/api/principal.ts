@@ -23,7 +23,7 @@ export function requireScope(principal: Principal, scope: TokenScope): void {
 
 /** The tenant that what is submitted belongs to; throws TENANT_MISMATCH for one that the token is not bound to. */
 export function tenantFor({ tenant }: Principal, stated: string | null): string | null {
-  if (tenant === 'all') return stated
+  if (tenant === 'all') return stated?.toLowerCase() ?? null
   if (stated === null || stated.toLowerCase() === tenant.tenantId) return tenant.tenantId
   throw new ErgonError(
     'TENANT_MISMATCH',

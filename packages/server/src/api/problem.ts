@@ -29,6 +29,15 @@ const POSTGRES_CODES: Readonly<Record<string, string>> = {
   '22P02': 'the body has a text that is no Unicode (half of a surrogate pair), which PostgreSQL cannot store',
   '54001': 'the body is nested too deeply',
   '22003': 'the body has a number that PostgreSQL cannot store',
+  '54000': 'the body is larger than PostgreSQL stores, once its numbers are written out',
+}
+
+/** What PostgreSQL refuses of a filter or a time. */
+const POSTGRES_REQUEST_CODES: Readonly<Record<string, string>> = {
+  '22021': 'a parameter has the character U+0000, which no text in the database has',
+  '22007': 'a parameter is a time that PostgreSQL cannot read',
+  '22008': 'a parameter is a time that PostgreSQL does not have',
+  '22009': 'a parameter has a time zone that PostgreSQL does not have',
 }
 
 /** An error as one of the catalogue: what it is not, is a fault of ours. */
@@ -38,6 +47,8 @@ export function toErgonError(error: unknown): ErgonError {
   const message = error instanceof Error ? error.message : String(error)
   if (Object.hasOwn(FASTIFY_CODES, code)) return new ErgonError(FASTIFY_CODES[code] ?? 'INTERNAL', message)
   if (Object.hasOwn(POSTGRES_CODES, code)) return new ErgonError('BODY_INVALID', POSTGRES_CODES[code] ?? message)
+  if (Object.hasOwn(POSTGRES_REQUEST_CODES, code))
+    return new ErgonError('REQUEST_INVALID', POSTGRES_REQUEST_CODES[code] ?? message)
   if (code === '57014' || code === '55P03')
     return new ErgonError('DATABASE_UNREACHABLE', 'PostgreSQL did not answer in time', { cause: error })
   return new ErgonError('INTERNAL', message, { cause: error })

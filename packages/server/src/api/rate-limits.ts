@@ -23,7 +23,8 @@ export type RateLimit = (request: FastifyRequest, principal: Principal | null) =
 
 export async function createRateLimit(app: ApiApp): Promise<RateLimit> {
   await app.register(rateLimit, { global: false, timeWindow: 60_000, cache: 20_000 })
-  const byAddress = app.createRateLimit({ max: ADDRESS_LIMIT, keyGenerator: ({ ip }) => ip })
+  // Of IPv6 a whole /64 counts as one address, which is what one caller has.
+  const byAddress = app.createRateLimit({ max: ADDRESS_LIMIT })
   const byToken = app.createRateLimit({
     max: ({ caller }) => caller?.principal.rateLimitPerMinute ?? TOKEN_LIMIT,
     keyGenerator: ({ caller }) => caller?.principal.tokenId ?? '',

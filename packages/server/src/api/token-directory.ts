@@ -32,6 +32,7 @@ const NOBODY = digestOf(Buffer.alloc(32))
 export class TokenDirectory {
   readonly #db: Database
   readonly #now: () => number
+  #generation = 0
   readonly #remembered = new Map<string, Remembered>()
 
   constructor(db: Database, now: () => number = () => Date.now()) {
@@ -60,6 +61,7 @@ export class TokenDirectory {
 
   /** Asks again for this token next time, or for every one. */
   forget(id: string | null = null): void {
+    this.#generation++
     if (id === null) this.#remembered.clear()
     else this.#remembered.delete(id)
   }
@@ -70,6 +72,7 @@ export class TokenDirectory {
   }
 
   async #lookUp(id: string): Promise<Remembered | null> {
+    const generation = this.#generation
     const [row] = await queryRows(this.#db, rowSchema, 'select * from jobs.find_api_token($1)', [id])
     if (row === undefined) return null
     const found = {
@@ -83,6 +86,8 @@ export class TokenDirectory {
       digest: row.secret_digest,
       until: Math.min(this.#now() + TRUST_MS, row.expires_at?.getTime() ?? Infinity),
     }
+    // What was told while the answer was under way may be about it.
+    if (generation !== this.#generation) return found
     if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear()
     this.#remembered.set(id, found)
     return found

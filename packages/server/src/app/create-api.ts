@@ -20,6 +20,7 @@ import { listEnvironments } from '../sandbox/environments/installed-environments
 import type { ApiProcessConfig, RegistryText } from './api-process-config.ts'
 
 const MAX_CONNECTIONS = 10
+const STATEMENT_TIMEOUT_MS = 12_000
 const QUERY_TIMEOUT_MS = 15_000
 const SWEEP_MS = 60_000
 const SWEPT_AT_ONCE = 10_000
@@ -43,6 +44,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     maxConnections: MAX_CONNECTIONS,
     applicationName: 'ergon-api',
     queryTimeoutMs: QUERY_TIMEOUT_MS,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     isPipelined: true,
   })
   await requireCurrentSchema(pool, config.databaseUrl)

@@ -10,15 +10,20 @@ import {
   toContractStatus,
 } from '@ergon/contract'
 import { z } from 'zod'
-import { parseLossless } from '../platform/text/lossless-json.ts'
 import { artifactRowSchema, toArtifact } from './artifact-view.ts'
-import { toResultOutputs } from './result-outputs.ts'
+import { OUTPUT_COLUMNS, outputRowFields, toResultOutputs } from './result-outputs.ts'
 
 /** Columns that lists show, under the names of the API. Times are text, since a Date has no microseconds. */
 export const SUMMARY_COLUMNS = `j.id as job_id, j.identifier, j.service_name as service, j.operation, j.execution_type, j.status as state,
   j.tenant_id, j.correlation_id, j.entity_type, j.entity_pk, coalesce(j.attempts, 0) as attempts,
   coalesce(j.max_attempts, 3) as max_attempts, j.priority, j.created_at, j.run_at, j.dead_letter_reason, j.env_version,
   j.started_at, j.completed_at, j.failure_category, j.failure_code`
+
+/** PostgreSQL has times that a Date has not: `infinity` is told as the last one that four digits can say. */
+const momentSchema = z.preprocess(
+  (value) => (value === Infinity ? new Date('9999-12-31T23:59:59.999Z') : value === -Infinity ? new Date(0) : value),
+  z.date(),
+)
 
 const summaryColumns = {
   job_id: z.string(),
@@ -34,19 +39,19 @@ const summaryColumns = {
   attempts: z.number(),
   max_attempts: z.number(),
   priority: z.number(),
-  created_at: z.date().nullable(),
-  run_at: z.date(),
+  created_at: momentSchema.nullable(),
+  run_at: momentSchema,
   dead_letter_reason: z.string().nullable(),
   env_version: z.string().nullable(),
-  started_at: z.date().nullable(),
-  completed_at: z.date().nullable(),
+  started_at: momentSchema.nullable(),
+  completed_at: momentSchema.nullable(),
   failure_code: z.string().nullable(),
 }
 
 export const summaryRowSchema = z.object({ ...summaryColumns, failure_category: z.string().nullable() })
 
 /** The columns of a whole job, with its artifacts as one JSON array: one statement shows one moment. */
-export const VIEW_COLUMNS = `${SUMMARY_COLUMNS}, j.failure, j.resource_usage, j.output_data::text as output_text, j.logs, j.project_id,
+export const VIEW_COLUMNS = `${SUMMARY_COLUMNS}, j.failure, j.resource_usage, ${OUTPUT_COLUMNS}, j.logs, j.project_id,
   j.document_id, j.document_revision_id, j.target_object_id,
   (select json_agg(a order by a.created_at desc, a.name) from (
      select artifact_id, kind, format, name, digest, size_bytes, content_type, metadata, created_at
@@ -63,7 +68,7 @@ export const viewRowSchema = z.object({
       isolation: z.enum(ISOLATIONS).optional(),
     })
     .nullable(),
-  output_text: z.string().nullable(),
+  ...outputRowFields,
   logs: z.array(z.object({ level: z.string(), message: z.string(), timestamp: z.string() })).nullable(),
   project_id: z.string().nullable(),
   document_id: z.string().nullable(),
@@ -105,7 +110,7 @@ export function toResult(row: z.infer<typeof viewRowSchema>): JobResult {
       memory_mb_peak: usage?.peak_memory_mb ?? null,
       isolation: usage?.isolation ?? null,
     },
-    outputs: toResultOutputs(row.execution_type, row.output_text === null ? null : parseLossless(row.output_text)),
+    outputs: toResultOutputs(row),
     artifacts,
     logs: row.logs ?? [],
     project_id: row.project_id,

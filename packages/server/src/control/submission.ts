@@ -15,10 +15,12 @@ export interface Submitter {
 export interface Submission {
   /** As it was checked. */
   request: JobPayload | ServiceCall
-  /** The same with numbers as they were written, which is what is stored. */
-  lossless: unknown
+  /** Where it is in what came in. */
+  path: readonly string[]
   /** Null where the submitter is bound to none and names none. */
   tenantId: string | null
+  /** Whether the submitter sees that tenant alone. */
+  isBound: boolean
   submitter: Submitter
 }
 
@@ -31,42 +33,47 @@ export function composeJobRow(submission: Submission, find: FindOperation): JobR
   return 'service' in request ? rowOfCall(request, submission, find) : rowOfPayload(request, submission)
 }
 
-function rowOfPayload(payload: JobPayload, { lossless, tenantId, submitter }: Submission): JobRow {
+function rowOfPayload(payload: JobPayload, { path, tenantId, submitter }: Submission): JobRow {
   const [major] = payload.schema_version.split('.')
   if (Number(major) !== SCHEMA_MAJOR)
     throw new ErgonError(
       'PAYLOAD_INVALID',
       `schema_version is "${payload.schema_version}", this version of Ergon takes ${SCHEMA_MAJOR}.x`,
     )
+  const id = payload.job_id.toLowerCase()
   return {
     ...NOTHING_STATED,
-    id: payload.job_id,
-    identifier: `executor_${payload.job_id}`,
+    id,
+    identifier: `executor_${id}`,
     service_name: 'executor',
     operation: payload.job_type,
     execution_type: 'sandbox',
-    input_data: lossless,
+    input_path: path,
     max_attempts: 3,
     tenant_id: tenantId,
     audit_entry: auditEntry(submitter, 'executor', payload.job_type),
   }
 }
 
-function rowOfCall(call: ServiceCall, { lossless, tenantId, submitter }: Submission, find: FindOperation): JobRow {
+function rowOfCall(call: ServiceCall, submission: Submission, find: FindOperation): JobRow {
+  const { path, tenantId, submitter } = submission
   const found = find(call.service, call.operation)
   const { service, operation } = found
   requireRunner(service)
-  const input = typeof lossless === 'object' && lossless !== null && 'input' in lossless ? lossless.input : {}
-  requireInput(found, JSON.stringify(input))
-  const id = call.job_id ?? randomUUID()
+  // The worker checks it once more, with its numbers as they were written.
+  requireInput(found, JSON.stringify(call.input))
+  const id = call.job_id?.toLowerCase() ?? randomUUID()
   return {
     ...NOTHING_STATED,
     id,
-    identifier: call.identifier ?? `${service.name}_${operation.name}_${id}`,
+    identifier:
+      call.identifier === undefined
+        ? `${service.name}_${operation.name}_${id}`
+        : identifierOf(call.identifier, submission),
     service_name: service.name,
     operation: operation.name,
     execution_type: service.execution_type,
-    input_data: input,
+    input_path: [...path, 'input'],
     max_attempts: operation.max_retries + 1,
     timeout_seconds: Math.ceil(operation.timeout),
     tenant_id: tenantId,
@@ -80,6 +87,14 @@ function rowOfCall(call: ServiceCall, { lossless, tenantId, submitter }: Submiss
     on_worker_lost: operation.on_worker_lost ?? null,
     audit_entry: auditEntry(submitter, service.name, operation.name),
   }
+}
+
+/**
+ * Identifiers are unique over all tenants, and applications make theirs of names that can be guessed: what a tenant's token
+ * chooses is told apart from them, so that nobody's place can be taken.
+ */
+function identifierOf(chosen: string, { tenantId, isBound }: Submission): string {
+  return isBound ? `${tenantId}:${chosen}` : chosen
 }
 
 /** What a row has where nobody says anything; a payload says more, and the row's triggers read it. */

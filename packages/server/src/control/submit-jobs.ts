@@ -1,10 +1,10 @@
-import type { JobView } from '@ergon/contract'
+import type { JobSummary, JobView } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
 import type { TenantDatabase } from '../platform/db/tenant-database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { insertJobs, insertOwnJobs, type JobRow } from '../queue/insert-jobs.ts'
-import { toView, VIEW_COLUMNS, viewRowSchema } from './job-view.ts'
+import { SUMMARY_COLUMNS, summaryRowSchema, toSummary, toView, VIEW_COLUMNS, viewRowSchema } from './job-view.ts'
 
 export interface SubmitOutcome {
   /** In the order of the rows. */
@@ -18,11 +18,10 @@ export interface SubmitOutcome {
  * operation and input, counts as submitted: a platform that gave it its id may ask again. Throws JOB_EXISTS for another
  * one of that id or identifier. On a database that is no transaction, of several jobs some may be inserted then.
  */
-export async function submitJobs(db: Database, rows: readonly JobRow[]): Promise<SubmitOutcome> {
-  const text = JSON.stringify(rows)
-  const made = await insertJobs(db, text)
+export async function submitJobs(db: Database, rows: readonly JobRow[], sourceJson: string): Promise<SubmitOutcome> {
+  const made = await insertJobs(db, rows, sourceJson)
   if (made.size === rows.length) return { ids: rows.map(({ id }) => id), isNew: true }
-  const known = await findSame(db, text)
+  const known = await findSame(db, rows, sourceJson)
   const ids = rows.map((row) => {
     const id = made.has(row.id) ? row.id : known.get(row.identifier)
     if (id !== undefined) return id
@@ -35,35 +34,35 @@ export async function submitJobs(db: Database, rows: readonly JobRow[]): Promise
 }
 
 /** Submits one job by one statement; null where its id or identifier is taken. */
-export async function submitNewJob(db: TenantDatabase, row: JobRow): Promise<JobView | null> {
-  const [made] = await insertOwnJobs(db, JSON.stringify([row]), VIEW_COLUMNS)
+export async function submitNewJob(db: TenantDatabase, row: JobRow, sourceJson: string): Promise<JobView | null> {
+  const [made] = await insertOwnJobs(db, [row], sourceJson, VIEW_COLUMNS)
   return made === undefined ? null : toView(viewRowSchema.parse(made))
 }
 
 const sameSchema = z.object({ identifier: z.string(), id: z.string() })
 
-async function findSame(db: Database, rowsJson: string): Promise<Map<string, string>> {
-  const rows = await queryRows(
+async function findSame(db: Database, rows: readonly JobRow[], sourceJson: string): Promise<Map<string, string>> {
+  const same = await queryRows(
     db,
     sameSchema,
     `select j.identifier, j.id
-     from jsonb_to_recordset($1::jsonb) as g(identifier text, service_name text, operation text, input_data jsonb, tenant_id uuid)
+     from jsonb_to_recordset($2::jsonb) as g(identifier text, service_name text, operation text, input_path text[], tenant_id uuid)
      join jobs.tb_job_run j on j.identifier = g.identifier
-     where (j.service_name, j.operation) = (g.service_name, g.operation) and j.input_data is not distinct from g.input_data
+     where (j.service_name, j.operation) = (g.service_name, g.operation) and j.input_data is not distinct from $1::jsonb #> g.input_path
        and j.tenant_id is not distinct from g.tenant_id`,
-    [rowsJson],
+    [sourceJson, JSON.stringify(rows)],
   )
-  return new Map(rows.map(({ identifier, id }) => [identifier, id]))
+  return new Map(same.map(({ identifier, id }) => [identifier, id]))
 }
 
-/** Jobs by their ids, in that order; those that are gone are left out. */
-export async function readJobViews(db: Database, ids: readonly string[]): Promise<JobView[]> {
+/** Jobs by their ids, in that order and without their outputs; those that are gone are left out. */
+export async function readJobSummaries(db: Database, ids: readonly string[]): Promise<JobSummary[]> {
   const rows = await queryRows(
     db,
-    viewRowSchema,
-    `select ${VIEW_COLUMNS} from unnest($1::uuid[]) with ordinality g (id, position)
+    summaryRowSchema,
+    `select ${SUMMARY_COLUMNS} from unnest($1::uuid[]) with ordinality g (id, position)
      join jobs.tb_job_run j on j.id = g.id order by g.position`,
     [ids],
   )
-  return rows.map(toView)
+  return rows.map(toSummary)
 }

@@ -194,13 +194,13 @@ describe('the facade', () => {
       const executions = new Executions({ watcher, health, onError: () => {}, times })
       const payload = composeJob({ ...PROGRAM, timeoutSeconds: 1, hasToken: false }, RULES.ceilings)
       const submitter = { tokenId: FACADE_TENANT, tokenName: 'test', requestId: 'test' }
-      const submission = { request: payload, lossless: payload, tenantId: FACADE_TENANT, submitter }
+      const submission = { request: payload, path: [], tenantId: FACADE_TENANT, isBound: true, submitter }
       const row = composeJobRow(submission, api.context.findOperation)
       const db = new TenantDatabase(pool, { tenantId: FACADE_TENANT })
       const gone = new AbortController().signal
-      await expect(executions.run({ row, db, gone, timeoutSeconds: 1, hasToken: false })).rejects.toThrow(
-        `job ${row.id} was cancelled: every worker was busy`,
-      )
+      await expect(
+        executions.run({ row, source: JSON.stringify(payload), db, gone, timeoutSeconds: 1, hasToken: false }),
+      ).rejects.toThrow(`job ${row.id} was cancelled: every worker was busy`)
       expect(await pending()).toBe(0)
     })
   })

@@ -21,6 +21,8 @@ const TIMES = {
 
 export interface Execution {
   row: JobRow
+  /** The payload, which the row refers to. */
+  source: string
   timeoutSeconds: number
   hasToken: boolean
   db: Database
@@ -59,8 +61,8 @@ export class Executions {
     }
   }
 
-  async #run({ row, db, timeoutSeconds, gone }: Execution): Promise<JobView> {
-    await submitJobs(db, [row])
+  async #run({ row, source, db, timeoutSeconds, gone }: Execution): Promise<JobView> {
+    await submitJobs(db, [row], source)
     const ending = await this.#wait(row.id, timeoutSeconds * 1_000, gone)
     if (ending !== 'ended') await this.#cancel(db, row.id)
     const job = await readJobView(db, row.id)

@@ -1,3 +1,4 @@
+import { toJson } from '../job-json.ts'
 import type { ServerResponse } from 'node:http'
 
 export interface StreamEvent {
@@ -50,7 +51,7 @@ export class EventStream {
 
   /** Resolves when the socket took it: true, or when the stream is over: false. */
   send({ type, id, data }: StreamEvent): Promise<boolean> {
-    return this.#write(`event: ${type}\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`)
+    return this.#write(`event: ${type}\nid: ${id}\ndata: ${toJson(data)}\n\n`)
   }
 
   /** Tells where the reader is; a client keeps it and raises no event. */

@@ -94,9 +94,9 @@ export function addFacadeRoutes(app: ApiApp, context: ApiContext): void {
       const program = { code, timeoutSeconds: timeoutSeconds ?? timeout_seconds ?? DEFAULT_TIMEOUT_SECONDS, hasToken }
       const payload = composeJob(program, rules.ceilings)
       const submitter = { tokenId: principal.tokenId, tokenName: principal.tokenName, requestId: request.id }
-      const submission = { request: payload, lossless: payload, tenantId: tenantFor(principal, null), submitter }
+      const submission = { request: payload, path: [], tenantId: tenantFor(principal, null), isBound: true, submitter }
       const row = composeJobRow(submission, context.findOperation)
-      const job = await executions.run({ ...program, row, db, gone: untilGone(reply) })
+      const job = await executions.run({ ...program, row, source: JSON.stringify(payload), db, gone: untilGone(reply) })
       const answer = composeAnswer(job)
       const content = await writeAnswer(answer, context.openArtifact)
       return reply

@@ -21,6 +21,7 @@ export function hasEnded(state: string): boolean {
 /** Aborted once the caller has gone, so that nobody waits for it. */
 export function untilGone(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
-  reply.raw.once('close', () => gone.abort())
+  if (reply.raw.destroyed || reply.raw.socket?.destroyed === true) gone.abort()
+  else reply.raw.once('close', () => gone.abort())
   return gone.signal
 }

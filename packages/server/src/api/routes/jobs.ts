@@ -27,7 +27,8 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
     },
     (request) => {
       const { limit, cursor, ...filter } = request.query
-      return listJobPage(callerOf(request).db, { filter, limit, cursor: cursor ?? null })
+      const { db } = callerOf(request)
+      return listJobPage(db, { filter, limit, cursor: cursor ?? null, tenantId: db.tenantId })
     },
   )
 
@@ -45,8 +46,8 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
     },
     (request) => {
       const { limit, cursor, ...filter } = request.query
-      const question = { filter, limit, cursor: cursor ?? null, onlyDeadLetters: true }
-      return listJobPage(callerOf(request).db, question)
+      const { db } = callerOf(request)
+      return listJobPage(db, { filter, limit, cursor: cursor ?? null, tenantId: db.tenantId, onlyDeadLetters: true })
     },
   )
 

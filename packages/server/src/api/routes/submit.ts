@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
-import { type JobView, jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
+import { jobSummarySchema, type JobView, jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { correctIdempotencyKey, takeIdempotencyKey } from '../../control/idempotency.ts'
 import { composeJobRow } from '../../control/submission.ts'
 import { readOwnJobView } from '../../control/read-job.ts'
-import { readJobViews, submitNewJob, type SubmitOutcome, submitJobs } from '../../control/submit-jobs.ts'
+import { readJobSummaries, submitNewJob, type SubmitOutcome, submitJobs } from '../../control/submit-jobs.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
-import { parseLossless } from '../../platform/text/lossless-json.ts'
 import type { JobRow } from '../../queue/insert-jobs.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
@@ -17,6 +16,8 @@ import { refusals } from '../refusals.ts'
 import { hasEnded, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
 
 const BATCH_BYTES = 8 * 1024 * 1024
+/** Without outputs: a hundred jobs that had been submitted before may have left a hundred megabytes. */
+const submittedSchema = z.object({ items: z.array(jobSummarySchema) })
 const KEY = /^[\x21-\x7e]{1,255}$/
 const keyHeader = z.object({
   'idempotency-key': z
@@ -45,7 +46,7 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
     },
     async (request, reply) => {
       const { db } = callerOf(request)
-      const row = composeRow(context, request, request.body, parseLossless(request.bodyText))
+      const row = composeRow(context, request, request.body, [])
       const { job, isNew } = await submitOne(request, reply, row)
       reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
       if (request.query.wait === 0 || hasEnded(job.state)) return job
@@ -66,19 +67,18 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
         headers: keyHeader,
         body: submitBatchSchema,
         response: {
-          201: answer(z.object({ items: z.array(jobViewSchema) }), 'In the order of the request'),
-          200: answer(z.object({ items: z.array(jobViewSchema) }), 'All were submitted before'),
+          201: answer(submittedSchema, 'In the order of the request'),
+          200: answer(submittedSchema, 'All were submitted before'),
           ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
         },
       },
     },
     async (request, reply) => {
-      const lossless = parseLossless(request.bodyText) as { jobs: unknown[] }
-      const rows = request.body.jobs.map((job, index) => composeRow(context, request, job, lossless.jobs[index]))
+      const rows = request.body.jobs.map((job, index) => composeRow(context, request, job, ['jobs', String(index)]))
       requireDifferent(rows)
       const { ids, isNew } = await submit(request, reply, rows)
       reply.code(isNew ? 201 : 200)
-      return { items: await readJobViews(callerOf(request).db, ids) }
+      return { items: await readJobSummaries(callerOf(request).db, ids) }
     },
   )
 }
@@ -87,13 +87,13 @@ function composeRow(
   context: ApiContext,
   request: FastifyRequest,
   job: z.output<typeof submitRequestSchema>,
-  lossless: unknown,
+  path: readonly string[],
 ): JobRow {
   const { principal } = callerOf(request)
   const stated = 'service' in job ? (job.tenant_id ?? null) : (job.workspace_id ?? null)
   const submitter = { tokenId: principal.tokenId, tokenName: principal.tokenName, requestId: request.id }
   return composeJobRow(
-    { request: job, lossless, tenantId: tenantFor(principal, stated), submitter },
+    { request: job, path, tenantId: tenantFor(principal, stated), isBound: principal.tenant !== 'all', submitter },
     context.findOperation,
   )
 }
@@ -106,12 +106,12 @@ async function submitOne(
 ): Promise<{ job: JobView; isNew: boolean }> {
   const { db } = callerOf(request)
   if (request.headers['idempotency-key'] === undefined) {
-    const job = await submitNewJob(db, row)
+    const job = await submitNewJob(db, row, request.bodyText)
     if (job !== null) return { job, isNew: true }
   }
   const { ids, isNew } = await submit(request, reply, [row])
-  const [job] = await readJobViews(db, ids)
-  if (job === undefined) throw jobNotFound(ids[0] ?? row.id)
+  const job = await readOwnJobView(db, ids[0] ?? row.id)
+  if (job === null) throw jobNotFound(ids[0] ?? row.id)
   return { job, isNew }
 }
 
@@ -119,7 +119,9 @@ async function submit(request: FastifyRequest, reply: FastifyReply, rows: readon
   const { db, principal } = callerOf(request)
   const key = request.headers['idempotency-key']
   if (key === undefined)
-    return rows.length === 1 ? submitJobs(db, rows) : db.transaction((transaction) => submitJobs(transaction, rows))
+    return rows.length === 1
+      ? submitJobs(db, rows, request.bodyText)
+      : db.transaction((transaction) => submitJobs(transaction, rows, request.bodyText))
   if (typeof key !== 'string' || !KEY.test(key))
     throw new ErgonError('REQUEST_INVALID', 'Idempotency-Key: expected 1 to 255 visible ASCII characters')
   const call = {
@@ -133,7 +135,7 @@ async function submit(request: FastifyRequest, reply: FastifyReply, rows: readon
     const ids = rows.map(({ id }) => id)
     const before = await takeIdempotencyKey(transaction, call, ids)
     if (before === null) {
-      const made = await submitJobs(transaction, rows)
+      const made = await submitJobs(transaction, rows, request.bodyText)
       // Jobs that were there before under another id than the one that was drawn for them.
       if (made.ids.some((id, index) => id !== ids[index])) await correctIdempotencyKey(transaction, call, made.ids)
       return made

@@ -28,6 +28,8 @@ export interface PoolOptions {
   connectTimeoutMs?: number
   /** How long a statement may take before it fails and its connection is cut, in ms; for ever by default. */
   queryTimeoutMs?: number
+  /** How long the server works at a statement before it gives it up, in ms: what a client no longer waits for would go on. */
+  statementTimeoutMs?: number
   /**
    * Sends what is asked of a connection without waiting for the answers before, so that several statements cost one round
    * trip, and has the server keep the plans of the first hundred texts. Needs direct connections, no transaction pooler.
@@ -47,10 +49,13 @@ export function createPool(url: string, options: PoolOptions): DatabasePool {
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
     pipeline: options.isPipelined === true,
+    ...(options.statementTimeoutMs === undefined ? {} : { statement_timeout: options.statementTimeoutMs }),
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   })
   // An idle connection that breaks is replaced by the next query; without a listener the event would end the process.
   pool.on('error', () => {})
+  // Nor may one that breaks while somebody has it: its statements fail, and say so.
+  pool.on('connect', (client) => client.on('error', () => {}))
   const description = describeDatabase(url)
   const nameOf = options.isPipelined === true ? nameStatements() : () => undefined
   return {

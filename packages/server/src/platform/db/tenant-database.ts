@@ -15,10 +15,13 @@ export class TenantDatabase implements Database {
   readonly #pool: DatabasePool
   readonly #begin: string
   readonly #tenant: string
+  /** Null for all. */
+  readonly tenantId: string | null
 
   constructor(pool: DatabasePool, scope: TenantScope) {
     this.#pool = pool
     this.#begin = beginAs(scope)
+    this.tenantId = scope === 'all' ? null : scope.tenantId
     this.#tenant = scope === 'all' ? 'all' : scope.tenantId
   }
 
@@ -42,7 +45,10 @@ export class TenantDatabase implements Database {
    * that it reads hangs on the answer. Half the work of `query`, for what is asked thousands of times a second.
    */
   queryEntering(text: string, values: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }> {
-    return this.#pool.query(text, [this.#tenant, ...values])
+    return this.#with((client) => {
+      const name = this.#pool.nameOf(text)
+      return client.query({ text, values: [this.#tenant, ...values], ...(name === undefined ? {} : { name }) })
+    })
   }
 
   /** Runs `work` in one transaction of the tenant's: commits when it resolves, rolls back when it throws. */
@@ -55,7 +61,7 @@ export class TenantDatabase implements Database {
         return result
       } catch (error) {
         await client.query('rollback')
-        throw error
+        throw new RolledBack(error)
       }
     })
   }
@@ -69,11 +75,21 @@ export class TenantDatabase implements Database {
       return result
     } catch (error) {
       // The server answered, and the transaction is over: the connection is as good as before.
-      isBroken = !(error instanceof Error && 'severity' in error && error.severity === 'ERROR')
-      throw translateDatabaseError(error, this.#pool.description)
+      isBroken = !(
+        error instanceof RolledBack ||
+        (error instanceof Error && 'severity' in error && error.severity === 'ERROR')
+      )
+      throw translateDatabaseError(error instanceof RolledBack ? error.cause : error, this.#pool.description)
     } finally {
       client.release(isBroken)
     }
+  }
+}
+
+/** What ended a transaction that was undone. */
+class RolledBack extends Error {
+  constructor(cause: unknown) {
+    super('rolled back', { cause })
   }
 }
 
