@@ -45,6 +45,11 @@ const request = (body: Buffer | string, more = '', path = '/v1/jobs') => {
 const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
 const problemOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('{'))) as Record<string, unknown>
 
+const withNumbers = (number: string, count: number) =>
+  JSON.stringify(payload()).replace(
+    '"python"}}}',
+    `"python","parameters":{"n":[${Array.from({ length: count }, () => number).join(',')}]}}}}`,
+  )
 const lone = JSON.stringify(payload()).replace('print(1)', String.raw`\ud800`)
 const nul = JSON.stringify(payload()).replace('print(1)', String.raw`\u0000`)
 
@@ -74,6 +79,9 @@ describe('a body', () => {
       400,
       'BODY_INVALID',
     ],
+    ['with numbers that are a gigabyte when written out', withNumbers('1e131000', 8_000), 400, 'BODY_INVALID'],
+    ['with numbers that are as small', withNumbers('1E-16000', 100), 400, 'BODY_INVALID'],
+    ['with a byte order mark', `\ufeff${JSON.stringify(payload())}`, 400, 'BODY_INVALID'],
     [
       'with 100 000 unknown fields',
       JSON.stringify(Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`f${n}`, n]))),
@@ -251,6 +259,15 @@ describe('a token', () => {
     expect((await get(`Bearer ${api.tokens.a}`)).statusCode).toBe(200)
   })
 
+  it('of somebody else who asks too often keeps nobody from asking whether the API runs', async () => {
+    const ask = (url: string, remoteAddress: string) => api.app.inject({ method: 'GET', url, remoteAddress })
+    for (let n = 0; n < 650; n++) await ask('/v1/jobs', `2001:db8:1:1::${n.toString(16)}`)
+    // A whole /64 is one caller.
+    expect((await ask('/v1/jobs', '2001:db8:1:1:ffff::1')).statusCode).toBe(429)
+    expect((await ask('/v1/jobs', '2001:db8:1:2::1')).statusCode).toBe(401)
+    for (const url of ['/health', '/ready']) expect((await ask(url, '2001:db8:1:1::1')).statusCode).toBe(200)
+  })
+
   it('cannot be guessed for ever from one address', async () => {
     const guess = () =>
       api.app.inject({
@@ -261,6 +278,67 @@ describe('a token', () => {
       })
     const statuses = await Promise.all(Array.from({ length: 650 }, guess))
     expect(statuses.filter(({ statusCode }) => statusCode === 429)).toHaveLength(50)
+  })
+})
+
+describe('a parameter', () => {
+  const cursor = Buffer.from('["0000-01-01T00:00:00.000000Z","00000000-0000-4000-8000-000000000000"]').toString(
+    'base64url',
+  )
+
+  it.each([
+    'service=%00',
+    'created_after=0000-01-01T00:00:00Z',
+    'created_before=2020-01-01T00:00:00%2B23:59',
+    `cursor=${cursor}`,
+  ])('%s is no fault of ours', async (query) => {
+    const answer = await api.app.inject({ method: 'GET', url: `/v1/jobs?${query}`, ...as(api.tokens.a) })
+    expect(answer.statusCode).toBeLessThan(500)
+  })
+})
+
+describe('a session that PostgreSQL ends', () => {
+  it('while it is in use fails its call and nothing else', async () => {
+    const admin = await api.db.admin.connect()
+    try {
+      await admin.query('begin; lock table jobs.tb_job_run in access exclusive mode')
+      const answers = Array.from({ length: 5 }, () =>
+        api.app.inject({ method: 'GET', url: '/v1/jobs', ...as(api.tokens.a) }),
+      )
+      const waiting = `select pid from pg_stat_activity
+        where application_name = 'ergon-api' and datname = current_database() and wait_event_type = 'Lock'`
+      await expect.poll(async () => (await admin.query(waiting)).rowCount, { timeout: 10_000 }).toBe(5)
+      await admin.query(`select pg_terminate_backend(pid) from (${waiting}) w`)
+      expect((await Promise.all(answers)).map(({ statusCode }) => statusCode)).toEqual([503, 503, 503, 503, 503])
+    } finally {
+      await admin.query('rollback')
+      admin.release()
+    }
+    expect((await api.app.inject({ method: 'GET', url: '/v1/jobs', ...as(api.tokens.a) })).statusCode).toBe(200)
+  })
+
+  it('is not ended for a refusal', async () => {
+    const pids = async () =>
+      (
+        await api.db.admin.query(
+          `select pid from pg_stat_activity where application_name = 'ergon-api' and datname = current_database() order by 1`,
+        )
+      ).rows
+    const send = (body: object, key: string) =>
+      api.app.inject({
+        method: 'POST',
+        url: '/v1/jobs',
+        ...as(api.tokens.a, { 'idempotency-key': key }),
+        payload: body,
+      })
+    await send(payload(), 'the-same')
+    const before = await pids()
+    for (let time = 0; time < 5; time++) {
+      expect((await send(payload(), 'the-same')).json()).toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' })
+      const tooLarge = payload({ project_id: 'x'.repeat(1_100_000) })
+      expect((await send(tooLarge, `another-${time}`)).json()).toMatchObject({ code: 'INPUT_TOO_LARGE' })
+    }
+    expect(await pids()).toEqual(before)
   })
 })
 

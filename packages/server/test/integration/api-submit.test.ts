@@ -149,6 +149,7 @@ describe('an Idempotency-Key', () => {
     const key = { 'idempotency-key': randomUUID() }
     const identifier = `mine-${randomUUID()}`
     const first = await post('/v1/jobs', call({ words: 'x' }, { identifier }))
+    expect(first.json()).toMatchObject({ identifier: `${TENANT_A}:${identifier}` })
     const id = first.json<{ job_id: string }>().job_id
     for (let time = 0; time < 2; time++) {
       const answer = await post('/v1/jobs', call({ words: 'x' }, { identifier }), key)
@@ -170,6 +171,15 @@ describe('a batch', () => {
     const items = answer.json<{ items: { job_id: string; service: string }[] }>().items
     expect(items.map((item) => item.service)).toEqual(['executor', 'Echo', 'executor'])
     expect(items[0]?.job_id).toBe((jobs[0] as { job_id: string }).job_id)
+  })
+
+  it('takes an id for the same however it is spelt', async () => {
+    const one = payload()
+    const other = { ...one, job_id: one.job_id.toUpperCase() }
+    expect((await post('/v1/jobs/batch', { jobs: [one, { ...other, job_type: 'other' }] })).statusCode).toBe(422)
+    expect((await post('/v1/jobs', one)).json()).toMatchObject({ job_id: one.job_id })
+    expect((await post('/v1/jobs', other)).statusCode).toBe(409)
+    expect((await get(`/v1/jobs/${one.job_id.toUpperCase()}`)).json()).toMatchObject({ job_id: one.job_id })
   })
 
   it('is refused whole', async () => {

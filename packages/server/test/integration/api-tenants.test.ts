@@ -139,6 +139,30 @@ describe('the database, asked by the API', () => {
   })
 })
 
+describe('a plan', () => {
+  it('for a list, and for output of a job, reads no more than that', async () => {
+    const plan = async (text: string) => {
+      const client = await api.pool.connect()
+      try {
+        await client.query(`begin; set local ergon.tenant = '${TENANT_A}'; set local enable_seqscan = off`)
+        const { rows } = await client.query<{ 'QUERY PLAN': string }>(`explain ${text}`)
+        return rows.map((row) => row['QUERY PLAN']).join('\n')
+      } finally {
+        await client.query('rollback')
+        client.release()
+      }
+    }
+    const list = 'select id from jobs.tb_job_run'
+    expect(await plan(`${list} where tenant_id = '${TENANT_A}' order by created_at desc limit 5`)).toContain(
+      'ix_job_run_tenant_created',
+    )
+    expect(await plan(`${list} order by created_at desc, id desc limit 5`)).toContain('ix_job_run_newest')
+    const output = await plan(`select * from jobs.tb_job_output where job_id = '${randomUUID()}'`)
+    expect(output).toMatch(/tb_job_run_pkey/)
+    expect(output).not.toMatch(/hashed/)
+  })
+})
+
 describe('a tenant’s token', () => {
   it('finds its own jobs and nobody else’s, by whatever way', async () => {
     const { body } = await submit(api.tokens.a)
