@@ -69,7 +69,8 @@ export function addDatasetRoutes(app: ApiApp, context: ApiContext): void {
           requireDigest(request.headers['content-digest'], digest)
           await context.storeArtifact(file, digest)
           const { dataset, isNew } = await addDataset(db, tenantId, { name, digest, sizeBytes })
-          return await reply.code(isNew ? 201 : 200).send(dataset)
+          reply.code(isNew ? 201 : 200)
+          return dataset
         } finally {
           uploads--
           await spool.remove()
