@@ -13,6 +13,7 @@ export function addCallbackRoutes(app: ApiApp, _context: ApiContext): void {
     {
       config: { access: 'admin' },
       schema: {
+        operationId: 'listCallbacks',
         tags: ['operations'],
         summary: 'Callbacks that are owed and have not run, the oldest first',
         querystring: z.object({
@@ -33,6 +34,7 @@ export function addCallbackRoutes(app: ApiApp, _context: ApiContext): void {
     {
       config: { access: 'admin' },
       schema: {
+        operationId: 'retryCallback',
         tags: ['operations'],
         summary: 'Have a callback run as soon as a worker can, with its whole budget of attempts',
         params: z.object({ callback_id: z.string().regex(/^[0-9]{1,18}$/) }),

@@ -48,6 +48,7 @@ export function addFacadeRoutes(app: ApiApp, context: ApiContext): void {
     {
       config: { access: 'public' },
       schema: {
+        operationId: 'getExecutorHealth',
         tags: ['facade'],
         summary: 'Whether code could run at this moment',
         security: [],
@@ -70,6 +71,7 @@ export function addFacadeRoutes(app: ApiApp, context: ApiContext): void {
         },
       },
       schema: {
+        operationId: 'executePython',
         tags: ['facade'],
         summary: 'Run Python and wait for its end; on the machine of the API without a token too',
         security: [{ token: [] }, {}],

@@ -53,6 +53,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
     {
       config: { access: 'read' },
       schema: {
+        operationId: 'followJob',
         tags: ['live'],
         summary: 'Follow a job: its state, its output as it comes, its artifacts, its end',
         params: jobParams,
@@ -85,6 +86,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
     {
       config: { access: 'read' },
       schema: {
+        operationId: 'followEnds',
         tags: ['live'],
         summary: 'Follow the ends of all attempts that the token sees, each once and in order',
         headers: resumeHeader,
