@@ -15,15 +15,17 @@ Refusals are problem details (RFC 9457) with a \`code\` of docs/errors.md. Objec
 
 const TAGS = [
   { name: 'jobs', description: 'Submit, read, wait, cancel, try again' },
+  { name: 'live', description: 'Server-sent events' },
+  { name: 'facade', description: 'One synchronous call' },
   { name: 'artifacts', description: 'Files that jobs left, and datasets for them' },
   { name: 'services', description: 'What can be called, and where it runs' },
   { name: 'operations', description: 'For those who run Ergon' },
   { name: 'health', description: 'For load balancers' },
 ]
 
-/** The page runs its own scripts and loads its own files, over http as over https, and nothing else. */
+/** The page runs its own scripts and loads its own files, over http as over https, and nothing else. Swagger UI styles inline. */
 const PAGE_POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 /** Serves `/openapi.json`, made from the very schemas that requests are checked with, and `/docs`, a page made from it. */
 export async function serveDescription(app: ApiApp, version: string): Promise<void> {

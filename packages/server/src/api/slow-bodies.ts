@@ -1,15 +1,18 @@
 import type { ApiApp } from './api-app.ts'
 
-/** How long a body may take to come where its route says nothing else. */
-const BODY_MS = 30_000
-/** How long whoever was answered already may go on sending: cut at once, it might not get to read the answer. */
-const LINGER_MS = 5_000
+interface BodyTimes {
+  /** How long a body may take to come where its route says nothing else. */
+  bodyMs: number
+  /** How long whoever was answered already may go on sending: cut at once, it might not get to read the answer. */
+  lingerMs: number
+}
+const TIMES: BodyTimes = { bodyMs: 30_000, lingerMs: 5_000 }
 
 /** The longest that a route may ask for, which holds for whole requests, whatever their path. */
 export const LONGEST_BODY_MS = 900_000
 
 /** Cuts the connections of those whose bodies come too slowly: with 408, unless they were answered before. */
-export function cutSlowBodies(app: ApiApp): void {
+export function cutSlowBodies(app: ApiApp, { bodyMs, lingerMs } = TIMES): void {
   app.addHook('onRequest', async ({ raw, routeOptions }, reply) => {
     const { 'content-length': length = '0', 'transfer-encoding': encoding } = raw.headers
     if (length === '0' && encoding === undefined) return
@@ -23,7 +26,7 @@ export function cutSlowBodies(app: ApiApp): void {
       const timer = setTimeout(cut, ms).unref()
       raw.once('close', () => clearTimeout(timer))
     }
-    cutAfter(routeOptions.config.bodyTimeMs ?? BODY_MS)
-    reply.raw.once('finish', () => raw.complete || cutAfter(LINGER_MS))
+    cutAfter(routeOptions.config.bodyTimeMs ?? bodyMs)
+    reply.raw.once('finish', () => raw.complete || cutAfter(lingerMs))
   })
 }

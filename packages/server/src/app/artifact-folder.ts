@@ -5,7 +5,8 @@ import type { OsUser } from '../platform/process/os-user.ts'
 
 /**
  * The worker's, and its group is the API's, which may add: setgid, so that whatever is made below has that group, and sticky,
- * so that nobody but the worker (and root) can take away or replace what somebody else has put there. Files are read-only
+ * so that nobody but the worker (and root) can take away or replace what somebody else has put there;
+ * the API can do so with what it added itself. Files are read-only
  * for everybody, and nobody else comes in.
  */
 const MODE = 0o3770

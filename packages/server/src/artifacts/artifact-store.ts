@@ -17,7 +17,8 @@ export interface ArtifactStore {
   size(digest: string): Promise<number | null>
   /**
    * A stream of the bytes; throws ARTIFACT_NOT_FOUND, and ends in ARTIFACT_CORRUPT when they are not the digest's: before the
-   * last of them, so that nobody takes them for whole. Of a range too, for which the whole file is read.
+   * last of them, so that nobody takes them for whole. Of a part too: the whole file is
+   * read for it, unless it was before and nobody has written to it since.
    */
   read(digest: string, range?: ByteRange): Promise<Readable>
   /** Bytes that can still be stored. */

@@ -61,6 +61,7 @@ describe('FilesystemArtifactStore', () => {
     }
     expect(await read(1, 2)).toEqual({ text: 'at', error: null })
     expect(await read(3, 100)).toEqual({ text: 'a', error: null })
+    expect(await read(0, 0)).toEqual({ text: 'd', error: null })
     await chmod(store.pathOf(digest), 0o644)
     await writeFile(store.pathOf(digest), 'datA')
     expect(await read(0, 1)).toMatchObject({ text: '', error: { code: 'ARTIFACT_CORRUPT' } })

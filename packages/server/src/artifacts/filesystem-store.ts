@@ -8,9 +8,17 @@ import { isStorageFull, storageFull } from '../platform/errors/storage-full.ts'
 import type { ArtifactStore, ByteRange } from './artifact-store.ts'
 import { storeAs } from './store-as.ts'
 
+const EVERYTHING: ByteRange = { start: 0, end: Infinity }
+const MAX_REMEMBERED = 10_000
+
 /** Artifacts as read-only files `<folder>/sha256/<first two digits>/<digest>`, put in place by one atomic link. */
 export class FilesystemArtifactStore implements ArtifactStore {
   readonly #folder: string
+  /**
+   * Files that were right when they were last read to their end, as they were then: whoever asks for one small range after
+   * another has a file hashed once. A file that was written to since has another time of change, which nobody can set back.
+   */
+  readonly #whole = new Map<string, string>()
 
   constructor(folder: string) {
     this.#folder = folder
@@ -48,11 +56,17 @@ export class FilesystemArtifactStore implements ArtifactStore {
     }
   }
 
-  async read(digest: string, range: ByteRange = { start: 0, end: Infinity }): Promise<Readable> {
+  async read(digest: string, range: ByteRange = EVERYTHING): Promise<Readable> {
     try {
       // The folder is the worker's: a pipe put there in a file's place must not make root wait.
       const file = await open(this.pathOf(digest), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      if ((await file.stat()).isFile()) return checkedAgainst(digest, file.createReadStream(), range)
+      const found = await file.stat({ bigint: true })
+      if (found.isFile()) {
+        const stamp = `${found.dev}.${found.ino}.${found.size}.${found.ctimeNs}`
+        const isPart = range.start > 0 || range.end < Number(found.size) - 1
+        if (isPart && this.#whole.get(digest) === stamp) return file.createReadStream({ ...range })
+        return checkedAgainst(digest, file.createReadStream(), range, () => this.#remember(digest, stamp))
+      }
       await file.close()
       throw new ErgonError('ARTIFACT_NOT_FOUND', `${this.pathOf(digest)} is not a regular file; it was tampered with`)
     } catch (error) {
@@ -64,6 +78,11 @@ export class FilesystemArtifactStore implements ArtifactStore {
     }
   }
 
+  #remember(digest: string, stamp: string): void {
+    if (this.#whole.size >= MAX_REMEMBERED) this.#whole.clear()
+    this.#whole.set(digest, stamp)
+  }
+
   async freeBytes(): Promise<number> {
     const { bavail, bsize } = await statfs(this.#folder)
     return bavail * bsize
@@ -71,7 +90,7 @@ export class FilesystemArtifactStore implements ArtifactStore {
 }
 
 /** The bytes of the range, ending in ARTIFACT_CORRUPT, and without the last of them, unless all are those that the digest names. */
-function checkedAgainst(digest: string, bytes: Readable, { start, end }: ByteRange): Readable {
+function checkedAgainst(digest: string, bytes: Readable, { start, end }: ByteRange, onWhole: () => void): Readable {
   const hash = createHash('sha256')
   let position = 0
   let held: Buffer | null = null
@@ -87,14 +106,16 @@ function checkedAgainst(digest: string, bytes: Readable, { start, end }: ByteRan
     },
     flush(done) {
       const actual = `sha256:${hash.digest('hex')}`
-      if (actual === digest) done(null, held)
-      else
-        done(
-          new ErgonError(
-            'ARTIFACT_CORRUPT',
-            `the bytes stored as ${digest} are those of ${actual}: remove that file and store the artifact again`,
-          ),
-        )
+      if (actual === digest) {
+        onWhole()
+        return done(null, held)
+      }
+      done(
+        new ErgonError(
+          'ARTIFACT_CORRUPT',
+          `the bytes stored as ${digest} are those of ${actual}: remove that file and store the artifact again`,
+        ),
+      )
     },
   })
   // An error of either ends both; who reads sees it on what is returned.

@@ -119,6 +119,11 @@ describe('a dataset', () => {
     hangUp()
   })
 
+  it('that comes compressed is refused, since jobs would read it so', async () => {
+    const answer = await put('name=a.csv', 'x', api.tokens.a, { 'content-encoding': 'gzip' })
+    expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([415, 'MEDIA_TYPE_UNSUPPORTED'])
+  })
+
   it('that breaks off leaves nothing', async () => {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
@@ -134,7 +139,7 @@ describe('a dataset', () => {
 
   it('waits while too many come at a time', async () => {
     const sockets = await Promise.all(
-      Array.from({ length: 8 }, async () => {
+      Array.from({ length: 4 }, async () => {
         const socket = connect(port, '127.0.0.1')
         await once(socket, 'connect')
         socket.write(
@@ -143,8 +148,10 @@ describe('a dataset', () => {
         return socket
       }),
     )
-    await expect.poll(async () => (await readdir(api.context.spool)).length).toBe(8)
+    await expect.poll(async () => (await readdir(api.context.spool)).length).toBe(4)
     expect((await put('name=ninth.csv', 'x')).statusCode).toBe(429)
+    // Of one token: others go on.
+    expect((await put('name=ninth.csv', 'x', api.tokens.b)).statusCode).toBe(201)
     for (const socket of sockets) socket.destroy()
     await expect.poll(async () => (await put('name=ninth.csv', 'x')).statusCode).toBe(201)
   })

@@ -13,8 +13,9 @@ import { tenantFor } from '../principal.ts'
 import { answer } from '../answers.ts'
 import { refusals } from '../refusals.ts'
 
-/** Uploads of one API process at a time: each may fill MAX_DATASET_BYTES of its disk. */
-const MAX_UPLOADS = 8
+/** Uploads of one API process at a time, and of one token: each may fill MAX_DATASET_BYTES of its disk, slowly. */
+const MAX_UPLOADS = 16
+const MAX_OF_TOKEN = 4
 /** How long one may take: 1 GiB at 10 Mbit/s. */
 const UPLOAD_MS = 900_000
 
@@ -32,7 +33,7 @@ const uploadHeaders = z.object({
 })
 
 export function addDatasetRoutes(app: ApiApp, context: ApiContext): void {
-  let uploads = 0
+  const uploading: string[] = []
   // A context of its own, since its bodies are read by nobody but the route.
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
@@ -51,7 +52,7 @@ export function addDatasetRoutes(app: ApiApp, context: ApiContext): void {
           response: {
             201: answer(datasetSchema, 'It is new'),
             200: answer(datasetSchema, 'The tenant had it already'),
-            ...refusals(400, 401, 403, 413, 422, 429, 503),
+            ...refusals(400, 401, 403, 413, 415, 422, 429, 503),
           },
         },
       },
@@ -59,24 +60,40 @@ export function addDatasetRoutes(app: ApiApp, context: ApiContext): void {
         const { db, principal } = callerOf(request)
         const { name, tenant_id: stated } = request.query
         const tenantId = tenantFor(principal, stated ?? null)
-        if (Number(request.raw.headers['content-length'] ?? 0) > MAX_DATASET_BYTES) throw tooLarge()
-        if (uploads >= MAX_UPLOADS)
-          throw new ErgonError('RATE_LIMITED', `${MAX_UPLOADS} uploads are under way: try again when one has ended`)
-        uploads++
+        requireWelcome(request.raw)
+        const ofToken = uploading.filter((tokenId) => tokenId === principal.tokenId).length
+        if (ofToken >= MAX_OF_TOKEN || uploading.length >= MAX_UPLOADS)
+          throw new ErgonError(
+            'RATE_LIMITED',
+            `${ofToken} uploads of the token are under way, and ${uploading.length} in all: try again when one has ended`,
+          )
+        uploading.push(principal.tokenId)
         const spool = new Spool(path.join(context.spool, request.id))
         try {
           const { path: file, digest, sizeBytes } = await receive(request.raw, spool)
           requireDigest(request.headers['content-digest'], digest)
           await context.storeArtifact(file, digest)
           const { dataset, isNew } = await addDataset(db, tenantId, { name, digest, sizeBytes })
-          return await reply.code(isNew ? 201 : 200).send(dataset)
+          reply.code(isNew ? 201 : 200)
+          return dataset
         } finally {
-          uploads--
+          uploading.splice(uploading.indexOf(principal.tokenId), 1)
           await spool.remove()
         }
       },
     )
   })
+}
+
+/** Refuses by its headers what is not taken anyway. */
+function requireWelcome({ headers }: IncomingMessage): void {
+  if (Number(headers['content-length'] ?? 0) > MAX_DATASET_BYTES) throw tooLarge()
+  const { 'content-encoding': encoding = 'identity' } = headers
+  if (encoding !== 'identity')
+    throw new ErgonError(
+      'MEDIA_TYPE_UNSUPPORTED',
+      `Content-Encoding is ${encoding.slice(0, 100)}: a dataset is kept as it is sent, so send it as jobs are to read it`,
+    )
 }
 
 async function receive(body: IncomingMessage, spool: Spool): Promise<SpooledFile> {
