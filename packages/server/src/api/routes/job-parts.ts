@@ -21,6 +21,8 @@ export function hasEnded(state: string): boolean {
 /** Aborted once the caller has gone, so that nobody waits for it. */
 export function untilGone(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
+  // It may have gone while its token was looked up.
+  if (reply.raw.destroyed) gone.abort()
   reply.raw.once('close', () => gone.abort())
   return gone.signal
 }
