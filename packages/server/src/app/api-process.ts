@@ -22,7 +22,7 @@ export interface ApiProcessOptions {
   /** HOST:PORT. */
   listen: string
   /** Whether this is `ergon dev`, where the synchronous facade is on unless it is told otherwise. */
-  isDev: boolean
+  isDev?: boolean
   logger: Logger
 }
 
@@ -43,7 +43,7 @@ export class ApiProcess {
 
   /** Listens when this resolves; gives its address. */
   async start(): Promise<string> {
-    const { settings, paths, databaseUrl, listen, isDev, logger } = this.#options
+    const { settings, paths, databaseUrl, listen, isDev = false, logger } = this.#options
     const user = apiUser()
     this.#registry = await readRegistryText(settings)
     const facade = facadeRulesOf(settings, { listen, isDev })

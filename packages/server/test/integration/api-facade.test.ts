@@ -187,6 +187,35 @@ describe('the facade', () => {
       await expect.poll(pending).toBe(0)
     })
 
+    test('answers what ends while the API stops', async () => {
+      const stopping = await startTestApi({ facade: RULES })
+      const { db, app, context } = stopping
+      try {
+        await db.admin.query('select jobs.register_worker($1, $2, 1, $3, 1, $4, 3600)', [
+          worker,
+          'busy',
+          ['sandbox'],
+          '0',
+        ])
+        const url = await app.listen({ host: '127.0.0.1', port: 0 })
+        const { origin } = new URL(url)
+        const answer = fetch(`${origin}/execute/python`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(PROGRAM),
+        })
+        const ids = async () => (await db.admin.query('select id from jobs.tb_job_run')).rows as { id: string }[]
+        await expect.poll(async () => (await ids()).length).toBe(1)
+        const [{ id } = { id: '' }] = await ids()
+        context.watcher.stop()
+        await db.admin.query('select jobs.mark_job_started($1)', [id])
+        await db.admin.query('select jobs.complete_job_successfully($1, $2)', [id, { stdout: '1\n' }])
+        expect(executeAnswerSchema.parse(await (await answer).json())).toMatchObject({ executionId: id, stdout: '1\n' })
+      } finally {
+        await stopping.close()
+      }
+    })
+
     test('cancels what was not claimed in time', async () => {
       const times = { doubtedMs: 10, unclaimedMs: 100, graceMs: 60_000 }
       const { watcher, pool } = api.context
@@ -243,6 +272,17 @@ describe('the facade', () => {
       const other = await fetch(`http://127.0.0.1:${port}/health`, { headers: { origin: 'https://evil.test' } })
       expect(other.headers.get('access-control-allow-origin')).toBeNull()
     })
+  })
+
+  test('is described with the rest, as the one thing that needs no token', async () => {
+    const { paths } = (await api.app.inject('/openapi.json')).json<{
+      paths: Record<string, { post?: { security: object[]; requestBody: unknown; responses: object } }>
+    }>()
+    const post = paths['/execute/python']?.post
+    expect(post?.security).toEqual([{ token: [] }, {}])
+    expect(Object.keys(post?.responses ?? {})).toEqual(['200', '422', '500', '503'])
+    expect(JSON.stringify(post?.requestBody)).toContain('ExecuteRequest')
+    expect(paths['/health/executor']).toBeDefined()
   })
 
   test('is not there where it is off', async () => {

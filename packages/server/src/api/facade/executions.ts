@@ -1,10 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecutorHealth, JobView } from '@ergon/contract'
 import { cancelOwnJob } from '../../control/change-job.ts'
-import { readJobView } from '../../control/read-job.ts'
-import { submitJobs } from '../../control/submit-jobs.ts'
+import { readOwnJobView } from '../../control/read-job.ts'
 import type { Database } from '../../platform/db/database.ts'
+import type { TenantDatabase } from '../../platform/db/tenant-database.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
-import type { JobRow } from '../../queue/insert-jobs.ts'
+import { insertOwnJobs, type JobRow } from '../../queue/insert-jobs.ts'
 import type { JobWatcher } from '../live/job-watcher.ts'
 import { hasEnded } from '../routes/job-parts.ts'
 
@@ -19,13 +20,17 @@ const TIMES = {
   graceMs: 15_000,
 }
 
+/** Five seconds, of the ten that a stopping API lets answers take. */
+const STOPPING_TURN_MS = 50
+const STOPPING_TURNS = 100
+
 export interface Execution {
   row: JobRow
   /** The payload, which the row refers to. */
   source: string
   timeoutSeconds: number
   hasToken: boolean
-  db: Database
+  db: TenantDatabase
   /** Aborted once the caller has gone. */
   gone: AbortSignal
 }
@@ -37,7 +42,7 @@ export interface ExecutionsOptions {
   times?: typeof TIMES
 }
 
-type Ending = 'ended' | 'caller gone' | 'no worker' | 'not claimed' | 'too late'
+type Ending = 'ended' | 'caller gone' | 'no worker' | 'not claimed' | 'too late' | 'API stopping'
 
 /** Runs jobs that somebody waits for with an open connection; a job whose caller does not wait any more is cancelled. */
 export class Executions {
@@ -62,14 +67,18 @@ export class Executions {
   }
 
   async #run({ row, source, db, timeoutSeconds, gone }: Execution): Promise<JobView> {
-    await submitJobs(db, [row], source)
+    const made = await insertOwnJobs(db, [row], source, 'j.id')
+    if (made.length === 0) throw new ErgonError('JOB_EXISTS', `there is another job with the id ${row.id}`)
     const ending = await this.#wait(row.id, timeoutSeconds * 1_000, gone)
+    if (ending === 'API stopping') await this.#letEnd(db, row.id, gone)
     if (ending !== 'ended') await this.#cancel(db, row.id)
-    const job = await readJobView(db, row.id)
+    const job = await readOwnJobView(db, row.id)
     // It may have ended just before it would have been cancelled.
     if (job !== null && hasEnded(job.state) && (ending === 'ended' || job.state !== 'cancelled')) return job
     if (ending === 'no worker' || ending === 'not claimed')
       throw new ErgonError('EXECUTOR_UNAVAILABLE', `job ${row.id} was cancelled: ${await this.#whyUnclaimed(ending)}`)
+    if (ending === 'API stopping')
+      throw new ErgonError('EXECUTOR_UNAVAILABLE', `job ${row.id} was cancelled: this API is stopping`)
     throw new ErgonError('EXECUTION_ABANDONED', `job ${row.id} did not end as it should: ${ending}`)
   }
 
@@ -77,11 +86,13 @@ export class Executions {
   #wait(id: string, ownMs: number, gone: AbortSignal): Promise<Ending> {
     const { watcher, health, onError, times = TIMES } = this.#options
     return new Promise<Ending>((resolve) => {
-      const timers: NodeJS.Timeout[] = []
+      const over = new AbortController()
+      const mostMs = times.unclaimedMs + ownMs + times.graceMs
       let pendingTimers: NodeJS.Timeout[] = []
       const end = (ending: Ending) => {
         stop()
-        for (const timer of [...timers, ...pendingTimers]) clearTimeout(timer)
+        for (const timer of [lastTimer, ...pendingTimers]) clearTimeout(timer)
+        over.abort()
         gone.removeEventListener('abort', leave)
         resolve(ending)
       }
@@ -104,10 +115,21 @@ export class Executions {
         } else if (pendingTimers.length === 0) waitForClaim()
       })
       waitForClaim()
-      timers.push(setTimeout(() => end('too late'), times.unclaimedMs + ownMs + times.graceMs))
+      const lastTimer = setTimeout(() => end('too late'), mostMs)
+      // Resolves before its time when nothing is watched any more.
+      void watcher.untilEnded(id, 2 * mostMs, over.signal).then(() => setImmediate(end, 'API stopping'))
       if (gone.aborted) leave()
       else gone.addEventListener('abort', leave)
     })
+  }
+
+  /** What is nearly done is not thrown away because the API stops; by then nobody watches. */
+  async #letEnd(db: TenantDatabase, id: string, gone: AbortSignal): Promise<void> {
+    for (let turn = 0; turn < STOPPING_TURNS && !gone.aborted; turn++) {
+      const job = await readOwnJobView(db, id)
+      if (job === null || hasEnded(job.state)) return
+      await sleep(STOPPING_TURN_MS)
+    }
   }
 
   async #cancel(db: Database, id: string): Promise<void> {

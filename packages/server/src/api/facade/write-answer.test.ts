@@ -51,11 +51,26 @@ describe('writeAnswer', () => {
     )
   })
 
-  it('throws before anything is written when a file cannot be opened, and closes the others', async () => {
-    const first = Readable.from([Buffer.from('x')])
-    const open = (digest: string) => (digest === 'a' ? Promise.resolve(first) : Promise.reject(new Error('gone')))
-    await expect(writeAnswer(answerWith('a', 'b'), open)).rejects.toThrow('gone')
-    expect(first.destroyed).toBe(true)
+  it('has one file open at a time, in their order', async () => {
+    const events: string[] = []
+    const open = (digest: string) => {
+      events.push(`open ${digest}`)
+      const bytes = Readable.from([Buffer.from(digest)])
+      return Promise.resolve(bytes.once('close', () => events.push(`closed ${digest}`)))
+    }
+    await written(answerWith(null, 'a', 'b', null, 'c'), open)
+    expect(events.slice(0, 5)).toEqual(['open a', 'closed a', 'open b', 'closed b', 'open c'])
+  })
+
+  it('throws before anything is written when the first file cannot be opened', async () => {
+    const open = () => Promise.reject(new Error('gone'))
+    await expect(writeAnswer(answerWith(null, 'a'), open)).rejects.toThrow('gone')
+  })
+
+  it('ends in an error when a later one cannot', async () => {
+    const open = (digest: string) =>
+      digest === 'a' ? Promise.resolve(Readable.from([Buffer.from('x')])) : Promise.reject(new Error('gone'))
+    await expect(written(answerWith('a', 'b'), open)).rejects.toThrow('gone')
   })
 
   it('ends in an error when bytes are not what they should be', async () => {

@@ -4,42 +4,45 @@ import type { Answer, ShownArtifact } from './compose-answer.ts'
 type OpenArtifact = (digest: string) => Promise<Readable>
 
 /**
- * The answer as JSON text, a piece at a time: twenty files of 8 MiB are 220 MB of it, of which one piece is in memory.
- * Throws what `open` throws before the first piece; what goes wrong later ends the stream with an error.
+ * The answer as JSON text, a piece at a time: twenty files of 8 MiB are 220 MB of it, of which one piece is in memory and
+ * one file open, however slowly it is read. Throws what `open` throws of the first file; what goes wrong later ends the
+ * stream with an error.
  */
 export async function writeAnswer({ body, artifacts }: Answer, open: OpenArtifact): Promise<Readable | string> {
   if (artifacts.length === 0) return JSON.stringify({ ...body, artifacts: [] })
-  const opened: { artifact: ShownArtifact; bytes: Readable | null }[] = []
-  try {
-    for (const artifact of artifacts) {
-      const bytes = artifact.inlineDigest === null ? null : await open(artifact.inlineDigest)
-      // Bytes that are not their digest's are told when they are read: before that nobody would hear it.
-      bytes?.on('error', () => {})
-      opened.push({ artifact, bytes })
-    }
-  } catch (error) {
-    for (const { bytes } of opened) bytes?.destroy()
-    throw error
+  let current: Readable | null = null
+  let isClosed = false
+  const openNext = async (digest: string) => {
+    current = await open(digest)
+    // Bytes that are not their digest's are told when they are read: before that nobody would hear it.
+    current.on('error', () => {})
+    if (isClosed) current.destroy()
+    return current
   }
-  const stream = Readable.from(pieces(body, opened), { objectMode: false })
+  const first = artifacts.find(({ inlineDigest }) => inlineDigest !== null)?.inlineDigest ?? null
+  const opened = first === null ? [] : [await openNext(first)]
+  const take = async (digest: string) => opened.shift() ?? openNext(digest)
+  const stream = Readable.from(pieces(body, artifacts, take), { objectMode: false })
   // Who goes away before the end leaves no file open.
   stream.once('close', () => {
-    for (const { bytes } of opened) bytes?.destroy()
+    isClosed = true
+    current?.destroy()
   })
   return stream
 }
 
 async function* pieces(
   body: Answer['body'],
-  opened: readonly { artifact: ShownArtifact; bytes: Readable | null }[],
+  artifacts: readonly ShownArtifact[],
+  take: OpenArtifact,
 ): AsyncGenerator<string> {
   yield `${JSON.stringify(body).slice(0, -1)},"artifacts":[`
-  for (const [index, { artifact, bytes }] of opened.entries()) {
-    yield `${index === 0 ? '' : ','}${JSON.stringify(artifact.shown).slice(0, -1)},"dataUrl":`
-    if (bytes === null) yield 'null}'
+  for (const [index, { shown, inlineDigest }] of artifacts.entries()) {
+    yield `${index === 0 ? '' : ','}${JSON.stringify(shown).slice(0, -1)},"dataUrl":`
+    if (inlineDigest === null) yield 'null}'
     else {
-      yield `"data:${artifact.shown.mimeType};base64,`
-      yield* base64(bytes)
+      yield `"data:${shown.mimeType};base64,`
+      yield* base64(await take(inlineDigest))
       yield '"}'
     }
   }

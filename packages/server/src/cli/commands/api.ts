@@ -39,7 +39,6 @@ export function addApiCommand(program: Command): void {
         paths,
         databaseUrl: settings.databaseUrl ?? database?.apiDatabaseUrl ?? '',
         listen: settings.apiListen ?? '127.0.0.1:4680',
-        isDev: false,
         logger,
       })
       const stopped = new Promise<void>((resolve) => {
