@@ -35,8 +35,3 @@ export function parseNumbersAsText(text: string): unknown {
     typeof value === 'number' && source !== undefined ? source : value,
   )
 }
-
-/** Whether a value is a number that `parseLossless` carries. */
-export function isLosslessNumber(value: unknown): boolean {
-  return json.isRawJSON(value)
-}
