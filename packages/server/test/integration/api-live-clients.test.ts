@@ -9,7 +9,7 @@ import { insertJob } from './queue-fixture.ts'
 
 let live: LiveTest
 beforeAll(async () => {
-  live = await startLiveTest({ writeTimeoutMs: 2_000, perToken: 40 })
+  live = await startLiveTest({ writeTimeoutMs: 2_000, perToken: 40 }, { lifetimeMs: 4_000, total: 3 })
 })
 afterAll(() => live.close())
 
@@ -60,6 +60,18 @@ describe('clients', () => {
       status = reader.status
       reader.close()
     }
+  })
+
+  it('are refused by a process that has no room, and come back to it when their time is over', async () => {
+    const job = await live.runningJob()
+    const readers = await Promise.all([1, 2, 3].map(() => live.follow(job.id, '', 1)))
+    const refused = await (await live.follow(job.id, '', 1)).untilOver()
+    expect({ status: refused.status, after: refused.headers['retry-after'] }).toEqual({ status: 503, after: '1' })
+    expect(JSON.parse(refused.body)).toMatchObject({ code: 'STREAMS_EXHAUSTED' })
+    for (const reader of readers) expect((await reader.untilOver()).retryMs).toBeGreaterThan(0)
+    const again = await live.follow(job.id, readers[0]?.lastId, 1)
+    expect(again.status).toBe(200)
+    again.close()
   })
 
   it('whose token is revoked lose their streams, and nobody else does', async () => {

@@ -26,10 +26,14 @@ export interface LiveTest {
   close(): Promise<void>
 }
 
-export async function startLiveTest(limits: Partial<StreamLimits> = {}): Promise<LiveTest> {
+export async function startLiveTest(
+  limits: Partial<StreamLimits> = {},
+  otherLimits: Partial<StreamLimits> = {},
+): Promise<LiveTest> {
   const api = await startTestApi({ streamLimits: { ...STREAM_LIMITS, ...limits } })
   const watcher = new JobWatcher(new TenantDatabase(api.pool, 'all'), () => {})
-  const other = await createHttpApp({ ...api.context, watcher, tokens: new TokenDirectory(api.pool) })
+  const streamLimits = { ...STREAM_LIMITS, ...otherLimits }
+  const other = await createHttpApp({ ...api.context, watcher, tokens: new TokenDirectory(api.pool), streamLimits })
   const listen = { host: '127.0.0.1', port: 0 }
   const urls = [await api.app.listen(listen), await other.listen(listen)]
   const worker = await startWorker(api.db.admin)

@@ -68,7 +68,7 @@ export async function followFeed(
 }
 
 /** As the filters of lists do it: names of services and operations without case. */
-export function matches(filter: JobFeedFilter, job: JobSummary): boolean {
+function matches(filter: JobFeedFilter, job: JobSummary): boolean {
   return (
     isSame(filter.execution_type, job.execution_type) &&
     isSame(filter.service?.toLowerCase(), job.service.toLowerCase()) &&
