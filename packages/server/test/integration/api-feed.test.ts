@@ -6,6 +6,8 @@ import { cancelJob } from '../../src/queue/cancel.ts'
 import { completeJobs } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import { registerServices } from '../../src/queue/register-services.ts'
+import { rescueJobs } from '../../src/queue/rescue.ts'
+import { deregisterWorker } from '../../src/queue/worker-registration.ts'
 import { EventReader } from '../../src/testing/event-reader.ts'
 import { startTestApi, TENANT_A, TENANT_B, type TestApi } from './api-fixture.ts'
 import {
@@ -45,6 +47,17 @@ async function succeed(tenantId: string, count: number, columns: Record<string, 
     ),
   )
   return jobs.map(({ id }) => id)
+}
+
+/** A job whose worker goes away; gives its id. */
+async function lose(tenantId: string): Promise<string[]> {
+  await insertJob(api.db.admin, { tenant_id: tenantId })
+  const gone = await startWorker(api.db.admin)
+  await registerServices(api.db.admin, gone.id, [registrationOf({})])
+  const { id } = await gone.claimOne()
+  await deregisterWorker(api.db.as('ergon_worker'), gone.id)
+  await rescueJobs(api.db.as('ergon_worker'))
+  return [id]
 }
 
 const idsOf = (reader: EventReader) => reader.events.map(({ data }) => (data as JobEndEvent).job.job_id)
@@ -117,11 +130,14 @@ describe('the feed', () => {
       auditEntry: entry('ended', 1, 'failed'),
     })
     await cancelJob(api.db.admin, id)
-    await reader.until((r) => r.events.length >= 2)
+    const [lost = ''] = await lose(TENANT_A)
+    await reader.until((r) => r.events.length >= 3)
     expect(reader.events.map(({ type, data }) => [type, Object(data).attempt, Object(data).outcome])).toEqual([
       ['ended', 1, 'failed'],
       ['cancelled', 1, 'cancelled'],
+      ['lost', 1, 'lost'],
     ])
+    expect(reader.events[2]?.data).toMatchObject({ job: { job_id: lost } })
     expect(reader.events[1]?.data).toMatchObject({ job: { job_id: id, state: 'cancelled', tenant_id: TENANT_B } })
     reader.close()
   })

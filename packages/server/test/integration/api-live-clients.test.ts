@@ -90,6 +90,20 @@ describe('clients', () => {
     stays.close()
   })
 
+  it('keep their streams when the database cuts every connection', async () => {
+    const job = await live.runningJob()
+    const reader = await live.follow(job.id)
+    const at = await live.print(job, 'stdout', 0, 'before\n')
+    await reader.until((r) => glue(r.events, 'stdout') === 'before\n')
+    await live.api.db.admin.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where application_name = 'ergon-api' and datname = current_database()`,
+    )
+    await live.print(job, 'stdout', at, 'behind\n')
+    await reader.until((r) => glue(r.events, 'stdout') === 'before\nbehind\n')
+    reader.close()
+  })
+
   it('that only listen cost a few statements', async () => {
     const ids = await Promise.all(
       Array.from({ length: 30 }, () => insertJob(live.api.db.admin, { tenant_id: TENANT_A })),
