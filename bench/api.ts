@@ -151,7 +151,14 @@ async function withServers<T>(work: (servers: Servers) => Promise<T>): Promise<T
     closers.push(() => db.end())
     const startApi = async () => {
       const listen = '127.0.0.1:0'
-      const server = new ApiProcess({ settings, paths, databaseUrl: apiDatabaseUrl ?? '', listen, isDev: false, logger })
+      const server = new ApiProcess({
+        settings,
+        paths,
+        databaseUrl: apiDatabaseUrl ?? '',
+        listen,
+        isDev: false,
+        logger,
+      })
       closers.push(() => server.stop())
       const url = await server.start()
       return { url, pid: server.pid ?? 0 }

@@ -101,6 +101,7 @@ describe('clients', () => {
     )
     await live.print(job, 'stdout', at, 'behind\n')
     await reader.until((r) => glue(r.events, 'stdout') === 'before\nbehind\n')
+    expect(reader.isOver).toBe(false)
     reader.close()
   })
 
