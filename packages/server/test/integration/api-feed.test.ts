@@ -60,6 +60,19 @@ async function lose(tenantId: string): Promise<string[]> {
   return [id]
 }
 
+/** Until the API has asked the database so often, as feeds do. */
+async function untilAsked(times: number): Promise<void> {
+  const connect = api.pool.connect.bind(api.pool)
+  await new Promise<void>((resolve) => {
+    let left = times
+    api.pool.connect = () => {
+      if (--left === 0) resolve()
+      return connect()
+    }
+  })
+  api.pool.connect = connect
+}
+
 const idsOf = (reader: EventReader) => reader.events.map(({ data }) => (data as JobEndEvent).job.job_id)
 
 /** Ends in the order of the trail. */
@@ -81,12 +94,19 @@ describe('the feed', () => {
     await insertJob(api.db.admin, { tenant_id: TENANT_A })
     const late = await worker.claimOne()
     const client = await api.db.as('ergon_worker').connect()
-    await client.query('begin')
-    await completeJobs(client, [{ ...late, ...emptyRecord, auditEntry: entry('ended', 1, 'succeeded') }])
-    await succeed(TENANT_A, 20)
-    await succeed(TENANT_B, 5)
-    await client.query('commit')
-    client.release()
+    let isCommitted = false
+    try {
+      await client.query('begin')
+      await completeJobs(client, [{ ...late, ...emptyRecord, auditEntry: entry('ended', 1, 'succeeded') }])
+      await succeed(TENANT_A, 20)
+      await succeed(TENANT_B, 5)
+      await untilAsked(4)
+      expect(reader.events).toEqual([])
+      await client.query('commit')
+      isCommitted = true
+    } finally {
+      client.release(!isCommitted)
+    }
     await succeed(TENANT_A, 200)
     await reader.until((r) => r.events.length >= 221)
     const all = await trail()
