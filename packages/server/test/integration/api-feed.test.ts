@@ -166,7 +166,10 @@ describe('the feed', () => {
     const [mine, theirs, some] = await Promise.all([
       EventReader.open(url, api.tokens.a),
       EventReader.open(url, api.tokens.b),
-      EventReader.open(`${url}?correlation_id=c1&service=STRIPE`, api.tokens.all),
+      EventReader.open(
+        `${url}?correlation_id=c1&service=STRIPE&operation=charge&tenant_id=${TENANT_A.toUpperCase()}`,
+        api.tokens.all,
+      ),
     ])
     const readers = [mine, theirs, some]
     for (const reader of readers) await reader.until((r) => r.lastId !== '')
