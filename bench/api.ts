@@ -14,6 +14,7 @@ import { loadSettings } from '../packages/server/src/config/load-settings.ts'
 import { createToken } from '../packages/server/src/control/tokens.ts'
 import { createPool } from '../packages/server/src/platform/db/database.ts'
 import { createLogger } from '../packages/server/src/platform/logger.ts'
+import { measureIdleStreams } from './api/idle-streams.ts'
 import { type Benchmark, type BenchContext, type Figure, figureOf, median } from './bench.ts'
 import { residentMb } from './processes.ts'
 
@@ -25,7 +26,7 @@ const INPUT = { words: 'hello', parameters: { amount: 12.5, currency: 'EUR' } }
 
 const api: Benchmark = {
   description:
-    'submit and get through the API beside a bare fastify route with one statement; a warm job through it; its memory',
+    'submit and get through the API beside a bare fastify route with one statement; a warm job through it; its memory, also with 1 000 idle streams',
   run: (context) => withServers((servers) => measureAll(servers, context)),
 }
 export default api
@@ -36,12 +37,15 @@ interface Servers {
   token: string
   bareUrl: string
   jobId: string
+  /** Starts one more. */
+  startApi(): Promise<{ url: string; pid: number }>
 }
 
 async function measureAll(
-  { url, pid, token, bareUrl, jobId }: Servers,
-  { isQuick, progress }: BenchContext,
+  { url, pid, token, bareUrl, jobId, startApi }: Servers,
+  context: BenchContext,
 ): Promise<Figure[]> {
+  const { isQuick, progress } = context
   const rounds = isQuick ? 3 : 7
   const seconds = isQuick ? 3 : 8
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
@@ -74,6 +78,8 @@ async function measureAll(
   const rssMb = residentMb(pid)
   progress('warm Python jobs, submitted and waited for, one after the other')
   const resultMs = await measureResults(url, headers, isQuick ? 30 : 100)
+  // By a process of its own: freed memory of this one would hide what they take.
+  const streams = await measureIdleStreams({ ...(await startApi()), token }, JSON.parse(call) as object, context)
   const reference = (name: string, values: number[]) => ({ name, value: median(values) })
   return [
     figureOf('submit_ratio', samples.submit, 'requests/s', {
@@ -86,6 +92,7 @@ async function measureAll(
     }),
     figureOf('submit_to_result_ms', resultMs, 'ms', { target: { comparison: '<=', bound: 25 } }),
     figureOf('api_rss_mb', [rssMb], 'MB', { target: { comparison: '<=', bound: 150 } }),
+    ...streams,
   ]
 }
 
@@ -142,9 +149,21 @@ async function withServers<T>(work: (servers: Servers) => Promise<T>): Promise<T
     const { databaseUrl, apiDatabaseUrl } = await stack.ensure('worker')
     const db = createPool(databaseUrl ?? '', { maxConnections: 1, applicationName: 'ergon-bench' })
     closers.push(() => db.end())
-    const server = new ApiProcess({ settings, paths, databaseUrl: apiDatabaseUrl ?? '', listen: '127.0.0.1:0', isDev: false, logger })
-    closers.push(() => server.stop())
-    const url = await server.start()
+    const startApi = async () => {
+      const listen = '127.0.0.1:0'
+      const server = new ApiProcess({
+        settings,
+        paths,
+        databaseUrl: apiDatabaseUrl ?? '',
+        listen,
+        isDev: false,
+        logger,
+      })
+      closers.push(() => server.stop())
+      const url = await server.start()
+      return { url, pid: server.pid ?? 0 }
+    }
+    const { url, pid } = await startApi()
     const token = await createToken(db, {
       name: 'bench',
       scopes: ['submit', 'read'],
@@ -166,7 +185,7 @@ async function withServers<T>(work: (servers: Servers) => Promise<T>): Promise<T
       [JSON.stringify(INPUT), TENANT, NEVER],
     )
     const [{ id: jobId }] = rows as [{ id: string }]
-    return await work({ url, pid: server.pid ?? 0, token: token.text, bareUrl, jobId })
+    return await work({ url, pid, token: token.text, bareUrl, jobId, startApi })
   } finally {
     for (const close of closers.toReversed()) await close()
   }

@@ -6,6 +6,8 @@ import { cancelJob } from '../../src/queue/cancel.ts'
 import { completeJobs } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import { registerServices } from '../../src/queue/register-services.ts'
+import { rescueJobs } from '../../src/queue/rescue.ts'
+import { deregisterWorker } from '../../src/queue/worker-registration.ts'
 import { EventReader } from '../../src/testing/event-reader.ts'
 import { startTestApi, TENANT_A, TENANT_B, type TestApi } from './api-fixture.ts'
 import {
@@ -47,6 +49,30 @@ async function succeed(tenantId: string, count: number, columns: Record<string, 
   return jobs.map(({ id }) => id)
 }
 
+/** A job whose worker goes away; gives its id. */
+async function lose(tenantId: string): Promise<string[]> {
+  await insertJob(api.db.admin, { tenant_id: tenantId })
+  const gone = await startWorker(api.db.admin)
+  await registerServices(api.db.admin, gone.id, [registrationOf({})])
+  const { id } = await gone.claimOne()
+  await deregisterWorker(api.db.as('ergon_worker'), gone.id)
+  await rescueJobs(api.db.as('ergon_worker'))
+  return [id]
+}
+
+/** Until the API has asked the database so often, as feeds do. */
+async function untilAsked(times: number): Promise<void> {
+  const connect = api.pool.connect.bind(api.pool)
+  await new Promise<void>((resolve) => {
+    let left = times
+    api.pool.connect = () => {
+      if (--left === 0) resolve()
+      return connect()
+    }
+  })
+  api.pool.connect = connect
+}
+
 const idsOf = (reader: EventReader) => reader.events.map(({ data }) => (data as JobEndEvent).job.job_id)
 
 /** Ends in the order of the trail. */
@@ -68,12 +94,19 @@ describe('the feed', () => {
     await insertJob(api.db.admin, { tenant_id: TENANT_A })
     const late = await worker.claimOne()
     const client = await api.db.as('ergon_worker').connect()
-    await client.query('begin')
-    await completeJobs(client, [{ ...late, ...emptyRecord, auditEntry: entry('ended', 1, 'succeeded') }])
-    await succeed(TENANT_A, 20)
-    await succeed(TENANT_B, 5)
-    await client.query('commit')
-    client.release()
+    let isCommitted = false
+    try {
+      await client.query('begin')
+      await completeJobs(client, [{ ...late, ...emptyRecord, auditEntry: entry('ended', 1, 'succeeded') }])
+      await succeed(TENANT_A, 20)
+      await succeed(TENANT_B, 5)
+      await untilAsked(4)
+      expect(reader.events).toEqual([])
+      await client.query('commit')
+      isCommitted = true
+    } finally {
+      client.release(!isCommitted)
+    }
     await succeed(TENANT_A, 200)
     await reader.until((r) => r.events.length >= 221)
     const all = await trail()
@@ -117,11 +150,14 @@ describe('the feed', () => {
       auditEntry: entry('ended', 1, 'failed'),
     })
     await cancelJob(api.db.admin, id)
-    await reader.until((r) => r.events.length >= 2)
+    const [lost = ''] = await lose(TENANT_A)
+    await reader.until((r) => r.events.length >= 3)
     expect(reader.events.map(({ type, data }) => [type, Object(data).attempt, Object(data).outcome])).toEqual([
       ['ended', 1, 'failed'],
       ['cancelled', 1, 'cancelled'],
+      ['lost', 1, 'lost'],
     ])
+    expect(reader.events[2]?.data).toMatchObject({ job: { job_id: lost } })
     expect(reader.events[1]?.data).toMatchObject({ job: { job_id: id, state: 'cancelled', tenant_id: TENANT_B } })
     reader.close()
   })
@@ -130,7 +166,10 @@ describe('the feed', () => {
     const [mine, theirs, some] = await Promise.all([
       EventReader.open(url, api.tokens.a),
       EventReader.open(url, api.tokens.b),
-      EventReader.open(`${url}?correlation_id=c1&service=STRIPE`, api.tokens.all),
+      EventReader.open(
+        `${url}?correlation_id=c1&service=STRIPE&operation=charge&tenant_id=${TENANT_A.toUpperCase()}`,
+        api.tokens.all,
+      ),
     ])
     const readers = [mine, theirs, some]
     for (const reader of readers) await reader.until((r) => r.lastId !== '')

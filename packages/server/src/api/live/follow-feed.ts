@@ -67,19 +67,21 @@ export async function followFeed(
   }
 }
 
-/** As the filters of lists do it: names of services and operations without case. */
-export function matches(filter: JobFeedFilter, job: JobSummary): boolean {
-  return (
-    isSame(filter.execution_type, job.execution_type) &&
-    isSame(filter.service?.toLowerCase(), job.service.toLowerCase()) &&
-    isSame(filter.operation?.toLowerCase(), job.operation.toLowerCase()) &&
-    isSame(filter.tenant_id?.toLowerCase(), job.tenant_id) &&
-    isSame(filter.correlation_id, job.correlation_id) &&
-    isSame(filter.entity_type, job.entity_type) &&
-    isSame(filter.entity_pk, job.entity_pk)
-  )
+/** What each filter compares, as lists do it: names of services and operations without case. */
+const FILTERED: Readonly<Record<keyof JobFeedFilter, (job: JobSummary) => string | null>> = {
+  execution_type: ({ execution_type }) => execution_type,
+  service: ({ service }) => service.toLowerCase(),
+  operation: ({ operation }) => operation.toLowerCase(),
+  tenant_id: ({ tenant_id }) => tenant_id,
+  correlation_id: ({ correlation_id }) => correlation_id,
+  entity_type: ({ entity_type }) => entity_type,
+  entity_pk: ({ entity_pk }) => entity_pk,
 }
+const WITHOUT_CASE: ReadonlySet<string> = new Set<keyof JobFeedFilter>(['service', 'operation', 'tenant_id'])
 
-function isSame(wanted: string | undefined, value: string | null): boolean {
-  return wanted === undefined || wanted === value
+function matches(filter: JobFeedFilter, job: JobSummary): boolean {
+  return Object.entries(filter).every(([name, wanted]) => {
+    const value = FILTERED[name as keyof JobFeedFilter](job)
+    return value === (WITHOUT_CASE.has(name) ? wanted.toLowerCase() : wanted)
+  })
 }

@@ -12,7 +12,7 @@ import type { Turns } from './turns.ts'
 import type { Wait, WaitBoard } from './wait-board.ts'
 
 /** Output that is held for one client at a time. */
-const PART_BYTES = 64 * 1024
+const PART_BYTES = 128 * 1024
 const AWAY_MS = 1_000
 const MAX_FAILURES = 60
 

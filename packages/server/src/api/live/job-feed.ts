@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type EndsReading,
   type JobEnd,
@@ -11,6 +12,8 @@ import { IntervalLoop } from '../../platform/process/interval-loop.ts'
 import { isBehind } from './feed-position.ts'
 
 const INTERVAL_MS = 250
+/** Between two tries while the database is away. */
+const AWAY_MS = 1_000
 /** Entries of the trail that one statement looks at. */
 const PAGE = 128
 /** The newest ends of a scope, kept for its feeds; who is further back asks the database. */
@@ -36,6 +39,7 @@ export class JobFeed {
   readonly #onError: (error: unknown) => void
   readonly #tails = new Map<string, Tail>()
   #loop: IntervalLoop | null = null
+  #failures = 0
 
   constructor(everyTenant: Database, onError: (error: unknown) => void) {
     this.#everyTenant = everyTenant
@@ -82,16 +86,29 @@ export class JobFeed {
 
   async #turn(): Promise<void> {
     if (this.#tails.size === 0) return
+    try {
+      await this.#advanceAll()
+      this.#failures = 0
+    } catch (error) {
+      if (this.#failures++ === 0) this.#onError(error)
+      await sleep(AWAY_MS)
+    }
+  }
+
+  async #advanceAll(): Promise<void> {
     const { version } = await readTrailPosition(this.#everyTenant)
+    const faults: unknown[] = []
     for (const tail of [...this.#tails.values()]) {
       if (tail.version === version) continue
       try {
         await advance(tail)
         tail.version = version
       } catch (error) {
-        this.#onError(error)
+        faults.push(error)
       }
     }
+    // Nobody waits behind a tenant whose entries cannot be read.
+    if (faults.length > 0) throw faults[0]
   }
 }
 

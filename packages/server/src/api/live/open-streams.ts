@@ -50,14 +50,11 @@ export class OpenStreams {
   #timer: NodeJS.Timeout | null = null
   #checkedAt = 0
   #isChecking = false
+  #failures = 0
   #isStopped = false
 
   constructor(options: OpenStreamsOptions) {
     this.#options = options
-  }
-
-  get count(): number {
-    return this.#open.size
   }
 
   /** Answers with a stream. Throws TOO_MANY_STREAMS, STREAMS_EXHAUSTED. */
@@ -136,9 +133,10 @@ export class OpenStreams {
         if (await this.#options.stillHolds(principal)) continue
         for (const open of [...this.#open]) if (open.principal.tokenId === tokenId) open.stream.end()
       }
+      this.#failures = 0
     } catch (error) {
       // Whether a token holds is not known while the database is away; nothing can be read then either.
-      this.#options.onError(error)
+      if (this.#failures++ === 0) this.#options.onError(error)
     } finally {
       this.#checkedAt = performance.now()
       this.#isChecking = false

@@ -1,0 +1,38 @@
+import { expect, it } from 'vitest'
+import { Latch } from './latch.ts'
+import { Turns } from './turns.ts'
+
+it('lets so many work at a time, in the order in which they came, also behind one that failed', async () => {
+  const turns = new Turns(2)
+  const begun: number[] = []
+  const gates = Array.from({ length: 5 }, () => Promise.withResolvers<number>())
+  const results = gates.map(({ promise }, n) =>
+    turns.take(() => {
+      begun.push(n)
+      return promise
+    }),
+  )
+  const settled = Promise.allSettled(results)
+  expect(begun).toEqual([0, 1])
+  gates[1]?.reject(new Error('failed'))
+  await results[1]?.catch(() => {})
+  expect(begun).toEqual([0, 1, 2])
+  for (const [n, { resolve }] of gates.entries()) resolve(n)
+  expect((await settled).map(({ status }) => status)).toEqual([
+    ...['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'fulfilled'],
+  ])
+  expect(begun).toEqual([0, 1, 2, 3, 4])
+})
+
+it('a latch that was opened before lets one wait pass, and one only', async () => {
+  const latch = new Latch()
+  latch.open()
+  latch.open()
+  await latch.pass()
+  let hasPassed = false
+  const waiting = latch.pass().then(() => (hasPassed = true))
+  await Promise.resolve()
+  expect(hasPassed).toBe(false)
+  latch.open()
+  await waiting
+})
