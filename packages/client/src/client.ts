@@ -47,6 +47,11 @@ export interface SubmitOptions extends CallOptions {
   idempotencyKey?: string
 }
 
+export interface SubmitOneOptions extends SubmitOptions {
+  /** Seconds to wait for the job's end, at most 50; the answer is the job as it is then. */
+  waitSeconds?: number
+}
+
 export interface StreamOptions extends CallOptions {
   /** The id of the last event that is known already. */
   lastEventId?: string
@@ -88,8 +93,14 @@ export class ErgonClient {
   }
 
   /** Submits a payload of the job contract, or a call of a service's operation; gives the job as it is then. */
-  async submit(job: SubmitRequest, options: SubmitOptions = {}): Promise<JobView> {
-    return (await this.#post('/v1/jobs', job, options, keyOf(options))) as JobView
+  async submit(job: SubmitRequest, { waitSeconds, ...options }: SubmitOneOptions = {}): Promise<JobView> {
+    const request: ApiRequest = { ...this.#request('/v1/jobs', options.signal), method: 'POST', json: job }
+    return (await this.#transport.json({
+      ...request,
+      headers: keyOf(options),
+      query: { wait: waitSeconds },
+      timeoutMs: this.#timeoutMs + (waitSeconds ?? 0) * 1_000,
+    })) as JobView
   }
 
   /** Submits all of the jobs or none; gives them in their order. */

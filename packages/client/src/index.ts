@@ -4,6 +4,7 @@ export {
   ErgonClient,
   type ErgonClientOptions,
   type StreamOptions,
+  type SubmitOneOptions,
   type SubmitOptions,
 } from './client.ts'
 export type { FeedEvent, JobEvent, JobEventData } from './events.ts'

@@ -10,7 +10,12 @@ const FINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT'])
 /** Shows output as it comes, then the result, and gives it (`isQuiet`: its JSON alone is printed); Ctrl-C cancels the job and waits for its end. */
 export async function followJob(control: JobControl, id: string, isQuiet: boolean): Promise<JobResult> {
   const spinner = new Spinner()
-  const onInterrupt = () => void control.cancelJob(id)
+  const onInterrupt = () =>
+    void control.cancelJob(id).catch((error: unknown) => {
+      process.stderr.write(
+        `ergon: job ${id} could not be cancelled: ${error instanceof Error ? error.message : String(error)}\n`,
+      )
+    })
   process.once('SIGINT', onInterrupt)
   let position = OUTPUT_START
   try {

@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto'
 import { openAsBlob } from 'node:fs'
 import path from 'node:path'
 import { Readable } from 'node:stream'
-import type { ReadableStream } from 'node:stream/web'
 import type { ErgonClient } from '@ergon/client'
 import {
+  type Artifact,
   type JobFilter,
   JOB_STATUSES,
   type JobResult,
@@ -55,8 +56,7 @@ export function createRemoteControl(client: ErgonClient): JobControl {
           'OWN_STACK_NEEDED',
           `a server gives artifacts by their id, not by their digest: ${artifact}`,
         )
-      const bytes = await ask(() => client.openArtifact(artifact.artifact_id))
-      return Readable.fromWeb(bytes as ReadableStream)
+      return Readable.from(checkedBytes(await ask(() => client.openArtifact(artifact.artifact_id)), artifact))
     },
     whereIsArtifact: ({ artifact_id: id, metadata }) =>
       `fetch   ergon artifacts get ${id} --out ${wordOf(metadata.name)}`,
@@ -168,6 +168,26 @@ function wordOf(name: string): string {
 
 function isLive(state: JobStatus): boolean {
   return state === 'pending' || state === 'running'
+}
+
+/** The bytes as they come; ends with ARTIFACT_CORRUPT where they were not all, or not those of the digest. */
+async function* checkedBytes(
+  bytes: AsyncIterable<Uint8Array>,
+  { artifact_id: id, digest }: Artifact,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const hash = createHash('sha256')
+  try {
+    for await (const piece of bytes) {
+      hash.update(piece)
+      yield piece
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ErgonError('SERVER_UNREACHABLE', `artifact ${id} broke off: ${reason}`, { cause: error })
+  }
+  const received = `sha256:${hash.digest('hex')}`
+  if (received !== digest)
+    throw new ErgonError('ARTIFACT_CORRUPT', `artifact ${id} has the digest ${digest}, and what came has ${received}`)
 }
 
 /** Read as it is sent, so that a dataset need not fit into memory. */
