@@ -21,7 +21,7 @@ export const evidenceSchema = z.object({
 export type Evidence = z.infer<typeof evidenceSchema>
 
 /** Where in the user's program an error arose. Untrusted text, bounded by the supervisor; never decides a limit verdict. */
-export const failureDetailsSchema = z.object({
+const failureDetailsSchema = z.object({
   traceback: z.string().nullable(),
   line: z.number().int().nullable(),
   column: z.number().int().nullable(),
