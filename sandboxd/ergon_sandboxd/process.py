@@ -19,6 +19,10 @@ class SandboxProcess(Protocol):
     def has_started(self) -> bool:
         """Whether nothing needs more processes any more than the job may have."""
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether its leaf has the job's own limits, of CPU time too, before it is let begin."""
+
     def let_job_begin(self) -> None:
         """Let init, which has started, start the job."""
 
@@ -43,6 +47,9 @@ class SandboxProcess(Protocol):
 
     def is_ending(self) -> bool:
         """Whether what carries the job has begun to end: the kernel then kills the job, whose wait status looks like its own doing."""
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Sleep for so long, or until what carries the job has ended."""
 
     def failure(self) -> str:
         """Why it did not start, as far as is known."""

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -217,6 +218,11 @@ class RuntimeProcess:
         """True when it has no more to do for the start, and needs none of the processes that it needed for that."""
         return not self.detaches or self.exit_code == 0
 
+    @property
+    def is_limited(self) -> bool:
+        """Never so: while it starts it has more processes than the job, and a small share of CPU time would slow it down."""
+        return False
+
     def let_job_begin(self) -> None:
         """Open the gate that init waits at."""
         if self.gate is not None:
@@ -226,6 +232,10 @@ class RuntimeProcess:
     def is_ending(self) -> bool:
         """Never so: init, which would tell the wait status, is what ends."""
         return False
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Sleep for so long: what ends first is a process that nobody has a descriptor of."""
+        time.sleep(seconds)
 
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""

@@ -2,7 +2,7 @@
 
 Measured with numpy, scipy, pandas, sympy and matplotlib, in million kernel instructions for a fork and its end: 10.8 as the
 libraries leave it, 7.8 with huge pages where the allocator happened to fill them, 6.4 with room for its arenas side by side,
-5.2 with a library's mappings joined. Where the kernel refuses, everything stays as it was.
+5.2 with a library's mappings joined, 4.9 with the gaps filled. Where the kernel refuses, everything stays as it was.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ _BLOCK_BYTES = 512
 _BYTES_HEADER = 33
 # An arena of the allocator is 2**20 bytes, and stays for as long as one block of it is in use.
 _BLOCKS_PER_PIN = 1000
+# Of each size of its blocks, more than it leaves free.
+_BLOCKS_PER_SIZE = 512
+# Its heap, and what the C library keeps free at the end of it.
+_HEAP_BYTES, _END_BYTES = 1 << 30, 1 << 18
 
+_fillers: list[list[object]] = []
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.malloc.restype = _libc.sbrk.restype = ctypes.c_ssize_t
 
 
 class _Mapping:
@@ -60,8 +66,25 @@ def make_room() -> list[bytes]:
 
 def make_forks_cheap() -> None:
     """Arrange the caller's memory, which is to grow no more."""
+    _fill_gaps()
     _join_mappings()
     _gather_into_huge_pages()
+
+
+def _fill_gaps() -> None:
+    """Take what is free between the libraries' objects, so that those of a job lie side by side, on pages of their own.
+
+    Else they would be strewn over pages that it shares, and each of these is copied when it is written to.
+    """
+    _fillers.append([object() for _ in range(_BLOCKS_PER_SIZE)])
+    _fillers.append([1 << 29 | number for number in range(_BLOCKS_PER_SIZE)])
+    for size in range(48, _BLOCK_BYTES + 1, 16):
+        _fillers.append([bytes(size - _BYTES_HEADER) for _ in range(_BLOCKS_PER_SIZE)])
+    # The C library's: until it has to take from the end of its heap.
+    end: int = _libc.sbrk(ctypes.c_long(0))
+    for size in (*(1 << bits for bits in range(16, 9, -1)), *range(512, 16, -16)):
+        while end - _HEAP_BYTES < _libc.malloc(ctypes.c_size_t(size)) < end - _END_BYTES:
+            pass
 
 
 def _join_mappings() -> None:

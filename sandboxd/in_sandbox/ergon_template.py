@@ -36,9 +36,9 @@ def serve(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
     _end_threads()
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.collect()
+    ergon_memory.make_forks_cheap()
     # What the collector never touches stays shared between all jobs.
     gc.freeze()
-    ergon_memory.make_forks_cheap()
     control.send(b"ready")
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 16, _DESCRIPTORS)

@@ -56,6 +56,7 @@ class Keeper:
         self._waiting: deque[socket.socket] = deque()
         # Handed over, but not yet accepted: leaf by connection.
         self._offered: dict[socket.socket, str] = {}
+        self._looked_at = 0.0
         self._is_open = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
@@ -95,7 +96,8 @@ class Keeper:
     def _go_on(self) -> None:
         self._refill()
         self._serve(_LOOK_SECONDS)
-        self._look_after_templates()
+        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+            self._look_after_templates()
 
     def _end(self) -> None:
         """Leave the jobs that run their time: they live in the containers that would go with this process."""
@@ -170,7 +172,7 @@ class Keeper:
             # Nobody speaks while waiting: it has gone away.
             self._waiting.remove(connection)
             connection.close()
-        for child in [found for found in self._ready if not found.is_waiting]:
+        for child in [found for found in self._ready if not changed.isdisjoint(found.signs_of_death)]:
             self._ready.remove(child)
             self._drop(child)
         self._hand_out()
@@ -228,6 +230,7 @@ class Keeper:
         return self._template
 
     def _look_after_templates(self) -> None:
+        self._looked_at = time.monotonic()
         self._remove_ended()
         self._current.reap()
         if self._current.children >= self._plan.children_per_template or self._current.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:

@@ -4,12 +4,13 @@ import json
 import os
 import select
 import socket
-from pathlib import Path
+import time
 from typing import Final
 
 from .. import syscalls
 from ..bundle import Bundle
 from ..cgroup import Hierarchy, LeafLimits
+from ..cgroup.files import read_text
 from ..denials import DenialCounter
 from ..errors import SandboxError
 from ..job_environment import requested_variables
@@ -23,6 +24,7 @@ from .take import Offer
 # proc(5): the flags, counted behind the command's name; include/linux/sched.h.
 _STAT_FLAGS: Final = 6
 _PF_EXITING: Final = 0x4
+_LEAVING_SECONDS: Final = 0.0001
 
 
 class WarmProcess:
@@ -31,6 +33,7 @@ class WarmProcess:
     isolation: Isolation = "warm"
     # Its limits were set before it was told to begin.
     has_started = True
+    is_limited = True
     # Init.
     companions = 1
     companion_bytes = 0
@@ -57,6 +60,12 @@ class WarmProcess:
         # The launcher tells how the job ended, which an init's own end comes before: no look at its pidfd is soon enough.
         return _is_exiting(self.pidfd)
 
+    def wait_for_end(self, seconds: float) -> None:
+        if not _is_readable(self.pidfd, seconds):
+            return
+        # Init is the last of its PID namespace to end, but not the last to be gone from its group.
+        time.sleep(_LEAVING_SECONDS)
+
     def failure(self) -> str:
         return "the ready child ended before its job began"
 
@@ -74,12 +83,11 @@ class WarmStart:
     @staticmethod
     def accept(request: RunRequest, offer: Offer, bundle: Bundle, hierarchy: Hierarchy) -> "WarmStart | None":
         """Take the child over; None when its keeper is gone, and the child with it."""
-        bundle.folder.mkdir(mode=0o711)
         # First: whoever cleans up after us must find it before the keeper forgets it.
-        bundle.name_leaf(offer.child.leaf)
+        bundle.create_for_leaf(offer.child.leaf)
         if offer.accept():
             return WarmStart(request, offer.child, bundle, hierarchy)
-        bundle.remove()
+        bundle.remove_name()
         return None
 
     def __init__(self, request: RunRequest, child: ReadyChild, bundle: Bundle, hierarchy: Hierarchy) -> None:
@@ -90,6 +98,7 @@ class WarmStart:
         self.denials = DenialCounter.watch(child.release_notifications())
         limits = request.limits
         self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + WarmProcess.companions))
+        self.leaf.limit_cpu(limits.cpu_percent)
 
     def make_workspace(self) -> Workspace:
         return Workspace.adopt(self._child.release_volumes(), self._request.limits)
@@ -122,13 +131,13 @@ class WarmStart:
     def remove(self) -> None:
         self.denials.close()
         self._child.close()
-        self._bundle.remove()
+        self._bundle.remove_name()
 
 
 def _is_exiting(pidfd: int) -> bool:
-    pid = next(line.split()[1] for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines() if line.startswith("Pid:"))
+    pid = next(line.split()[1] for line in read_text(f"/proc/self/fdinfo/{pidfd}").splitlines() if line.startswith("Pid:"))
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return True
     return bool(int(fields[_STAT_FLAGS]) & _PF_EXITING)

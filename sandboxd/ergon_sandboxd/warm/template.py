@@ -142,7 +142,7 @@ class Template:
     def is_over(self) -> bool:
         """True when the container and all its children are gone."""
         self._process.reap()
-        return not self._leaf.processes()
+        return self._leaf.is_empty()
 
     def remove(self) -> None:
         """Kill what is left, children included, and remove the leaf."""
