@@ -1,5 +1,7 @@
 """What the supervisor needs of a started sandbox, however it was started."""
 
+import select
+import time
 from typing import Protocol
 
 from .messages import Isolation
@@ -59,3 +61,18 @@ class SandboxProcess(Protocol):
 
     def close(self) -> None:
         """Close every descriptor."""
+
+
+def has_ended(pidfd: int, seconds: float) -> bool:
+    """Wait for at most so long for a process's end."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
+def sleep_until_end(process: SandboxProcess, seconds: float) -> None:
+    """Sleep for so long, or until what carries the job ends; once that is known, the others are waited for."""
+    if process.exit_code is None:
+        has_ended(process.pidfd, seconds)
+    else:
+        time.sleep(seconds)

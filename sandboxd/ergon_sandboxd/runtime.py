@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,6 +19,7 @@ from .launch import spawn_in_groups
 from .log import log as log_line
 from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
+from .process import sleep_until_end
 from .uplink.process import UPLINK_MEMORY_BYTES
 
 # The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
@@ -234,8 +234,8 @@ class RuntimeProcess:
         return False
 
     def wait_for_end(self, seconds: float) -> None:
-        """Sleep for so long: what ends first is a process that nobody has a descriptor of."""
-        time.sleep(seconds)
+        """Sleep for so long, or until the runtime has ended, which is after the init that it waits for."""
+        sleep_until_end(self, seconds)
 
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""

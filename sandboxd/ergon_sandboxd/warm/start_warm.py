@@ -2,9 +2,7 @@
 
 import json
 import os
-import select
 import socket
-import time
 from typing import Final
 
 from .. import syscalls
@@ -16,6 +14,7 @@ from ..errors import SandboxError
 from ..job_environment import requested_variables
 from ..messages import Isolation, PythonEntry, RunRequest
 from ..oci_spec import resource_limits
+from ..process import has_ended, sleep_until_end
 from ..runtime import max_open_files
 from ..workspace import Workspace
 from .ready_child import ReadyChild
@@ -24,7 +23,6 @@ from .take import Offer
 # proc(5): the flags, counted behind the command's name; include/linux/sched.h.
 _STAT_FLAGS: Final = 6
 _PF_EXITING: Final = 0x4
-_LEAVING_SECONDS: Final = 0.0001
 
 
 class WarmProcess:
@@ -46,7 +44,7 @@ class WarmProcess:
 
     def reap(self) -> None:
         # The kernel reaps it: its parent, the template, does not want to know.
-        if self.exit_code is None and _is_readable(self.pidfd, 0):
+        if self.exit_code is None and has_ended(self.pidfd, 0):
             self.exit_code = 0
 
     @property
@@ -61,10 +59,7 @@ class WarmProcess:
         return _is_exiting(self.pidfd)
 
     def wait_for_end(self, seconds: float) -> None:
-        if not _is_readable(self.pidfd, seconds):
-            return
-        # Init is the last of its PID namespace to end, but not the last to be gone from its group.
-        time.sleep(_LEAVING_SECONDS)
+        sleep_until_end(self, seconds)
 
     def failure(self) -> str:
         return "the ready child ended before its job began"
@@ -141,9 +136,3 @@ def _is_exiting(pidfd: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return bool(int(fields[_STAT_FLAGS]) & _PF_EXITING)
-
-
-def _is_readable(fd: int, seconds: float) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    return bool(poller.poll(seconds * 1000))
