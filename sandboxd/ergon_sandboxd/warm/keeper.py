@@ -96,7 +96,7 @@ class Keeper:
     def _go_on(self) -> None:
         self._refill()
         self._serve(_LOOK_SECONDS)
-        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+        if self._retired or time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._look_after_templates()
 
     def _end(self) -> None:
