@@ -55,6 +55,16 @@ class Bundle:
         root.mkdir(mode=0o755)
         return root
 
+    def create_for_leaf(self, name: str) -> None:
+        """Make a folder that only names a leaf, for a sandbox that no runtime reads a specification of; `remove_name` undoes it."""
+        self.folder.mkdir(mode=0o711)
+        self.name_leaf(name)
+
+    def remove_name(self) -> None:
+        """Delete what `create_for_leaf` made."""
+        os.unlink(self.folder / "leaf")
+        os.rmdir(self.folder)
+
     def name_leaf(self, name: str) -> None:
         """Note whose processes to kill, should this handler die."""
         file = os.open(self.folder / "leaf", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -17,16 +17,17 @@ _INTERPRETER: Final = "usr/bin/python3"
 
 def find_rootfs(environments: Path, environment: str) -> Path:
     """Return `<environments>/<environment>/rootfs`; SandboxError ENVIRONMENT_NOT_FOUND names what is missing."""
-    rootfs = environments / environment / "rootfs"
-    for folder in (rootfs.parent, rootfs):
+    # Looked at for each sandbox, so by plain strings.
+    rootfs = f"{environments}/{environment}/rootfs"
+    for folder in (f"{environments}/{environment}", rootfs):
         if not _is_folder(folder):
             raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} is not installed")
     for point in _MOUNT_POINTS:
-        if not _is_folder(rootfs / point):
+        if not _is_folder(f"{rootfs}/{point}"):
             raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} lacks the mount point /{point}")
-    if not os.path.lexists(rootfs / _INTERPRETER):
+    if not os.path.lexists(f"{rootfs}/{_INTERPRETER}"):
         raise SandboxError("ENVIRONMENT_NOT_FOUND", f"environment {environment} lacks /{_INTERPRETER}, which init needs")
-    return rootfs
+    return Path(rootfs)
 
 
 def read_warm_imports(environments: Path, environment: str) -> list[str]:
@@ -40,8 +41,8 @@ def read_warm_imports(environments: Path, environment: str) -> list[str]:
     return found
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: str) -> bool:
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
+        return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False

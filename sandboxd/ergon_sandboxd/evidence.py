@@ -1,7 +1,7 @@
 """What the supervisor saw: facts of the kernel and of its own clocks, never a program's word for it."""
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .framing import Message
@@ -39,7 +39,7 @@ class Evidence:
 
     def as_message(self) -> Message:
         """Return the protocol's `exit` message."""
-        return {"type": "exit", "evidence": asdict(self)}
+        return {"type": "exit", "evidence": {**vars(self), "counters": vars(self.counters)}}
 
 
 def describe_exit(wait_status: int | None) -> dict[str, str | int]:

@@ -22,7 +22,7 @@ def encode(message: Message, payload: bytes | memoryview = b"") -> bytes:
     """Return the bytes of one frame; a payload's length becomes the key `bytes`."""
     if payload:
         message = {**message, "bytes": len(payload)}
-    line = json.dumps(message, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    line = _ENCODER.encode(message).encode() + b"\n"
     if len(line) > MAX_LINE_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError("frame too long")
     return line + bytes(payload)
@@ -39,10 +39,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+# Made once: json's own functions make one for each call that asks for anything particular.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+
+
 def parse_object(text: bytes) -> Message:
     """Parse one JSON object strictly; ValueError when it is anything else, too deep or has a key twice."""
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = _DECODER.decode(text.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(value, dict):

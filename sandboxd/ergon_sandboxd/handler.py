@@ -148,7 +148,6 @@ class Sandbox:
         request, hierarchy = self._request, self._service.hierarchy
         if _wants_warm(request) and can_be_warm(request.runtime, request.limits.cpu_percent):
             key = template_key(request.environment, request.runtime, request.limits.cpu_percent)
-            self._service.templates.want(key)
             offer = self._service.templates.take(key)
             start = None if offer is None else WarmStart.accept(request, offer, self._bundle, hierarchy)
             if start is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from . import syscalls
+from .cgroup.files import read_text
 from .uplink.interface import forgo_ipv6
 from .uplink.namespaces import OwnedNetwork, make_owned_network
 
@@ -82,8 +83,8 @@ def count_attempts(*, counts_ipv6: bool = True) -> int:
     Traffic over loopback is the job's own and is none, unless it has no loopback either. With an uplink,
     programs try addresses of IPv6 first that a name has besides, and mean nothing by it.
     """
-    ipv4 = _read_ipv4((_COUNTERS / "snmp").read_text())
-    return ipv4 + _read_ipv6(_COUNTERS / "snmp6") if counts_ipv6 else ipv4
+    ipv4 = _read_ipv4(read_text(f"{_COUNTERS}/snmp"))
+    return ipv4 + _read_ipv6(f"{_COUNTERS}/snmp6") if counts_ipv6 else ipv4
 
 
 def _read_ipv4(text: str) -> int:
@@ -91,9 +92,9 @@ def _read_ipv4(text: str) -> int:
     return int(values[names.index("OutNoRoutes")])
 
 
-def _read_ipv6(file: Path) -> int:
+def _read_ipv6(file: str) -> int:
     try:
-        text = file.read_text()
+        text = read_text(file)
     except FileNotFoundError:
         # A kernel without IPv6 has no sockets of it either.
         return 0

@@ -1,5 +1,7 @@
 """What the supervisor needs of a started sandbox, however it was started."""
 
+import select
+import time
 from typing import Protocol
 
 from .messages import Isolation
@@ -18,6 +20,10 @@ class SandboxProcess(Protocol):
     @property
     def has_started(self) -> bool:
         """Whether nothing needs more processes any more than the job may have."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether its leaf has the job's own limits, of CPU time too, before it is let begin."""
 
     def let_job_begin(self) -> None:
         """Let init, which has started, start the job."""
@@ -44,6 +50,9 @@ class SandboxProcess(Protocol):
     def is_ending(self) -> bool:
         """Whether what carries the job has begun to end: the kernel then kills the job, whose wait status looks like its own doing."""
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Sleep for so long, or until what carries the job has ended."""
+
     def failure(self) -> str:
         """Why it did not start, as far as is known."""
 
@@ -52,3 +61,18 @@ class SandboxProcess(Protocol):
 
     def close(self) -> None:
         """Close every descriptor."""
+
+
+def has_ended(pidfd: int, seconds: float) -> bool:
+    """Wait for at most so long for a process's end."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
+def sleep_until_end(process: SandboxProcess, seconds: float) -> None:
+    """Sleep for so long, or until what carries the job ends; once that is known, the others are waited for."""
+    if process.exit_code is None:
+        has_ended(process.pidfd, seconds)
+    else:
+        time.sleep(seconds)

@@ -19,6 +19,7 @@ from .launch import spawn_in_groups
 from .log import log as log_line
 from .messages import Isolation
 from .oci_spec import PASSED_DESCRIPTORS, REPORT_FD, STATUS_FD
+from .process import sleep_until_end
 from .uplink.process import UPLINK_MEMORY_BYTES
 
 # The leaf is ours. runc has no switch to leave v1 groups alone, but goes without those that it may not write.
@@ -217,6 +218,11 @@ class RuntimeProcess:
         """True when it has no more to do for the start, and needs none of the processes that it needed for that."""
         return not self.detaches or self.exit_code == 0
 
+    @property
+    def is_limited(self) -> bool:
+        """Never so: while it starts it has more processes than the job, and a small share of CPU time would slow it down."""
+        return False
+
     def let_job_begin(self) -> None:
         """Open the gate that init waits at."""
         if self.gate is not None:
@@ -226,6 +232,10 @@ class RuntimeProcess:
     def is_ending(self) -> bool:
         """Never so: init, which would tell the wait status, is what ends."""
         return False
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Sleep for so long, or until the runtime has ended, which is after the init that it waits for."""
+        sleep_until_end(self, seconds)
 
     def check_foundation(self) -> None:
         """Nothing: a container of its own stands on nothing that others could end."""

@@ -2,12 +2,14 @@
 
 import gc
 import json
+import mmap
 import os
 import select
 import signal
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import Final
 
 from .cgroup.detect import CgroupMounts
@@ -28,9 +30,11 @@ _READY_HANDLERS: Final = 2
 _CONNECTIONS_PER_HANDLER: Final = 1000
 _PAUSE_SECONDS: Final = 0.1
 _CREDENTIALS: Final = struct.Struct("3i")
-# A handler's pid, and whether it has a connection.
-_NOTE: Final = struct.Struct("i?")
-_MAX_NOTES: Final = 500
+# What each slot's handler does.
+_NONE, _READY, _BUSY = 0, 1, 2
+_CALL: Final = b"!"
+# Two that take connections in the same moment may each see the other as ready, and neither call.
+_LOOK_SECONDS: Final = 1.0
 # EX_NOPERM: what the host lacks is found here, not by a job.
 CANNOT_ISOLATE: Final = 77
 
@@ -49,9 +53,11 @@ class Server:
         self._keepers = keepers
         self._listener = listener
         self._slots: dict[int, int] = {}
-        self._ready: set[int] = set()
-        self._free = list(range(service.config.max_sandboxes + _SPARE_CONNECTIONS))
-        self._notes, self._note = os.pipe2(os.O_CLOEXEC)
+        slots = service.config.max_sandboxes + _SPARE_CONNECTIONS
+        self._free = list(range(slots))
+        # Shared with the handlers: to be told twice of each job would cost this loop more than the handlers' own accounting.
+        self._states = mmap.mmap(-1, slots)
+        self._calls, self._call = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._own = OwnNamespaces()
         self._fork_after = 0.0
         self._stopping = False
@@ -67,16 +73,16 @@ class Server:
         self._announce()
         poller = select.poll()
         poller.register(reading, select.POLLIN)
-        poller.register(self._notes, select.POLLIN)
+        poller.register(self._calls, select.POLLIN)
         poller.register(self._keepers, select.POLLIN)
         while not self._stopping:
-            for fd, _ in poller.poll(None if self._has_enough() else _PAUSE_SECONDS * 1000):
+            for fd, _ in poller.poll((_LOOK_SECONDS if self._has_enough() else _PAUSE_SECONDS) * 1000):
                 if fd == reading:
                     self._on_signals(os.read(reading, 4096))
                 elif fd == self._keepers.fileno():
                     self._keepers.advance(self._become_keeper)
                 else:
-                    self._on_notes(os.read(self._notes, _MAX_NOTES * _NOTE.size))
+                    os.read(self._calls, 4096)
             self._keep_ready()
         self._stop()
 
@@ -90,31 +96,28 @@ class Server:
         self._stopping = any(number in numbers for number in _STOP_SIGNALS)
         self._reap()
 
-    def _on_notes(self, notes: bytes) -> None:
-        for pid, is_busy in _NOTE.iter_unpack(notes):
-            if is_busy:
-                self._ready.discard(pid)
-            elif pid in self._slots:
-                self._ready.add(pid)
-
     def _has_enough(self) -> bool:
         # Out of places, connections wait in the bounded backlog instead of being dropped.
-        return len(self._ready) >= _READY_HANDLERS or not self._free
+        return self._ready_handlers() >= _READY_HANDLERS or not self._free
+
+    def _ready_handlers(self) -> int:
+        return self._states[:].count(_READY)
 
     def _keep_ready(self) -> None:
         while not self._has_enough() and time.monotonic() >= self._fork_after:
             slot = self._free.pop(0)
+            self._states[slot] = _READY
             try:
                 pid = os.fork()
             except OSError as error:
                 log(f"fork: {error}")
+                self._states[slot] = _NONE
                 self._free.insert(0, slot)
                 self._pause()
                 return
             if pid == 0:
                 self._become_handler(slot)
             self._slots[pid] = slot
-            self._ready.add(pid)
 
     def _reap(self) -> None:
         while True:
@@ -126,12 +129,12 @@ class Server:
                 return
             # As PID 1 we also inherit orphans of dead handlers: those have no slot.
             if pid in self._slots:
-                self._ready.discard(pid)
                 self._release(self._slots.pop(pid), status)
             else:
                 self._keepers.on_exit(pid, status)
 
     def _release(self, slot: int, status: int) -> None:
+        self._states[slot] = _NONE
         if status != 0:
             log(f"a handler ended with wait status {status}")
             self._pause()
@@ -172,15 +175,19 @@ class Server:
         """Serve one after the other, until one did not end as it should: nothing of it must reach the next."""
         for _ in range(_CONNECTIONS_PER_HANDLER):
             client, _ = self._listener.accept()
-            self._tell(is_busy=True)
+            self._states[slot] = _BUSY
+            if self._ready_handlers() < _READY_HANDLERS:
+                self._call_for_more()
             if not self._is_allowed(client):
                 client.close()
             elif not handle(client, slot, self._service, self._own):
                 return
-            self._tell(is_busy=False)
+            self._states[slot] = _READY
 
-    def _tell(self, *, is_busy: bool) -> None:
-        os.write(self._note, _NOTE.pack(os.getpid(), is_busy))
+    def _call_for_more(self) -> None:
+        # A full pipe calls loudly enough.
+        with suppress(BlockingIOError):
+            os.write(self._call, _CALL)
 
     def _is_allowed(self, client: socket.socket) -> bool:
         uid = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[1]

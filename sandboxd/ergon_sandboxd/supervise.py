@@ -81,7 +81,7 @@ class Supervisor:
         told = len(self._status) if self._killed_by is not None else None
         self._counters.pids_refused = self._leaf.pids_refused()
         self._is_lost = self._killed_by is None and self._process.is_ending()
-        if not kill_until_empty(self._leaf, KILL_SECONDS, between=self._reap):
+        if not kill_until_empty(self._leaf, KILL_SECONDS, between=self._reap, wait=self._process.wait_for_end):
             raise SandboxError("INTERNAL", "processes of the sandbox survived SIGKILL")
         self._drain()
         if told is not None:
@@ -140,11 +140,15 @@ class Supervisor:
         self._started_at = time.monotonic()
         # What the runtime needed to start, processes and some 50 ms of CPU time, is not the job's, and a small share must not
         # slow it down.
-        self._leaf.limit_cpu(self._limits.cpu_percent)
-        self._leaf.set_limits(LeafLimits(self._limits.memory_bytes + self._process.companion_bytes, self._limits.pids + self._process.companions))
+        if not self._process.is_limited:
+            self._limit()
         self._runtime_cpu_ms = self._leaf.cpu_ms()
         self._queue({"type": "started", "isolation": self._process.isolation})
         self._process.let_job_begin()
+
+    def _limit(self) -> None:
+        self._leaf.limit_cpu(self._limits.cpu_percent)
+        self._leaf.set_limits(LeafLimits(self._limits.memory_bytes + self._process.companion_bytes, self._limits.pids + self._process.companions))
 
     def _on_denial(self, fd: int, events: int) -> None:
         self._denials.advance(events)

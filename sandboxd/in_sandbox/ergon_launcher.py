@@ -53,8 +53,8 @@ class Launcher:
         self._made: dict[int, int] = {}
         self._jobs: dict[int, int] = {}
         self._inits: set[int] = set()
-        # Of the one child that is being made, should it end before sandboxd has told its number. Numbers are used again:
-        # whatever is older must not speak for a new job.
+        # Of children that are being made, should one end before sandboxd has told its number. Numbers are used again:
+        # whatever is older must not speak for a new job. All of a living template are told of: this is for those that are not.
         self._unclaimed: dict[int, int] = {}
 
     def run(self) -> NoReturn:
@@ -102,7 +102,11 @@ class Launcher:
         os.close(descriptor)
 
     def _obey(self, control: socket.socket) -> None:
-        message, descriptors, _, _ = socket.recv_fds(control, 64, 2)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(control, 64, 2)
+        except ConnectionResetError:
+            # Closed there before our last word was read.
+            message, descriptors = b"", []
         words = message.split()
         if not words:
             control.close()
@@ -111,17 +115,25 @@ class Launcher:
             return
         try:
             if words[0] == b"init":
-                self._unclaimed.clear()
+                if not self._made:
+                    self._unclaimed.clear()
                 number, first_uid = int(words[1]), int(words[2])
                 status, init_control = descriptors
                 self._make_init(first_uid, status, init_control)
                 self._made[number] = status
-                control.send(b"born")
+                self._answer(control, b"born")
             elif words[0] == b"watch":
                 self._watch(int(words[1]), int(words[2]))
         except Exception as error:
             # With this process would end every job of the template: sandboxd hears of it and makes another one instead.
-            control.send(f"failed {type(error).__name__}: {error}".encode()[:60])
+            self._answer(control, f"failed {type(error).__name__}: {error}".encode()[:60])
+
+    def _answer(self, control: socket.socket, word: bytes) -> None:
+        try:
+            control.send(word)
+        except OSError:
+            # sandboxd has given the template up meanwhile, which the next look at the socket tells.
+            pass
 
     def _watch(self, number: int, pid: int) -> None:
         descriptor = self._made.pop(number)

@@ -12,6 +12,7 @@ import os
 import socket
 
 import ergon_kernel as kernel
+import ergon_memory
 from ergon_job import prepare_matplotlib
 from ergon_seed import find_generators
 from ergon_warm_job import Blueprint, become_job
@@ -28,14 +29,16 @@ _ALWAYS = ("atexit", "io", "json", "resource", "threading", "traceback", "ergon_
 
 def serve(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
     """Import, say so, and fork a job for each request until the socket closes."""
+    room = ergon_memory.make_room()
     _import_libraries(settings["imports"])
+    del room
     blueprint = Blueprint(kernel.SeccompFilter(settings["filter"]), kernel.last_capability(), find_generators())
     _end_threads()
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.collect()
+    ergon_memory.make_forks_cheap()
     # What the collector never touches stays shared between all jobs.
     gc.freeze()
-    kernel.gather_into_huge_pages()
     control.send(b"ready")
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 16, _DESCRIPTORS)

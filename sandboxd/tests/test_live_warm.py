@@ -230,6 +230,19 @@ def until_another_template(live: LiveSandboxd, before: dict[str, int]) -> None:
     raise AssertionError("the template was not replaced")
 
 
+def test_children_that_are_made_at_once_are_told_apart(own: LiveSandboxd, environment: str) -> None:
+    own.start("--max-sandboxes", "8", "--ready", "1")
+    warm_up(own.socket, environment)
+
+    def job(number: int) -> tuple[int, Outcome]:
+        return number, run(own.socket, environment, f"import sys\nprint({number})\nsys.exit({number})", expect_isolation=None)
+
+    with ThreadPoolExecutor(6) as pool:
+        ended = list(pool.map(job, range(1, 25)))
+    assert [(outcome.exit, outcome.stdout) for _, outcome in ended] == [(("exited", number), b"%d\n" % number) for number, _ in ended]
+    assert "warm" in {outcome.isolation for _, outcome in ended}
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_template_that_dies_or_hangs_is_replaced_and_its_jobs_go_on(own: LiveSandboxd, environment: str, number: int) -> None:
     own.start("--max-sandboxes", "4")

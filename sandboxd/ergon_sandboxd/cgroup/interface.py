@@ -45,6 +45,9 @@ class Leaf(Protocol):
     def processes(self) -> list[int]:
         """The live processes of the group."""
 
+    def is_empty(self) -> bool:
+        """Whether it has none."""
+
     def kill(self) -> None:
         """Send SIGKILL to everything in the group once and refuse new processes."""
 
@@ -76,20 +79,23 @@ class Hierarchy(Protocol):
         """Remove the folder itself when it is empty."""
 
 
-def kill_until_empty(leaf: Leaf, timeout_seconds: float, between: Callable[[], object] = lambda: None) -> bool:
+def kill_until_empty(
+    leaf: Leaf, timeout_seconds: float, between: Callable[[], object] = lambda: None, wait: Callable[[float], object] = time.sleep,
+) -> bool:
     """Kill until no process is left; False when some survive the timeout (uninterruptible in the kernel).
 
-    `between` runs after each round: the caller reaps its own children there, or they would stay listed.
+    `between` runs after each round: the caller reaps its own children there, or they would stay listed. `wait` sleeps for so
+    many seconds, or less when it knows that a process has ended.
     """
     deadline, pause = time.monotonic() + timeout_seconds, 0.0003
     while True:
         between()
-        if not leaf.processes():
+        if leaf.is_empty():
             return True
         if time.monotonic() > deadline:
             return False
         leaf.kill()
-        time.sleep(pause)
+        wait(pause)
         pause = min(pause * 1.5, 0.02)
 
 

@@ -61,6 +61,9 @@ class V1Leaf:
         # A process that was killed while it joined may sit in some controllers only.
         return sorted({pid for file in self._lists for pid in read_pids(file)})
 
+    def is_empty(self) -> bool:
+        return not any(map(read_pids, self._lists))
+
     def kill(self) -> None:
         # v1 has no atomic kill: without the zero, a fork bomb can outrun the loop.
         try:

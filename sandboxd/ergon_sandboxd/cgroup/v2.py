@@ -57,6 +57,9 @@ class V2Leaf:
     def processes(self) -> list[int]:
         return read_pids(self._folder / "cgroup.procs")
 
+    def is_empty(self) -> bool:
+        return not self.processes()
+
     def kill(self) -> None:
         # cgroup.kill came with Linux 5.14; the loop over processes is for older kernels.
         killer = self._folder / "cgroup.kill"

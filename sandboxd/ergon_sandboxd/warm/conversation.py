@@ -37,6 +37,11 @@ def await_word(sock: socket.socket, expected: bytes, seconds: float = STEP_SECON
     poller.register(sock, select.POLLIN)
     if not poller.poll(seconds * 1000):
         raise TemplateFailed(f"no {expected.decode()} within {seconds:.0f} s")
+    return read_word(sock, expected)
+
+
+def read_word(sock: socket.socket, expected: bytes) -> Word:
+    """Return the word that is there, which must begin as expected; TemplateFailed otherwise."""
     space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
     text, ancillary, _, _ = sock.recvmsg(64, space, socket.MSG_CMSG_CLOEXEC)
     pid, descriptor = 0, None

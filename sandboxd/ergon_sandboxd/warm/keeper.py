@@ -12,6 +12,7 @@ from typing import Final
 
 from ..log import log
 from .conversation import TemplateFailed
+from .delivery import Delivery
 from .ready_child import ReadyChild
 from .take import TAKE, TAKEN
 from .template import MEMORY_BYTES, Template
@@ -21,6 +22,8 @@ _WORN_SHARE: Final = 0.75
 # In a row; then it is not the template's fault.
 _MAX_FAILURES: Final = 3
 _BACKLOG: Final = 64
+# Children in the making: while one waits for its init, another may have the template fork.
+_AT_ONCE: Final = 3
 _LOOK_SECONDS: Final = 5.0
 _END_SECONDS: Final = 0.2
 
@@ -47,10 +50,14 @@ class Keeper:
         self._failures = 0
         self._retired: list[Template] = []
         self._template: Template | None = None
+        # In the order in which they asked for what they wait for.
+        self._making: list[Delivery] = []
         self._ready: deque[ReadyChild] = deque()
         self._waiting: deque[socket.socket] = deque()
         # Handed over, but not yet accepted: leaf by connection.
         self._offered: dict[socket.socket, str] = {}
+        self._looked_at = 0.0
+        self._is_open = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
     def _start(self) -> Template:
@@ -78,12 +85,18 @@ class Keeper:
 
     def _run(self) -> None:
         self._template = self._start()
-        self._refill()
+        while len(self._ready) < self._plan.ready:
+            self._go_on()
         self._listener.bind(self._plan.address)
         self._listener.listen(_BACKLOG)
+        self._is_open = True
         while True:
-            self._refill()
-            self._serve(_LOOK_SECONDS)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._refill()
+        self._serve(_LOOK_SECONDS)
+        if self._retired or time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._look_after_templates()
 
     def _end(self) -> None:
@@ -98,25 +111,47 @@ class Keeper:
             self._remove_ended()
 
     def _refill(self) -> None:
-        while len(self._ready) < self._plan.ready + len(self._waiting):
+        """Begin to make the children that are missing."""
+        while len(self._making) < min(_AT_ONCE, self._plan.ready + len(self._waiting) - len(self._ready)):
             self._look_after_templates()
             try:
-                self._ready.append(self._current.make_child())
+                self._making.append(self._current.begin_child())
             except TemplateFailed as error:
-                log(f"a template is replaced: {error}")
-                self._failures += 1
-                if self._failures >= _MAX_FAILURES:
-                    raise
-                self._replace()
-            else:
-                self._failures = 0
-            self._hand_out()
-            # Who comes now must not wait for more children than one.
-            self._serve(0)
+                self._give_up_template(error)
+
+    def _advance(self, changed: set[int]) -> None:
+        """Go on with the children that are being made; a word is for the one that has waited longest for its speaker."""
+        for delivery in list(self._making):
+            source = delivery.source.fileno()
+            try:
+                if source not in changed:
+                    delivery.check_time()
+                    continue
+                is_ready = delivery.advance()
+                self._making.remove(delivery)
+                if not is_ready:
+                    self._making.append(delivery)
+                else:
+                    self._ready.append(self._current.complete(delivery))
+                    self._failures = 0
+            except (OSError, TemplateFailed) as error:
+                if delivery in self._making:
+                    self._making.remove(delivery)
+                self._give_up_template(TemplateFailed(self._current.abandon(delivery, error)))
+                return
+            changed.discard(source)
+
+    def _give_up_template(self, error: TemplateFailed) -> None:
+        log(f"a template is replaced: {error}")
+        self._failures += 1
+        if self._failures >= _MAX_FAILURES:
+            raise error
+        self._replace()
 
     def _serve(self, seconds: float) -> None:
         poller = select.poll()
-        for source in (self._listener, *self._waiting, *self._offered):
+        listening = (self._listener,) if self._is_open else ()
+        for source in (*listening, *self._waiting, *self._offered, *(delivery.source for delivery in self._making)):
             poller.register(source, select.POLLIN)
         for ended in self._current.watched:
             poller.register(ended, select.POLLIN)
@@ -127,6 +162,8 @@ class Keeper:
         if changed.intersection(self._current.watched):
             log("a template has died")
             self._replace()
+        else:
+            self._advance(changed)
         if self._listener.fileno() in changed:
             self._accept()
         for connection in [found for found in self._offered if found.fileno() in changed]:
@@ -135,7 +172,7 @@ class Keeper:
             # Nobody speaks while waiting: it has gone away.
             self._waiting.remove(connection)
             connection.close()
-        for child in [found for found in self._ready if not found.is_waiting]:
+        for child in [found for found in self._ready if not changed.isdisjoint(found.signs_of_death)]:
             self._ready.remove(child)
             self._drop(child)
         self._hand_out()
@@ -193,6 +230,7 @@ class Keeper:
         return self._template
 
     def _look_after_templates(self) -> None:
+        self._looked_at = time.monotonic()
         self._remove_ended()
         self._current.reap()
         if self._current.children >= self._plan.children_per_template or self._current.memory_bytes() > _WORN_SHARE * MEMORY_BYTES:
@@ -213,6 +251,11 @@ class Keeper:
         self._ready.clear()
         for child in stale:
             self._drop(child)
+        unfinished = list(self._making)
+        self._making.clear()
+        for delivery in unfinished:
+            delivery.abandon()
+            self._plan.discard(delivery.name)
         if self._template is not None:
             self._template.retire()
             self._retired.append(self._template)

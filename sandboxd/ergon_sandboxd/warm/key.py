@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 
 
 from ..ids import has_template_ids
@@ -18,7 +19,7 @@ class TemplateKey:
     runtime: str
     threads: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A short name that is safe in paths."""
         return hashlib.sha256(self.encode()).hexdigest()[:16]
@@ -42,6 +43,8 @@ def can_be_warm(runtime: str, cpu_percent: int) -> bool:
     return runtime != "runsc" and numeric_threads(cpu_percent) <= (os.cpu_count() or 1) and has_template_ids()
 
 
+# Each key keeps its name; a client may name more environments than there are.
+@lru_cache(maxsize=64)
 def template_key(environment: str, runtime: str, cpu_percent: int) -> TemplateKey:
     """Return the key of a job's template."""
     return TemplateKey(environment, runtime, numeric_threads(cpu_percent))

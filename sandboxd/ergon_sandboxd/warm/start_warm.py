@@ -2,19 +2,19 @@
 
 import json
 import os
-import select
 import socket
-from pathlib import Path
 from typing import Final
 
 from .. import syscalls
 from ..bundle import Bundle
 from ..cgroup import Hierarchy, LeafLimits
+from ..cgroup.files import read_text
 from ..denials import DenialCounter
 from ..errors import SandboxError
 from ..job_environment import requested_variables
 from ..messages import Isolation, PythonEntry, RunRequest
 from ..oci_spec import resource_limits
+from ..process import has_ended, sleep_until_end
 from ..runtime import max_open_files
 from ..workspace import Workspace
 from .ready_child import ReadyChild
@@ -31,6 +31,7 @@ class WarmProcess:
     isolation: Isolation = "warm"
     # Its limits were set before it was told to begin.
     has_started = True
+    is_limited = True
     # Init.
     companions = 1
     companion_bytes = 0
@@ -43,7 +44,7 @@ class WarmProcess:
 
     def reap(self) -> None:
         # The kernel reaps it: its parent, the template, does not want to know.
-        if self.exit_code is None and _is_readable(self.pidfd, 0):
+        if self.exit_code is None and has_ended(self.pidfd, 0):
             self.exit_code = 0
 
     @property
@@ -56,6 +57,9 @@ class WarmProcess:
     def is_ending(self) -> bool:
         # The launcher tells how the job ended, which an init's own end comes before: no look at its pidfd is soon enough.
         return _is_exiting(self.pidfd)
+
+    def wait_for_end(self, seconds: float) -> None:
+        sleep_until_end(self, seconds)
 
     def failure(self) -> str:
         return "the ready child ended before its job began"
@@ -74,12 +78,11 @@ class WarmStart:
     @staticmethod
     def accept(request: RunRequest, offer: Offer, bundle: Bundle, hierarchy: Hierarchy) -> "WarmStart | None":
         """Take the child over; None when its keeper is gone, and the child with it."""
-        bundle.folder.mkdir(mode=0o711)
         # First: whoever cleans up after us must find it before the keeper forgets it.
-        bundle.name_leaf(offer.child.leaf)
+        bundle.create_for_leaf(offer.child.leaf)
         if offer.accept():
             return WarmStart(request, offer.child, bundle, hierarchy)
-        bundle.remove()
+        bundle.remove_name()
         return None
 
     def __init__(self, request: RunRequest, child: ReadyChild, bundle: Bundle, hierarchy: Hierarchy) -> None:
@@ -90,6 +93,7 @@ class WarmStart:
         self.denials = DenialCounter.watch(child.release_notifications())
         limits = request.limits
         self.leaf.set_limits(LeafLimits(limits.memory_bytes, limits.pids + WarmProcess.companions))
+        self.leaf.limit_cpu(limits.cpu_percent)
 
     def make_workspace(self) -> Workspace:
         return Workspace.adopt(self._child.release_volumes(), self._request.limits)
@@ -122,19 +126,13 @@ class WarmStart:
     def remove(self) -> None:
         self.denials.close()
         self._child.close()
-        self._bundle.remove()
+        self._bundle.remove_name()
 
 
 def _is_exiting(pidfd: int) -> bool:
-    pid = next(line.split()[1] for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines() if line.startswith("Pid:"))
+    pid = next(line.split()[1] for line in read_text(f"/proc/self/fdinfo/{pidfd}").splitlines() if line.startswith("Pid:"))
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return True
     return bool(int(fields[_STAT_FLAGS]) & _PF_EXITING)
-
-
-def _is_readable(fd: int, seconds: float) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    return bool(poller.poll(seconds * 1000))

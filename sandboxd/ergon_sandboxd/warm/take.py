@@ -13,6 +13,8 @@ from .ready_child import ReadyChild
 _WARM_UP_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.01
 _LOOKS_PER_WISH: Final = 50
+# Which templates make room for others is decided by when they were wanted, in seconds and not in jobs.
+_WISH_SECONDS: Final = 1.0
 TAKE: Final = b"take"
 TAKEN: Final = b"taken"
 
@@ -43,6 +45,7 @@ class Templates:
         self._wanted = wanted
         # A child is made in some ten milliseconds; beyond this a container of one's own is sooner ready.
         self._child_seconds = child_seconds
+        self._wished_at: dict[TemplateKey, float] = {}
 
     def address(self, key: TemplateKey) -> Path:
         """The socket of the key's keeper; it exists while the template is warm."""
@@ -61,7 +64,15 @@ class Templates:
             return
 
     def take(self, key: TemplateKey) -> Offer | None:
-        """Return a ready child; None when the template is not warm or has none soon."""
+        """Return a ready child; None when the template, which is then wanted, is not warm or has none soon."""
+        offer = self._take(key)
+        now = time.monotonic()
+        if offer is None or now - self._wished_at.get(key, -_WISH_SECONDS) >= _WISH_SECONDS:
+            self.want(key)
+            self._wished_at[key] = now
+        return offer
+
+    def _take(self, key: TemplateKey) -> Offer | None:
         keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         # A keeper that is busy with a successor does not accept: its backlog must not hold us up.
         keeper.setblocking(False)

@@ -81,9 +81,9 @@ class Template:
             raise TemplateFailed("not warm yet")
         return (self._launcher_pidfd, self._template_pidfd)
 
-    def make_child(self) -> ReadyChild:
-        """Make a child in a leaf of its own, of which only its job is missing."""
-        if self._template is None or self._launcher_pidfd is None:
+    def begin_child(self) -> Delivery:
+        """Begin to make a child in a leaf of its own; it is the caller's to advance, and then to `complete` or `abandon`."""
+        if self._template is None:
             raise TemplateFailed("not warm yet")
         number = self.children
         self.children += 1
@@ -94,17 +94,27 @@ class Template:
         try:
             leaf = self.place.hierarchy.create(name)
             workspace = Workspace.make_ahead(self.place.first_host_uid + first_uid + 1)
-            delivery = Delivery(self._launcher, self._template, leaf, workspace, number, first_uid)
+            delivery = Delivery(name, self._launcher, self._template, leaf, workspace, number, first_uid)
         except (OSError, SandboxError) as error:
             raise TemplateFailed(str(error)) from error
         try:
-            delivery.run()
-            return delivery.as_ready(name, os.dup(self._launcher_pidfd))
+            delivery.begin()
         except (OSError, TemplateFailed) as error:
-            reason = f"{error}; {self.last_words()} {delivery.last_words()}"
-            delivery.abandon()
-            discard_leaf(leaf)
-            raise TemplateFailed(reason) from error
+            raise TemplateFailed(self.abandon(delivery, error)) from error
+        return delivery
+
+    def complete(self, delivery: Delivery) -> ReadyChild:
+        """Return the child that only a job is missing of."""
+        if self._launcher_pidfd is None:
+            raise TemplateFailed("not warm yet")
+        return delivery.as_ready(os.dup(self._launcher_pidfd))
+
+    def abandon(self, delivery: Delivery, error: Exception) -> str:
+        """Undo what was made of a child, and return why it came to nothing."""
+        reason = f"{error}; {self.last_words()} {delivery.last_words()}"
+        delivery.abandon()
+        discard_leaf(delivery.leaf)
+        return reason
 
     def last_words(self) -> str:
         """What the container has printed, shortened."""
@@ -132,7 +142,7 @@ class Template:
     def is_over(self) -> bool:
         """True when the container and all its children are gone."""
         self._process.reap()
-        return not self._leaf.processes()
+        return self._leaf.is_empty()
 
     def remove(self) -> None:
         """Kill what is left, children included, and remove the leaf."""

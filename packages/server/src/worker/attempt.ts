@@ -25,6 +25,7 @@ export class Attempt {
   resolved: ResolvedService | null = null
   readonly #controller = new AbortController()
   #abortReason: AbortReason | null = null
+  #whenRun: () => void = () => {}
 
   constructor(job: ClaimedJob, spoolRoot: string, append: AppendOutput) {
     this.job = job
@@ -39,6 +40,16 @@ export class Attempt {
   /** The first reason this attempt was aborted for, or 'lost' once it is lost; null while it was not. */
   get abortReason(): AbortReason | null {
     return this.#abortReason
+  }
+
+  /** Has `listener` called once the attempt runs no more, with its outcome still to be written. */
+  onRun(listener: () => void): void {
+    this.#whenRun = listener
+  }
+
+  /** Called by whoever runs it, once. */
+  hasRun(): void {
+    this.#whenRun()
   }
 
   abort(reason: AbortReason): void {

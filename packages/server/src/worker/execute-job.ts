@@ -116,6 +116,7 @@ async function run(
   // Who is let out of the isolation is known before it happens, or it does not happen.
   if (service.allowed.exceptions.length > 0) await dependencies.recorder.announce(attempt)
   const outcome = await runner.execute({ ...job, ...boundsOf(attempt, service) }, config, context)
+  attempt.hasRun()
   return { ...outcome, logs: [...compareWithRow(attempt, service), ...outcome.logs] }
 }
 

@@ -49,3 +49,31 @@ it('wakes whoever waits when a place becomes free', async () => {
   await freed
   expect(slots.free(['http'])).toEqual([{ lane: 'http', slots: 1 }])
 })
+
+it('gives a lane that just had no jobs what the others leave, and asks it as before a moment later', () => {
+  const slots = new Slots(32, new Map([['sandbox', 3]]))
+  slots.cameEmpty('shell', 0)
+  expect(slots.free(['shell', 'sandbox'], 50)).toEqual([
+    { lane: 'shell', slots: 0 },
+    { lane: 'sandbox', slots: 3 },
+  ])
+  slots.cameEmpty('sandbox', 40)
+  const bothEmpty = slots.free(['shell', 'sandbox'], 60).map(({ slots: count }) => count)
+  expect(Math.min(...bothEmpty)).toBe(1)
+  expect(slots.free(['shell', 'sandbox'], 120)).toEqual([
+    { lane: 'shell', slots: 3 },
+    { lane: 'sandbox', slots: 0 },
+  ])
+})
+
+it('counts a job that has left the place of its class in the total until it is over', () => {
+  const slots = new Slots(2, new Map([['sandbox', 1]]))
+  slots.take('sandbox')
+  slots.vacate('sandbox')
+  expect(slots.free(['sandbox'])).toEqual([{ lane: 'sandbox', slots: 1 }])
+  slots.take('sandbox')
+  slots.vacate('sandbox')
+  expect(slots.free(['sandbox'])).toEqual([])
+  slots.release('sandbox', true)
+  expect(slots.free(['sandbox'])).toEqual([{ lane: 'sandbox', slots: 1 }])
+})

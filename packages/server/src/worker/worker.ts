@@ -53,6 +53,8 @@ export class Worker {
   })
   readonly #heartbeat: Heartbeat
   #loop: Promise<void> | null = null
+  /** Where the claim loop looked last, and what ends its sleep after that. */
+  #look = { open: new Set<string>(), sleep: new AbortController() }
   #pausedUntil = 0
   /** What the database was told last; another version of the registry brings another array. */
   #told: ReturnType<ServiceRegistry['registrations']> | null = null
@@ -86,6 +88,7 @@ export class Worker {
   /** Claims nothing more and waits up to `drainMs` for the jobs it holds; then hands the rest back, uncounted. */
   async stop(drainMs: number): Promise<void> {
     this.#stopping.abort()
+    this.#look.sleep.abort()
     await drainWorker(this.#dependencies.db, this.id).catch(() => {})
     await this.#loop
     const drained = this.#idle()
@@ -113,7 +116,7 @@ export class Worker {
   }
 
   async #claimOnce(signal: AbortSignal): Promise<void> {
-    const { db, doorbell, services, storageGuard, logger } = this.#dependencies
+    const { doorbell, storageGuard, logger } = this.#dependencies
     const pauseMs = this.#pausedUntil - performance.now()
     if (pauseMs > 0) {
       await sleep(pauseMs, undefined, { signal })
@@ -127,14 +130,30 @@ export class Worker {
       await sleep(RETRY_AFTER_ERROR_MS, undefined, { signal })
       return
     }
-    const wanted = lanes.filter(({ slots }) => slots > 0)
-    const jobs = await claimJobs(db, { workerId: this.id, lanes: wanted, services: services.serviceNames() })
+    const look = (this.#look = { open: new Set(lanes.map(({ lane }) => lane)), sleep: new AbortController() })
+    let passedOver = lanes
+    for (let wanted = lanes; wanted.length > 0; wanted = this.#slots.free(passedOver.map(({ lane }) => lane))) {
+      if ((await this.#claim(wanted.filter(({ slots }) => slots > 0))) > 0) return
+      // What got the places had no use for them: the others must not wait for a doorbell that was never set.
+      passedOver = wanted.filter(({ slots }) => slots === 0)
+    }
+    if (signal.aborted || look.sleep.signal.aborted) return
+    await doorbell.sleepUntilWork([...look.open], look.sleep.signal)
+  }
+
+  /** A lane that had no room has some now: the loop, which listens for the others, must not sleep over it. */
+  #onFreed(lane: string): void {
+    if (!this.#look.open.has(lane)) this.#look.sleep.abort()
+  }
+
+  /** Begins what these lanes have for their places, and returns how many jobs that is. */
+  async #claim(lanes: { lane: string; slots: number }[]): Promise<number> {
+    const { db, services } = this.#dependencies
+    const jobs = await claimJobs(db, { workerId: this.id, lanes, services: services.serviceNames() })
+    const served = new Set(jobs.map(({ lane }) => lane))
+    for (const { lane } of lanes) if (!served.has(lane)) this.#slots.cameEmpty(lane)
     for (const job of jobs) this.#begin(job)
-    if (jobs.length === 0)
-      await doorbell.sleepUntilWork(
-        lanes.map(({ lane }) => lane),
-        signal,
-      )
+    return jobs.length
   }
 
   #begin(job: ClaimedJob): void {
@@ -144,9 +163,17 @@ export class Worker {
     const attempt = new Attempt(job, this.#options.spoolFolder, append)
     this.#attempts.begin(attempt)
     this.#slots.take(job.lane)
+    let hasRun = false
+    // The next job begins while this one's outcome is written.
+    attempt.onRun(() => {
+      hasRun = true
+      this.#slots.vacate(job.lane)
+      this.#onFreed(job.lane)
+    })
     void execute(attempt).finally(() => {
       this.#attempts.end(attempt)
-      this.#slots.release(job.lane)
+      this.#slots.release(job.lane, hasRun)
+      this.#onFreed(job.lane)
     })
   }
 

@@ -112,10 +112,13 @@ describe('an attempt that ends otherwise', () => {
     ])
   })
 
-  it('has none when it never began', async () => {
+  it('says who is not there when it never began', async () => {
     const id = await insertJob(db.as('ergon_enqueue'))
     await cancelJob(db.admin, id)
-    expect(await entriesOf(db.admin, id)).toEqual([])
+    const [entry, ...others] = await entriesOf(db.admin, id)
+    expect(entry).toMatchObject({ event: 'cancelled', job: { id, attempt: 0 }, happened: { outcome: 'cancelled' } })
+    expect(entry).not.toHaveProperty('worker')
+    expect(others).toEqual([])
   })
 })
 

@@ -20,7 +20,8 @@ export function findSandboxd(home: ErgonHome): SandboxdProcesses {
 /** The children of the accept loop that hold more sockets than one that waits for a connection: they serve one, or keep a template. */
 export function findBusy({ handlers }: SandboxdProcesses): number[] {
   const sockets = new Map(handlers.map((pid) => [pid, countSockets(pid)]))
-  const least = Math.min(...sockets.values())
+  // One that has none is ending.
+  const least = Math.min(...[...sockets.values()].filter((count) => count > 0))
   return handlers.filter((pid) => (sockets.get(pid) ?? 0) > least)
 }
 
@@ -32,12 +33,18 @@ export function findJobProcesses({ handlers }: SandboxdProcesses): string[] {
     .filter((command) => !/template_|\/usr\/lib\/ergon\/launcher\.py/.test(command))
 }
 
+/** Those that it has open now: it opens and closes descriptors while they are counted. */
 function countSockets(pid: number): number {
+  const folder = `/proc/${pid}/fd`
+  const names = unlessGone(() => readdirSync(folder)) ?? []
+  return names.filter((name) => unlessGone(() => readlinkSync(`${folder}/${name}`))?.startsWith('socket:')).length
+}
+
+function unlessGone<T>(look: () => T): T | null {
   try {
-    const names = readdirSync(`/proc/${pid}/fd`)
-    return names.filter((name) => readlinkSync(`/proc/${pid}/fd/${name}`).startsWith('socket:')).length
+    return look()
   } catch {
-    return 0
+    return null
   }
 }
 
