@@ -1,11 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { ErgonApiError, ErgonConnectionError } from './api-error.ts'
+import { ErgonClient } from './client.ts'
 import { collect, events, json, problem, scriptedClient } from './client.fixture.ts'
 
 const ID = '0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f'
 const call = { service: 'co2', operation: 'fit', input: { years: 10 } }
 const job = (state: string) => ({ job_id: ID, state })
 const AWAY = new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') })
+
+test('a token that no header can hold is refused, and not shown', () => {
+  const make = () => new ErgonClient({ url: 'https://api.test', token: 'ergon_secret\nx' })
+  expect(make).toThrow(/^token: expected what/)
+  expect(make).not.toThrow(/secret/)
+})
 
 describe('submit', () => {
   test('sends the job with the token and a key of its own', async () => {

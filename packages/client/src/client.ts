@@ -75,6 +75,9 @@ export class ErgonClient {
 
   constructor(options: ErgonClientOptions, clock: Clock = SYSTEM_CLOCK) {
     const { url, token, timeoutMs = 30_000, retries = 5, patienceMs = 120_000 } = options
+    // A header cannot hold it, and whoever says so shows it.
+    if (!/^[\x21-\x7e]+$/.test(token))
+      throw new TypeError('token: expected what `ergon tokens create` printed (it is not shown here)')
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#bounds = { retries, patienceMs }

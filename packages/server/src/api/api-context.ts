@@ -28,6 +28,8 @@ export interface ApiContext {
   artifactSize(digest: string): Promise<number | null>
   /** Keeps a file of the spool under its digest; throws STORAGE_FULL. */
   storeArtifact(file: string, digest: string): Promise<void>
+  /** Bytes that can still be stored, here and in the spool. */
+  freeBytes(): Promise<number>
   /** A folder of this process alone, for uploads under way. */
   spool: string
   /** What addresses are signed with. */

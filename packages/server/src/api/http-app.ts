@@ -37,7 +37,8 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     // Headers, and the whole request, of slow callers; looked at each second. Most bodies have less: slow-bodies.ts.
     http: { headersTimeout: 10_000, requestTimeout: LONGEST_BODY_MS, connectionsCheckingInterval: 1_000 },
     requestTimeout: LONGEST_BODY_MS,
-    connectionTimeout: 0,
+    // A socket that moves nothing for longer than any answer is waited for: its other side takes nothing, or is gone.
+    connectionTimeout: 180_000,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     // What is refused before there is a route: an address that is none.

@@ -77,6 +77,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     openArtifact: (digest, range) => store.read(digest, range),
     artifactSize: (digest) => store.size(digest),
     storeArtifact: (file, digest) => store.put(file, digest),
+    freeBytes: () => store.freeBytes(),
     spool,
     signingKey: signingKeyOf(pool),
     facade: config.facade,

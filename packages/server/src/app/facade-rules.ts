@@ -12,9 +12,11 @@ interface Place {
   isDev: boolean
 }
 
-/** The facade that an API process is to serve, or null. What nobody asked for is never open to other machines. */
+/** The facade that an API process is to serve, or null. What nobody asked for is never open to other machines, nor to whom a proxy lets in. */
 export function facadeRulesOf(settings: Settings, place: Place): FacadeRules | null {
-  const isOn = settings.apiFacade === 'on' || (settings.apiFacade === 'auto' && place.isDev && isLocal(place.listen))
+  const isOn =
+    settings.apiFacade === 'on' ||
+    (settings.apiFacade === 'auto' && place.isDev && isLocal(place.listen) && settings.apiTrustedProxies.length === 0)
   if (!isOn) return null
   return {
     hosts: settings.apiFacadeHosts,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chmod, copyFile, link, mkdir, open, stat, statfs, unlink } from 'node:fs/promises'
+import { copyFile, link, mkdir, open, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline, type Readable, Transform } from 'node:stream'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
@@ -128,8 +128,7 @@ async function storeDirectly(source: string, target: string): Promise<void> {
   try {
     await mkdir(path.dirname(target), { recursive: true, mode: 0o755 })
     await copyFile(source, staged, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
-    await chmod(staged, 0o444)
-    await syncFile(staged)
+    await sealFile(staged)
     // link refuses an existing name: whoever comes first wins, and equal digests are equal bytes.
     await link(staged, target).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
@@ -139,9 +138,11 @@ async function storeDirectly(source: string, target: string): Promise<void> {
   }
 }
 
-async function syncFile(file: string): Promise<void> {
-  const handle = await open(file, constants.O_RDONLY)
+/** Read-only and on the disk. By descriptor: whose folder it is may have put a link or a pipe in its place. */
+async function sealFile(file: string): Promise<void> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
+    await handle.chmod(0o444)
     await handle.sync()
   } finally {
     await handle.close()

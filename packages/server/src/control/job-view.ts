@@ -20,7 +20,7 @@ export const SUMMARY_COLUMNS = `j.id as job_id, j.identifier, j.service_name as 
   j.started_at, j.completed_at, j.failure_category, j.failure_code`
 
 /** PostgreSQL has times that a Date has not: `infinity` is told as the last one that four digits can say. */
-const momentSchema = z.preprocess(
+export const momentSchema = z.preprocess(
   (value) => (value === Infinity ? new Date('9999-12-31T23:59:59.999Z') : value === -Infinity ? new Date(0) : value),
   z.date(),
 )

@@ -2,16 +2,21 @@ import type { Artifact, JobResult, JobView } from '@ergon/contract'
 import type { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
 import type { TenantDatabase } from '../platform/db/tenant-database.ts'
+import { JsonText } from '../platform/text/json-text.ts'
 import { ARTIFACT_COLUMNS, artifactRowSchema, toArtifact } from './artifact-view.ts'
 import { toResult, toView, VIEW_COLUMNS, viewRowSchema } from './job-view.ts'
 
 /** The result envelope of a job at this moment, or null when there is no such job. */
 export async function readJob(db: Database, id: string): Promise<JobResult | null> {
   const row = await readRow(db, id)
-  return row === undefined ? null : toResult(row)
+  if (row === undefined) return null
+  const result = toResult(row)
+  const { result_json: json } = result.outputs
+  // Parsed, with numbers as they were written: who asks here looks at it.
+  return json instanceof JsonText ? { ...result, outputs: { ...result.outputs, result_json: json.toJSON() } } : result
 }
 
-/** A job at this moment with all that it left, or null when there is no such job. */
+/** A job at this moment with all that it left, its result as a JsonText; or null when there is no such job. */
 export async function readJobView(db: Database, id: string): Promise<JobView | null> {
   const row = await readRow(db, id)
   return row === undefined ? null : toView(row)

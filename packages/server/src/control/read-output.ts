@@ -1,6 +1,7 @@
 import { JOB_STATUSES, type JobStatus } from '@ergon/contract'
 import { z } from 'zod'
 import type { Database } from '../platform/db/database.ts'
+import { momentSchema } from './job-view.ts'
 
 const STREAMS = ['stdout', 'stderr'] as const
 export type OutputStream = (typeof STREAMS)[number]
@@ -48,9 +49,9 @@ const readingSchema = z.object({
   status: z.enum(JOB_STATUSES),
   attempts: z.number(),
   max_attempts: z.number(),
-  run_at: z.date(),
-  started_at: z.date().nullable(),
-  completed_at: z.date().nullable(),
+  run_at: momentSchema,
+  started_at: momentSchema.nullable(),
+  completed_at: momentSchema.nullable(),
   failure_code: z.string().nullable(),
   newest_attempt: z.number().nullable(),
   began_at: z.coerce.number().nullable(),

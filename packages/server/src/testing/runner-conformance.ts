@@ -138,6 +138,8 @@ export function describeRunnerConformance(subject: ConformanceSubject, start: St
     test('a success has its result and what it used', async () => {
       const id = await insert(subject.success)
       const result = await untilEnded(id)
+      // First, so that a report says why.
+      expect(result.error).toBeUndefined()
       expect(result).toMatchObject({ status: 'SUCCEEDED', outputs: { result_json: subject.success.result } })
       const { rows } = await stack.db.query('select resource_usage from jobs.tb_job_run where id = $1', [id])
       const usage: unknown = Object(rows[0]).resource_usage

@@ -125,7 +125,9 @@ export class CallbackRunner {
       const ready = (await this.#sessions.count()) || (await this.#openOne(busyRegistrations))
       if (ready === 0) return
       await this.#sessions.endOverdue(this.#limits.leaseMs)
-      const most = Math.min(ready, SESSIONS - this.#running.size)
+      // One of them may have failed just now.
+      const most = Math.min(this.#sessions.atRest, SESSIONS - this.#running.size)
+      if (most === 0) return
       const options = { most, busyRegistrations, leaseMs: this.#limits.leaseMs }
       const claimed = await claimCallbacks(this.#dependencies.db, options)
       for (const callback of claimed) this.#start(callback, this.#sessions.take())

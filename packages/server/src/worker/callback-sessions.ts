@@ -61,6 +61,10 @@ export class CallbackSessions {
     return this.#resting.length
   }
 
+  get atRest(): number {
+    return this.#resting.length
+  }
+
   /** One that `count` has counted, to be given back by `add` unless it failed. */
   take(): UntrustedSession {
     const resting = this.#resting.pop()

@@ -125,12 +125,13 @@ export class Worker {
     await this.#tellServices()
     const lanes = this.#slots.free(this.#options.lanes)
     if (lanes.length === 0) return Promise.race([this.#slots.released(), this.#stopped])
+    // At once: a place that becomes free from here on is not among these.
+    const look = (this.#look = { open: new Set(lanes.map(({ lane }) => lane)), sleep: new AbortController() })
     if (!(await storageGuard.hasRoom())) {
       logger.error('no room in the spool or the artifact store: claiming is paused')
       await sleep(RETRY_AFTER_ERROR_MS, undefined, { signal })
       return
     }
-    const look = (this.#look = { open: new Set(lanes.map(({ lane }) => lane)), sleep: new AbortController() })
     let passedOver = lanes
     for (let wanted = lanes; wanted.length > 0; wanted = this.#slots.free(passedOver.map(({ lane }) => lane))) {
       if ((await this.#claim(wanted.filter(({ slots }) => slots > 0))) > 0) return

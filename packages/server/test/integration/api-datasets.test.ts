@@ -137,6 +137,16 @@ describe('a dataset', () => {
     expect(rows).toEqual([])
   })
 
+  it('is refused before it fills the disk that the database is on', async () => {
+    const full = await startTestApi({ freeBytes: () => Promise.resolve(300 * 1024 * 1024) })
+    const upload = (payload: Buffer) =>
+      full.app.inject({ method: 'PUT', url: '/v1/datasets?name=a.bin', ...as(full.tokens.a), payload })
+    expect((await upload(Buffer.alloc(1_000))).statusCode).toBe(201)
+    const refused = await upload(Buffer.alloc(30 * 1024 * 1024))
+    expect([refused.statusCode, refused.json()]).toMatchObject([503, { code: 'STORAGE_FULL' }])
+    await full.close()
+  })
+
   it('waits while too many come at a time', async () => {
     const sockets = await Promise.all(
       Array.from({ length: 4 }, async () => {

@@ -68,6 +68,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     openArtifact: (digest, range) => store.read(digest, range),
     artifactSize: (digest) => store.size(digest),
     storeArtifact: (file, digest) => store.put(file, digest),
+    freeBytes: () => store.freeBytes(),
     spool: path.join(folder, 'spool'),
     signingKey: signingKeyOf(pool),
     facade: null,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { completeJobs } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import { as, payload, startTestApi, TENANT_A, type TestApi } from './api-fixture.ts'
-import { emptyRecord, readRow, someFailure, startWorker, type TestWorker } from './queue-fixture.ts'
+import { emptyRecord, insertJob, readRow, someFailure, startWorker, type TestWorker } from './queue-fixture.ts'
 
 let api: TestApi
 let worker: TestWorker
@@ -256,6 +256,15 @@ describe('a list', () => {
       await post('/v1/jobs', call({ words: 'x' }, { correlation_id: correlation }))
     }
     expect(seen.toSorted()).toEqual(batch.map((item) => item.job_id).toSorted())
+  })
+
+  it('bears a job that is never to run', async () => {
+    const id = await insertJob(api.db.admin, { tenant_id: TENANT_A, run_at: 'infinity' })
+    expect((await get('/v1/jobs')).json<{ items: object[] }>().items[0]).toMatchObject({
+      job_id: id,
+      run_at: '9999-12-31T23:59:59.999Z',
+    })
+    for (const path of ['', '/logs']) expect((await get(`/v1/jobs/${id}${path}`)).statusCode).toBe(200)
   })
 
   it.each([

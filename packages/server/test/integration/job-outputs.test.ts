@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { toJson } from '../../src/api/job-json.ts'
-import { readJob } from '../../src/control/read-job.ts'
+import { readJob, readJobView } from '../../src/control/read-job.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import { insertJob } from './queue-fixture.ts'
 
@@ -50,17 +50,20 @@ it.each([
     { result_json: 1, stdout: '', stderr: '' },
   ],
 ])('%s: %s', async (executionType, output, expected) => {
-  const job = await readJob(db.admin, await insertCompleted(executionType, output))
+  const id = await insertCompleted(executionType, output)
   // As the command line writes it, and as the API does.
-  expect(JSON.parse(JSON.stringify(job))).toMatchObject({ outputs: expected })
-  expect(JSON.parse(toJson(job))).toEqual(JSON.parse(JSON.stringify(job)))
+  const job: unknown = JSON.parse(JSON.stringify(await readJob(db.admin, id)))
+  expect(job).toMatchObject({ outputs: expected })
+  const view = await readJobView(db.admin, id)
+  expect(JSON.parse(toJson(view))).toMatchObject(Object(job))
+  expect(JSON.parse(toJson(view))).toEqual(JSON.parse(JSON.stringify(view)))
 })
 
 it.each(['12345678901234567890', '[1.10, 0.00000010]'])(
   'keeps the numbers of %s as they were written',
   async (output) => {
-    const job = await readJob(db.admin, await insertCompleted('http', output))
-    for (const text of [JSON.stringify(job), toJson(job)])
+    const id = await insertCompleted('http', output)
+    for (const text of [JSON.stringify(await readJob(db.admin, id)), toJson(await readJobView(db.admin, id))])
       expect(text.replaceAll(' ', '')).toContain(`"result_json":${output.replaceAll(' ', '')}`)
   },
 )

@@ -45,7 +45,7 @@ export function requireSignature(
 
 /** Every part has a form of its own without line breaks, so that no two accesses have the same text. */
 function sign(key: Buffer, { artifactId, tenantId, expires }: SignedAccess): Buffer {
-  const text = ['ergon-url/1', 'GET', pathOf(artifactId), artifactId.toLowerCase(), expires, tenantId ?? '-'].join('\n')
+  const text = ['ergon-url/1', 'GET', pathOf(artifactId), artifactId.toLowerCase(), expires, tenantId ?? ''].join('\n')
   return createHmac('sha256', key).update(text).digest()
 }
 

@@ -35,6 +35,8 @@ export class EventStream {
     this.#response = response
     this.#times = times
     this.#wroteAt = performance.now()
+    // Who went while the answer was prepared: that was told before we listened.
+    this.#isOver = response.destroyed
     response.once('close', () => this.#finish())
     response.on('error', () => this.#finish())
   }

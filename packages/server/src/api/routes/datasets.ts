@@ -70,7 +70,7 @@ export function addDatasetRoutes(app: ApiApp, context: ApiContext): void {
         uploading.push(principal.tokenId)
         const spool = new Spool(path.join(context.spool, request.id))
         try {
-          const { path: file, digest, sizeBytes } = await receive(request.raw, spool)
+          const { path: file, digest, sizeBytes } = await receive(request.raw, spool, context.freeBytes)
           requireDigest(request.headers['content-digest'], digest)
           await context.storeArtifact(file, digest)
           const { dataset, isNew } = await addDataset(db, tenantId, { name, digest, sizeBytes })
@@ -96,7 +96,21 @@ function requireWelcome({ headers }: IncomingMessage): void {
     )
 }
 
-async function receive(body: IncomingMessage, spool: Spool): Promise<SpooledFile> {
+/** What a disk keeps free for the database beside it, whoever uploads what. */
+const KEPT_FREE_BYTES = 256 * 1024 * 1024
+const LOOK_EVERY_BYTES = 64 * 1024 * 1024
+
+/** Throws STORAGE_FULL before a disk is; `coming` bytes are stored twice for a moment, in the spool and under their digest. */
+async function requireRoom(freeBytes: () => Promise<number>, coming: number): Promise<void> {
+  if ((await freeBytes()) < 2 * coming + KEPT_FREE_BYTES)
+    throw new ErgonError(
+      'STORAGE_FULL',
+      'there is too little room in the artifact store: remove files, or make it larger',
+    )
+}
+
+async function receive(body: IncomingMessage, spool: Spool, freeBytes: () => Promise<number>): Promise<SpooledFile> {
+  await requireRoom(freeBytes, Number(body.headers['content-length'] ?? 0))
   const writer = await spool.create(0)
   try {
     let size = 0
@@ -105,6 +119,8 @@ async function receive(body: IncomingMessage, spool: Spool): Promise<SpooledFile
     for await (const chunk of chunks) {
       size += chunk.length
       if (size > MAX_DATASET_BYTES) throw tooLarge()
+      if (Math.floor(size / LOOK_EVERY_BYTES) > Math.floor((size - chunk.length) / LOOK_EVERY_BYTES))
+        await requireRoom(freeBytes, size)
       await writer.write(chunk)
     }
     return await writer.finish()

@@ -14,6 +14,7 @@ import { findRefusal } from '../facade/find-refusal.ts'
 import { writeAnswer } from '../facade/write-answer.ts'
 import { type Principal, tenantFor } from '../principal.ts'
 import { toErgonError, toProblem } from '../problem.ts'
+import { RateLimitError } from '../rate-limits.ts'
 import { untilGone } from './job-parts.ts'
 
 /** 200 000 characters, each written as two escapes, and the rest of the body. */
@@ -29,7 +30,7 @@ const ANYBODY: Principal = {
   rateLimitPerMinute: null,
 }
 /** What proxies add: with one of them the other end of the socket is not who asks. */
-const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via']
+const PROXY_HEADER = /^(forwarded|x-forwarded-.*|x-real-ip|via)$/
 
 /** A client of its own speaks this, and its wire format is the contract's, not that of /v1. */
 export function addFacadeRoutes(app: ApiApp, context: ApiContext): void {
@@ -98,7 +99,10 @@ export function addFacadeRoutes(app: ApiApp, context: ApiContext): void {
       const row = composeJobRow(submission, context.findOperation)
       const job = await executions.run({ ...program, row, source: JSON.stringify(payload), db, gone: untilGone(reply) })
       const answer = composeAnswer(job)
-      const content = await writeAnswer(answer, context.openArtifact)
+      // Of another machine's worker the files are not here: that is no fault of the caller's, and not its business where.
+      const content = await writeAnswer(answer, context.openArtifact).catch((cause: unknown) => {
+        throw new Error('a file of the answer cannot be read', { cause })
+      })
       return reply
         .code(answer.httpStatus)
         .type('application/json; charset=utf-8')
@@ -113,7 +117,7 @@ function describe({ headers, socket }: FastifyRequest) {
     port: socket.localPort,
     host: headers.host,
     origin: headers.origin,
-    proxyHeaders: PROXY_HEADERS.filter((name) => headers[name] !== undefined),
+    proxyHeaders: Object.keys(headers).filter((name) => PROXY_HEADER.test(name)),
   }
 }
 
@@ -125,6 +129,7 @@ function refuse(thrown: Error, request: FastifyRequest, reply: FastifyReply, { l
     logger.error({ err: error, requestId: request.id, route: request.routeOptions.url }, error.message)
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   if (status === 503) reply.header('retry-after', '1')
+  if (error instanceof RateLimitError) reply.header('retry-after', String(error.retryAfterSeconds))
   const body =
     status < 500
       ? errorBody('VALIDATION_ERROR', `Invalid execution request: ${detail}`)

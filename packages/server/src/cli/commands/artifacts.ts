@@ -1,4 +1,5 @@
-import { open } from 'node:fs/promises'
+import { open, unlink } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
@@ -54,14 +55,26 @@ export function addArtifactsCommand(program: Command): void {
             `there is no artifact ${JSON.stringify(id)}; \`ergon artifacts list\` shows the newest`,
           )
         }
-        const bytes = await control.openArtifact(artifact ?? id)
-        if (options.out !== undefined) await pipeline(bytes, await createFile(options.out))
-        else if (!options.json) await pipeline(bytes, process.stdout, { end: false })
-        else bytes.destroy()
+        if (options.out !== undefined) await fetchTo(options.out, () => control.openArtifact(artifact ?? id))
+        else if (!options.json)
+          await pipeline(await control.openArtifact(artifact ?? id), process.stdout, { end: false })
+        else (await control.openArtifact(artifact ?? id)).destroy()
         if (options.json) process.stdout.write(`${JSON.stringify(artifact ?? { digest: id })}\n`)
         else if (options.out !== undefined) process.stderr.write(`wrote ${options.out}\n`)
       }),
     )
+}
+
+/** The whole of it or no file: half of one would be taken for the artifact, and be in the way of the next try. */
+async function fetchTo(file: string, openBytes: () => Promise<Readable>): Promise<void> {
+  const target = await createFile(file)
+  try {
+    await pipeline(await openBytes(), target)
+  } catch (error) {
+    target.destroy()
+    await unlink(file).catch(() => {})
+    throw error
+  }
 }
 
 async function createFile(file: string) {
