@@ -33,6 +33,7 @@ export { DEFAULT_JOB_LIMITS, type JobLimits, limitsSchema } from './limits.ts'
 export {
   CONTRACT_STATUSES,
   type ContractStatus,
+  hasEnded,
   JOB_STATUSES,
   type JobStatus,
   toContractStatus,

@@ -32,3 +32,8 @@ export function toContractStatus(status: JobStatus, failureCode: string | null):
       return failureCode === 'WALL_TIME' ? 'TIMED_OUT' : 'FAILED'
   }
 }
+
+/** Whether a job in this state changes no more by itself. */
+export function hasEnded(state: JobStatus): boolean {
+  return state !== 'pending' && state !== 'running'
+}

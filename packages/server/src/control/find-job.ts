@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Database } from '../platform/db/database.ts'
+import { isUuid } from '../platform/text/uuid.ts'
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const idSchema = z.object({ id: z.string() })
 
 /** The id of the job with this id, else of the one with this identifier, else null. */
@@ -9,7 +9,7 @@ export async function findJobId(db: Database, reference: string): Promise<string
   const { rows } = await db.query(
     `select id from jobs.tb_job_run where id = $1::uuid or identifier = $2
      order by id is not distinct from $1::uuid desc limit 1`,
-    [UUID.test(reference) ? reference : null, reference],
+    [isUuid(reference) ? reference : null, reference],
   )
   return rows[0] === undefined ? null : idSchema.parse(rows[0]).id
 }

@@ -1,3 +1,4 @@
+import { hasEnded } from '@ergon/contract'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../platform/db/database.ts'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
@@ -17,10 +18,10 @@ export async function* followOutput(
     const reading = await readOutput(db, id, position)
     if (reading === null) throw new ErgonError('JOB_NOT_FOUND', `there is no job ${id}, or it was deleted meanwhile`)
     position = reading.position
-    const hasEnded = reading.status !== 'pending' && reading.status !== 'running'
+    const isOver = hasEnded(reading.status)
     yield reading
     // A reading may be bounded: what was read at the end is all once nothing more comes.
-    if (hasEnded && reading.chunks.length === 0) return
-    if (!hasEnded) await sleep(POLL_MS)
+    if (isOver && reading.chunks.length === 0) return
+    if (!isOver) await sleep(POLL_MS)
   }
 }

@@ -1,4 +1,4 @@
-import { JOB_STATUSES, type JobLogs, MAX_LOG_BYTES, toContractStatus } from '@ergon/contract'
+import { hasEnded, JOB_STATUSES, type JobLogs, MAX_LOG_BYTES, toContractStatus } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../platform/db/database.ts'
 import type { OutputStream } from './read-output.ts'
@@ -56,16 +56,16 @@ export async function readJobLogs(db: Database, jobId: string, from: LogPosition
   )
   const [first] = rows
   if (first === undefined) return null
-  const hasEnded = first.status !== 'pending' && first.status !== 'running'
-  const stdout = pieceOf('stdout', first.stdout_from, rows, hasEnded)
-  const stderr = pieceOf('stderr', first.stderr_from, rows, hasEnded)
+  const isOver = hasEnded(first.status)
+  const stdout = pieceOf('stdout', first.stdout_from, rows, isOver)
+  const stderr = pieceOf('stderr', first.stderr_from, rows, isOver)
   return {
     job_id: jobId,
     status: toContractStatus(first.status, first.failure_code),
     attempt: first.attempt,
     stdout: stdout.piece,
     stderr: stderr.piece,
-    is_complete: hasEnded && stdout.isEnd && stderr.isEnd,
+    is_complete: isOver && stdout.isEnd && stderr.isEnd,
   }
 }
 
@@ -73,7 +73,7 @@ function pieceOf(
   stream: OutputStream,
   offset: number,
   rows: readonly Row[],
-  hasEnded: boolean,
+  isOver: boolean,
 ): { piece: JobLogs['stdout']; isEnd: boolean } {
   const parts: Buffer[] = []
   let end = offset
@@ -87,7 +87,7 @@ function pieceOf(
   }
   const bytes = Buffer.concat(parts)
   // The rest of a character that was cut in two comes with what follows, if anything does.
-  const whole = hasEnded && isEnd ? bytes : bytes.subarray(0, bytes.length - cutCharacter(bytes))
+  const whole = isOver && isEnd ? bytes : bytes.subarray(0, bytes.length - cutCharacter(bytes))
   return { piece: { offset, text: whole.toString('utf8'), next_offset: offset + whole.length }, isEnd }
 }
 

@@ -9,7 +9,7 @@ import {
   JOB_STATUSES,
   type JobResult,
   jobResultSchema,
-  type JobStatus,
+  hasEnded,
   type JobSummary,
 } from '@ergon/contract'
 import type { CancelOutcome, JobControl, OutputNews, RetryOutcome } from '../control/job-control.ts'
@@ -18,8 +18,7 @@ import { OUTPUT_START, type OutputChunk, type OutputPosition } from '../control/
 import { ErgonError } from '../platform/errors/ergon-error.ts'
 import { OutputFollower } from './output-follower.ts'
 import { ask, askUnless, toLocalError } from './remote-error.ts'
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+import { isUuid } from '../platform/text/uuid.ts'
 
 /** Jobs behind a server's API. */
 export function createRemoteControl(client: ErgonClient): JobControl {
@@ -70,7 +69,7 @@ function toResult(job: JobResult): JobResult {
 }
 
 async function findJobId(client: ErgonClient, reference: string): Promise<string | null> {
-  if (UUID.test(reference)) {
+  if (isUuid(reference)) {
     const found = await askUnless({ JOB_NOT_FOUND: null }, () => client.get(reference))
     if (found !== null) return found.job_id
   }
@@ -149,7 +148,7 @@ async function* followOutput(
     for await (const event of client.stream(id)) {
       const chunks: OutputChunk[] = []
       // A final state with the end alone: what is to come of an attempt comes before it.
-      if (event.event === 'end' || (event.event === 'status' && isLive(event.data.state))) status = event.data.state
+      if (event.event === 'end' || (event.event === 'status' && !hasEnded(event.data.state))) status = event.data.state
       if (event.event === 'stdout' || event.event === 'stderr') {
         const chunk = follower.take(event.event, event.data)
         if (chunk !== null) chunks.push(chunk)
@@ -164,10 +163,6 @@ async function* followOutput(
 /** What a shell takes as it stands: a job chooses the names of its files, and people copy what they read. */
 function wordOf(name: string): string {
   return /^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name) ? name : 'FILE'
-}
-
-function isLive(state: JobStatus): boolean {
-  return state === 'pending' || state === 'running'
 }
 
 /** The bytes as they come; ends with ARTIFACT_CORRUPT where they were not all, or not those of the digest. */

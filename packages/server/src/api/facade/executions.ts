@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ExecutorHealth, JobView } from '@ergon/contract'
+import { type ExecutorHealth, hasEnded, type JobView } from '@ergon/contract'
 import { cancelOwnJob } from '../../control/change-job.ts'
 import { readOwnJobView } from '../../control/read-job.ts'
 import type { Database } from '../../platform/db/database.ts'
@@ -7,7 +7,6 @@ import type { TenantDatabase } from '../../platform/db/tenant-database.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { insertOwnJobs, type JobRow } from '../../queue/insert-jobs.ts'
 import type { JobWatcher } from '../live/job-watcher.ts'
-import { hasEnded } from '../routes/job-parts.ts'
 
 /** At once in one API process, waiting or running: connections, and jobs that could be waiting before one's own. */
 const MOST = { open: 8, withToken: 64 } as const

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type JobProgressEvent, type JobStatusEvent, toContractStatus } from '@ergon/contract'
+import { hasEnded, type JobProgressEvent, type JobStatusEvent, toContractStatus } from '@ergon/contract'
 import { readJobView } from '../../control/read-job.ts'
 import { type OutputPosition, type OutputReading, readOutput } from '../../control/read-output.ts'
 import type { Database } from '../../platform/db/database.ts'
@@ -86,10 +86,10 @@ class JobFollower {
     // It was deleted: whoever comes back is told that there is no such job.
     if (reading === null) return false
     const { status } = reading
-    const hasEnded = status !== 'running' && status !== 'pending'
+    const isOver = hasEnded(status)
     // What a run printed comes before the news that it is over.
     if (status === 'running') await this.#tellState(reading)
-    const texts = toOutputTexts(reading, hasEnded)
+    const texts = toOutputTexts(reading, isOver)
     const output = outputBase(this.#position.output, reading.position)
     for (const { stream, attempt, offset, text, end } of texts) {
       output[stream] = end
@@ -98,7 +98,7 @@ class JobFollower {
     if (reading.isCut && texts.length > 0) return true
     if (status !== 'running') await this.#tellState(reading)
     this.#watchWait(status === 'pending')
-    if (hasEnded) return this.#tellEnd(reading)
+    if (isOver) return this.#tellEnd(reading)
     await this.#changed.pass()
     return true
   }

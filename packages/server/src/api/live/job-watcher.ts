@@ -1,4 +1,4 @@
-import { JOB_STATUSES, type JobStatus } from '@ergon/contract'
+import { hasEnded, JOB_STATUSES, type JobStatus } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../../platform/db/database.ts'
 
@@ -94,7 +94,7 @@ export class JobWatcher {
       }
       const timer = setTimeout(end, timeoutMs)
       const stop = this.watch(id, (state) => {
-        if (state === null || (state.status !== 'pending' && state.status !== 'running')) end()
+        if (state === null || hasEnded(state.status)) end()
       })
       signal.addEventListener('abort', end)
       this.#ends.add(end)

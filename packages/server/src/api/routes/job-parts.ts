@@ -10,12 +10,9 @@ export const waitQuery = z.coerce
   .max(MAX_WAIT_SECONDS)
   .default(0)
   .describe(`Seconds to wait for the job's end, at most ${MAX_WAIT_SECONDS}; the answer is the job as it is then`)
+
 export function jobNotFound(id: string): ErgonError {
   return new ErgonError('JOB_NOT_FOUND', `there is no job ${id}, or it is not yours`)
-}
-
-export function hasEnded(state: string): boolean {
-  return state !== 'pending' && state !== 'running'
 }
 
 /** Aborted once the caller has gone, so that nobody waits for it. */

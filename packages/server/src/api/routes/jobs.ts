@@ -1,11 +1,11 @@
-import { jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
+import { hasEnded, jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
 import { z } from 'zod'
 import { listJobPage } from '../../control/job-page.ts'
 import { readOwnJobView } from '../../control/read-job.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
 import { refusals } from '../refusals.ts'
-import { hasEnded, jobNotFound, jobParams, untilGone, waitQuery } from './job-parts.ts'
+import { jobNotFound, jobParams, untilGone, waitQuery } from './job-parts.ts'
 
 const pageQuery = {
   limit: z.coerce.number().int().min(1).max(500).default(50),

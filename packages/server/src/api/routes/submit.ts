@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import { jobSummarySchema, type JobView, jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
+import {
+  hasEnded,
+  jobSummarySchema,
+  type JobView,
+  jobViewSchema,
+  submitBatchSchema,
+  submitRequestSchema,
+} from '@ergon/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { correctIdempotencyKey, takeIdempotencyKey } from '../../control/idempotency.ts'
@@ -13,7 +20,7 @@ import { type ApiApp, callerOf } from '../api-app.ts'
 import { tenantFor } from '../principal.ts'
 import { answer } from '../answers.ts'
 import { refusals } from '../refusals.ts'
-import { hasEnded, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
+import { jobNotFound, untilGone, waitQuery } from './job-parts.ts'
 
 const BATCH_BYTES = 8 * 1024 * 1024
 /** Without outputs: a hundred jobs that had been submitted before may have left a hundred megabytes. */

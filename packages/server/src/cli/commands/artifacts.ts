@@ -7,8 +7,7 @@ import { choosePlace } from '../choose-place.ts'
 import { parseNumber } from '../parse-options.ts'
 import { JOB_ARGUMENT, requireJobId } from '../require-job.ts'
 import { formatBytes, formatTable } from '../terminal.ts'
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+import { isUuid } from '../../platform/text/uuid.ts'
 
 export function addArtifactsCommand(program: Command): void {
   const artifacts = program.command('artifacts').description('list and fetch what jobs left')
@@ -48,7 +47,7 @@ export function addArtifactsCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  ergon artifacts get 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f --out plot.png')
     .action(async (id: string, options: { out?: string; json: boolean }) =>
       (await choosePlace()).use('database', async (control) => {
-        const artifact = UUID.test(id) ? await control.findArtifact(id) : null
+        const artifact = isUuid(id) ? await control.findArtifact(id) : null
         if (artifact === null && !id.startsWith('sha256:')) {
           throw new ErgonError(
             'ARTIFACT_NOT_FOUND',

@@ -4,8 +4,9 @@ import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { parseNumber } from '../parse-options.ts'
 import { formatTable } from '../terminal.ts'
 import { withDatabase } from '../with-database.ts'
+import { isUuid } from '../../platform/text/uuid.ts'
+import { closestMatch } from '../../platform/text/closest-match.ts'
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const DAY_MS = 86_400_000
 
 interface CreateOptions {
@@ -87,7 +88,7 @@ export function addTokensCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  ergon tokens revoke 0b0e7f0c-2a55-4a0e-9d1c-1f1f4f3f3f3f')
     .action((id: string) =>
       withDatabase('database', async ({ control }) => {
-        if (UUID.test(id) && (await control.revokeToken(id))) return void process.stdout.write(`revoked ${id}\n`)
+        if (isUuid(id) && (await control.revokeToken(id))) return void process.stdout.write(`revoked ${id}\n`)
         throw new ErgonError(
           'TOKEN_NOT_FOUND',
           `there is no token ${JSON.stringify(id)} that still counts; \`ergon tokens list\` shows all`,
@@ -105,9 +106,10 @@ function parseScopes(text: string): TokenScope[] {
   return [...new Set(text.split(',').map((part) => part.trim()))].map((part) => {
     const scope = TOKEN_SCOPES.find((known) => known === part)
     if (scope !== undefined) return scope
+    const similar = closestMatch(part, TOKEN_SCOPES)
     throw new ErgonError(
       'USAGE',
-      `--scopes: there is no scope ${JSON.stringify(part)}; scopes: ${TOKEN_SCOPES.join(', ')}`,
+      `--scopes: there is no scope ${JSON.stringify(part)}${similar === undefined ? '.' : `; did you mean "${similar}"?`} Scopes: ${TOKEN_SCOPES.join(', ')}`,
     )
   })
 }
@@ -115,7 +117,7 @@ function parseScopes(text: string): TokenScope[] {
 /** One of both is said, so that nobody gets every tenant by forgetting. */
 function parseTenant({ tenant, allTenants }: CreateOptions): string | null {
   if ((tenant !== undefined) === allTenants) throw new ErgonError('USAGE', 'say either --tenant UUID or --all-tenants')
-  if (tenant !== undefined && !UUID.test(tenant))
+  if (tenant !== undefined && !isUuid(tenant))
     throw new ErgonError('USAGE', `--tenant: ${JSON.stringify(tenant)} is no UUID`)
   return tenant?.toLowerCase() ?? null
 }

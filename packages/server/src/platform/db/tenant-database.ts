@@ -1,8 +1,7 @@
 import type pg from 'pg'
 import type { Database, DatabasePool } from './database.ts'
 import { translateDatabaseError } from './database-error.ts'
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+import { isUuid } from '../text/uuid.ts'
 
 /** Whose rows a transaction sees: those of one tenant, or all. */
 export type TenantScope = { readonly tenantId: string } | 'all'
@@ -104,6 +103,6 @@ function cork(client: pg.PoolClient): () => void {
 /** One message of two statements. Settings have no parameters, so what goes in is an id and nothing else. */
 function beginAs(scope: TenantScope): string {
   if (scope === 'all') return 'begin; set local ergon.all_tenants = on'
-  if (!UUID.test(scope.tenantId)) throw new Error(`${JSON.stringify(scope.tenantId)} is no tenant id`)
+  if (!isUuid(scope.tenantId)) throw new Error(`${JSON.stringify(scope.tenantId)} is no tenant id`)
   return `begin; set local ergon.tenant = '${scope.tenantId}'`
 }
