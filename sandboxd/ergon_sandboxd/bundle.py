@@ -62,7 +62,7 @@ class Bundle:
 
     def remove_name(self) -> None:
         """Delete what `create_for_leaf` made."""
-        os.unlink(self.folder / "leaf")
+        self.forget_leaf()
         os.rmdir(self.folder)
 
     def name_leaf(self, name: str) -> None:
@@ -70,6 +70,10 @@ class Bundle:
         file = os.open(self.folder / "leaf", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.write(file, name.encode())
         os.close(file)
+
+    def forget_leaf(self) -> None:
+        """Nobody's processes are to be killed any more: from now on the name may be another's."""
+        (self.folder / "leaf").unlink(missing_ok=True)
 
     @property
     def paths(self) -> BundlePaths:

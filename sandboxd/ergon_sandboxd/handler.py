@@ -120,9 +120,12 @@ class Sandbox:
         """Run to `done`, or raise after everything was removed."""
         try:
             self._run()
+            # A client that starts its next sandbox at once must find the place free.
+            self._give_up_place()
+            self._connection.send({"type": "done"})
         finally:
+            # No process is left, and nobody waits: the kernel takes its time over mounts and cgroups.
             self._remove()
-        self._connection.send({"type": "done"})
 
     def _run(self) -> None:
         request = self._request
@@ -161,24 +164,29 @@ class Sandbox:
             uplink = request.network.level == "uplink"
             return Supervisor(self._connection, process, start.leaf, workspace, start.denials, request.limits, request.on_output_limit, has_uplink=uplink).run()
 
+    def _give_up_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            os.close(place)
+
     def _remove(self) -> None:
         start = self._start
-        if start is not None and not kill_until_empty(start.leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
-            raise OSError("the sandbox's processes cannot be killed")
+        if start is not None:
+            if not kill_until_empty(start.leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
+                raise OSError("the sandbox's processes cannot be killed")
+            if not remove_leaf(start.leaf, STOP_PATIENCE_SECONDS):
+                raise OSError("the sandbox's cgroup cannot be removed")
+            self._bundle.forget_leaf()
+        self._give_up_place()
         # One wait for the kernel, where an unmount of each volume would be five.
         self._own.come_back()
         if start is not None:
             start.remove()
         if self._workspace is not None:
             self._workspace.close()
-        if start is not None and not remove_leaf(start.leaf, STOP_PATIENCE_SECONDS):
-            raise OSError("the sandbox's cgroup cannot be removed")
         # A process leaves its cgroup a moment before its parent can collect it.
         if not _reap_all(STOP_PATIENCE_SECONDS):
             raise OSError("a process of the sandbox has left its cgroup and does not end")
-        # Before `done`: a client that starts its next sandbox at once must find the place free.
-        if self._place is not None:
-            os.close(self._place)
 
 
 def _wants_warm(request: RunRequest) -> bool:

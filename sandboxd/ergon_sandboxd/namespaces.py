@@ -26,12 +26,14 @@ class OwnNamespaces:
 
     def __init__(self) -> None:
         kinds = {"mnt": syscalls.CLONE_NEWNS, "net": syscalls.CLONE_NEWNET}
-        self._held = [(os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
+        self._held = [(f"/proc/self/ns/{name}", os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
 
     def come_back(self) -> None:
         """Enter them again; a sandbox's own go with their last process, all mounts at once."""
-        for namespace, kind in self._held:
-            syscalls.enter(namespace, kind)
+        for current, own, kind in self._held:
+            # Entering the one that we are in may wait for whoever mounts something there.
+            if not os.path.samestat(os.stat(current), os.fstat(own)):
+                syscalls.enter(own, kind)
 
 
 def run_inside(body: Callable[[CgroupMounts], int]) -> int:

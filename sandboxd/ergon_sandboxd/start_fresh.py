@@ -1,6 +1,8 @@
 """A container of the job's own, made by the OCI runtime."""
 
+import time
 from pathlib import Path
+from typing import Final
 
 from . import syscalls
 from .bundle import Bundle
@@ -17,6 +19,9 @@ from .uplink.namespaces import OwnedNetwork
 from .uplink.permission import UplinkPermission
 from .uplink.process import UPLINK_MEMORY_BYTES, UPLINK_PIDS, Uplink, UplinkSite
 from .workspace import Workspace
+
+# A sandbox that is done has its leaf for some milliseconds more.
+_REMOVAL_SECONDS: Final = 2.0
 
 
 class FreshStart:
@@ -42,10 +47,7 @@ class FreshStart:
 
     def _make_leaf(self, hierarchy: Hierarchy) -> Leaf:
         limits, name = self._request.limits, self._request.id
-        try:
-            leaf = hierarchy.create(name)
-        except FileExistsError as error:
-            raise SandboxError("PROTOCOL", f"a sandbox with the id {name} exists already") from error
+        leaf = _create_leaf(hierarchy, name)
         # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
         self._bundle.name_leaf(name)
         runtime = self._request.runtime
@@ -88,3 +90,14 @@ class FreshStart:
                 held.close()
         self.denials.close()
         self._bundle.remove()
+
+
+def _create_leaf(hierarchy: Hierarchy, name: str) -> Leaf:
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    while True:
+        try:
+            return hierarchy.create(name)
+        except FileExistsError as error:
+            if time.monotonic() > deadline:
+                raise SandboxError("PROTOCOL", f"a sandbox with the id {name} exists already") from error
+            time.sleep(0.001)

@@ -45,6 +45,7 @@ class Delivery:
         self._job, self._job_end = speaking_pair()
         self._held: list[int] = []
         self._init_pidfd = -1
+        self._mounts = -1
         self._network = -1
         self._notifications = -1
         self._steps = self._make()
@@ -114,6 +115,8 @@ class Delivery:
         if notifications is None:
             raise TemplateFailed("a job sent no seccomp descriptor")
         self._notifications = self._hold(notifications)
+        # With its last holder go all mounts, which takes some milliseconds: not init's end, which is waited for.
+        self._mounts = namespaces[_NAMESPACES.index("mnt")]
         self._network = namespaces[_NAMESPACES.index("net")]
 
     def _join(self, pid: int) -> None:
@@ -127,7 +130,7 @@ class Delivery:
 
     def as_ready(self, container: int) -> ReadyChild:
         """Give everything away."""
-        kept = {self._init_pidfd, self._network, self._notifications}
+        kept = {self._init_pidfd, self._mounts, self._network, self._notifications}
         for descriptor in set(self._held) - kept:
             os.close(descriptor)
         stdout, stderr, status, report = self._pipes.reading
@@ -135,7 +138,7 @@ class Delivery:
         self._init.close()
         job = self._job.detach()
         volumes = self._workspace.release()
-        return ReadyChild(self.name, job, stdout, stderr, status, report, self._notifications, self._init_pidfd, self._network, container, *volumes)
+        return ReadyChild(self.name, job, stdout, stderr, status, report, self._notifications, self._init_pidfd, self._mounts, self._network, container, *volumes)
 
     def last_words(self) -> str:
         """What the child said of its failure."""

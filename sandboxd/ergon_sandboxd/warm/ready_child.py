@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _VOLUMES: Final = ("files", "inputs", "tmp", "shm")
-_DESCRIPTORS: Final = ("job", "stdout", "stderr", "status", "report", "notifications", "pidfd", "network", "template", *_VOLUMES)
+_DESCRIPTORS: Final = ("job", "stdout", "stderr", "status", "report", "notifications", "pidfd", "mounts", "network", "template", *_VOLUMES)
 _MAX_MESSAGE_BYTES: Final = 4096
 
 
@@ -16,7 +16,7 @@ class ReadyChild:
     """Its cgroup leaf, and our ends of all that leads to it.
 
     `job` takes the order what to run; stdout, stderr, status and report are what comes out; `notifications` is where its refused
-    system calls wait; `pidfd` is its init, `template` the container it lives in; `network` its network namespace; `files`, `inputs`, `tmp` and `shm` are its volumes, attached in it.
+    system calls wait; `pidfd` is its init, `template` the container it lives in; `mounts` and `network` are its namespaces; `files`, `inputs`, `tmp` and `shm` are its volumes, attached in it.
     """
 
     leaf: str
@@ -27,6 +27,7 @@ class ReadyChild:
     report: int
     notifications: int
     pidfd: int
+    mounts: int
     network: int
     template: int
     files: int
