@@ -365,6 +365,7 @@ CREATE TRIGGER tg_cost_of_failure AFTER INSERT ON jobs.tb_job_attempt FOR EACH R
 CREATE TRIGGER tg_end_callback_wait AFTER DELETE ON jobs.tb_job_callback FOR EACH ROW EXECUTE FUNCTION jobs.tg_end_callback_wait()
 CREATE TRIGGER tg_cost_of_success AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL))) EXECUTE FUNCTION jobs.tg_cost_of_success()
 CREATE TRIGGER tg_open_gate_behind_ended AFTER DELETE ON jobs.tb_job_queue FOR EACH ROW WHEN (((old.state = 'executing'::text) AND (old.gate IS NOT NULL) AND (pg_trigger_depth() = 0))) EXECUTE FUNCTION jobs.tg_open_gate()
+CREATE TRIGGER tg_ring_ends AFTER DELETE ON jobs.tb_job_queue REFERENCING OLD TABLE AS ended FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_ring_ends()
 CREATE TRIGGER tg_1_lower_execution_type BEFORE INSERT OR UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN ((new.execution_type <> lower(new.execution_type))) EXECUTE FUNCTION jobs.tg_lower_execution_type()
 CREATE TRIGGER tg_2_read_payload BEFORE INSERT ON jobs.tb_job_run FOR EACH ROW WHEN ((lower(new.service_name) = 'executor'::text)) EXECUTE FUNCTION jobs.tg_read_payload()
 CREATE TRIGGER tg_3_refuse_oversize_json BEFORE INSERT OR UPDATE OF input_data, runner_config, security_context ON jobs.tb_job_run FOR EACH ROW WHEN (((octet_length((new.input_data)::text) > 1048576) OR (octet_length((new.runner_config)::text) > 1048576) OR (octet_length((new.security_context)::text) > 1048576))) EXECUTE FUNCTION jobs.tg_refuse_oversize()
@@ -1285,6 +1286,15 @@ begin
 exception
   when serialization_failure then null;
 end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.end_doorbell_key()
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select hashtextextended('ergon.end', 0);
+$function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.end_lost_attempt(p_live jobs.tb_job_queue, p_message text)
  RETURNS text
@@ -3226,6 +3236,25 @@ begin
     hint = 'Gates of that name are those of the services'' limits; choose another name.';
 end $function$
 -- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_ring_ends()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  doorbell bigint := jobs.end_doorbell_key();
+begin
+  if pg_try_advisory_lock(doorbell) then
+    perform pg_advisory_unlock(doorbell);
+  else
+    -- A payload has room for 8000 bytes, and an id takes 37.
+    perform pg_notify('ergon_end', string_agg(g.job_id::text, ' '))
+    from (select e.job_id, (row_number() over () - 1) / 200 as part from ended e) g
+    group by g.part;
+  end if;
+  return null;
+end $function$
+-- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.tg_tell_token_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3416,6 +3445,7 @@ EXECUTE on function jobs.current_tenant() to ergon_api
 EXECUTE on function jobs.database_identity() to ergon_worker
 EXECUTE on function jobs.deregister_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
+EXECUTE on function jobs.end_doorbell_key() to ergon_api
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
 EXECUTE on function jobs.enter_tenant(p_tenant text) to ergon_api
 EXECUTE on function jobs.explain_tenant_wait(p_job_id uuid) to ergon_api

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import type { ApiContext } from '../api/api-context.ts'
 import { createHttpApp } from '../api/http-app.ts'
+import { EndBell } from '../api/live/end-bell.ts'
 import { JobWatcher } from '../api/live/job-watcher.ts'
 import { TokenDirectory } from '../api/token-directory.ts'
 import { signingKeyOf } from '../api/artifacts/signing-key.ts'
@@ -50,8 +51,28 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
   await requireCurrentSchema(pool, config.databaseUrl)
   const everyTenant = new TenantDatabase(pool, 'all')
   const tokens = new TokenDirectory(pool)
-  const watcher = new JobWatcher(everyTenant, (error) =>
-    logger.warn({ err: error }, 'jobs that are waited for cannot be looked at'),
+  const listener = new ListenConnection({
+    url: config.databaseUrl,
+    applicationName: 'ergon-api-listen',
+    channels: {
+      ergon_token: (id) => tokens.forget(id),
+      ergon_end: (ids) => watcher.ring(ids.split(' ')),
+    },
+    // What was told meanwhile is not known.
+    onConnect: () => {
+      tokens.forget()
+      bell.lose()
+    },
+    onLoss: (error) => {
+      bell.lose()
+      logger.warn({ err: error }, 'the listening connection is away; revoked tokens end some seconds later')
+    },
+  })
+  const bell = new EndBell(() => (listener.isConnected ? listener : null))
+  const watcher = new JobWatcher(
+    everyTenant,
+    (error) => logger.warn({ err: error }, 'jobs that are waited for cannot be looked at'),
+    bell,
   )
   const store = new FilesystemArtifactStore(paths.artifacts)
   const spool = workerSpool(paths.apiSpool)
@@ -86,15 +107,6 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     isStopping: () => isStopping,
   }
   const app = await createHttpApp(context)
-  const listener = new ListenConnection({
-    url: config.databaseUrl,
-    applicationName: 'ergon-api-listen',
-    channels: { ergon_token: (id) => tokens.forget(id) },
-    // What was told meanwhile is not known.
-    onConnect: () => tokens.forget(),
-    onLoss: (error) =>
-      logger.warn({ err: error }, 'the listening connection is away; revoked tokens end some seconds later'),
-  })
   const sweep = new IntervalLoop({
     intervalMs: SWEEP_MS,
     turn: async () => {

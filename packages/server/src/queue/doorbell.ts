@@ -7,8 +7,20 @@ import type { JobClaim } from './types.ts'
 
 /** Time without a new sleep after which the worker counts as busy and is not rung for any more. */
 const BUSY_AFTER_MS = 50
+/** Time without a ring after which what is rung for is taken to be alone. */
+const SILENCE_MS = 50
 
 const lockedSchema = z.array(z.object({ lane: z.string(), locked: z.boolean() }))
+
+/** What ended a sleep. */
+export interface Ring {
+  /** Those that were rung for; none where nobody rang. */
+  lanes: readonly string[]
+  /** It rang after a silence: whoever finds something now has probably found all. */
+  isAlone: boolean
+}
+
+export const NO_RING: Ring = { lanes: [], isAlone: false }
 
 export interface DoorbellOptions {
   url: string
@@ -24,6 +36,10 @@ export class Doorbell {
   readonly #connection: ListenConnection
   readonly #cancelListeners: ((claim: JobClaim) => void)[] = []
   readonly #held = new Set<string>()
+  /** Lanes that were rung for since the last look at them began. */
+  readonly #rung = new Set<string>()
+  #rungAtMs = -Infinity
+  #isAlone = false
   #looks = 0
   #wake: ((lane: string) => void) | null = null
   #busyTimer: NodeJS.Timeout | null = null
@@ -33,7 +49,7 @@ export class Doorbell {
       url,
       applicationName: 'ergon-doorbell',
       channels: {
-        ergon_lane: (lane) => this.#wake?.(lane),
+        ergon_lane: (lane) => this.#ring(lane),
         ergon_cancel: (payload) => {
           const [id = '', fence = ''] = payload.split(' ')
           for (const listener of this.#cancelListeners) listener({ id, fence })
@@ -66,22 +82,40 @@ export class Doorbell {
     this.#cancelListeners.push(listener)
   }
 
+  /** What these lanes were rung for until now is there for the look that begins. */
+  beginLook(lanes: readonly string[]): void {
+    for (const lane of lanes) this.#rung.delete(lane)
+  }
+
   /**
-   * Resolves when it is worth claiming from these lanes: rung, polled, or aborted. To be called after a claim that found
-   * nothing, once at a time. The first call resolves at once, with the locks held: that claim is the second look.
+   * Resolves when it is worth claiming from these lanes: rung since `beginLook`, polled, or aborted. To be called after
+   * looks that found all there was, once at a time. The first call resolves at once, with the locks held: what follows is
+   * the second look.
    */
-  async sleepUntilWork(lanes: readonly string[], signal: AbortSignal): Promise<void> {
+  async sleepUntilWork(lanes: readonly string[], signal: AbortSignal): Promise<Ring> {
     if (this.#busyTimer !== null) clearTimeout(this.#busyTimer)
     const rung = this.#awaitRing(lanes, signal)
     try {
       const isNewlyHeld = await this.#hold(lanes)
+      // Only what was inserted before the locks is not rung for: looks become rare from then on, however often it rings.
       if (isNewlyHeld) this.#looks = 0
-      else if (await rung.within(delayBeforeLook(this.#looks, Math.random()))) this.#looks = 0
+      else if (await rung.within(delayBeforeLook(this.#looks, Math.random())))
+        return { lanes: [...this.#rung], isAlone: this.#isAlone }
       else this.#looks += 1
+      return NO_RING
     } finally {
       rung.dispose()
       this.#busyTimer = setTimeout(() => void this.#letGo([...this.#held]), BUSY_AFTER_MS).unref()
     }
+  }
+
+  #ring(lane: string): void {
+    const nowMs = performance.now()
+    this.#isAlone = nowMs - this.#rungAtMs >= SILENCE_MS
+    this.#rungAtMs = nowMs
+    // Anybody may notify, of whatever comes to mind.
+    if (this.#held.has(lane)) this.#rung.add(lane)
+    this.#wake?.(lane)
   }
 
   /** Listens from now on, so that a ring during the locking is not missed. */
@@ -97,6 +131,7 @@ export class Doorbell {
     this.#wake = (lane) => {
       if (lanes.includes(lane)) resolve(true)
     }
+    for (const lane of this.#rung) this.#wake(lane)
     return {
       within(delayMs) {
         timer = setTimeout(() => resolve(false), delayMs)

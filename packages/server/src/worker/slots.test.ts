@@ -66,6 +66,13 @@ it('gives a lane that just had no jobs what the others leave, and asks it as bef
   ])
 })
 
+it('gives a lane that was rung for its places, whatever it had a moment ago', () => {
+  const slots = new Slots(4, new Map([['sandbox', 2]]))
+  for (const lane of ['http', 'docker', 'sandbox', 'aws']) slots.cameEmpty(lane, 0)
+  slots.wasRung('sandbox')
+  expect(slots.free(['http', 'docker', 'sandbox', 'aws'], 10)).toContainEqual({ lane: 'sandbox', slots: 2 })
+})
+
 it('counts a job that has left the place of its class in the total until it is over', () => {
   const slots = new Slots(2, new Map([['sandbox', 1]]))
   slots.take('sandbox')

@@ -58,6 +58,11 @@ export class Slots {
     this.#emptyUntil.set(lane, nowMs + EMPTY_MS)
   }
 
+  /** Somebody told of jobs in it. */
+  wasRung(lane: string): void {
+    this.#emptyUntil.delete(lane)
+  }
+
   take(lane: string): void {
     const name = classOf(lane)
     this.#used.set(name, (this.#used.get(name) ?? 0) + 1)

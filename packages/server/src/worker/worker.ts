@@ -4,7 +4,7 @@ import type { Database } from '../platform/db/database.ts'
 import type { Logger } from '../platform/logger.ts'
 import { appendOutput } from '../queue/append-output.ts'
 import { claimJobs } from '../queue/claim.ts'
-import type { Doorbell } from '../queue/doorbell.ts'
+import { type Doorbell, NO_RING } from '../queue/doorbell.ts'
 import { registerServices } from '../queue/register-services.ts'
 import type { ClaimedJob } from '../queue/types.ts'
 import { deregisterWorker, drainWorker, registerWorker } from '../queue/worker-registration.ts'
@@ -55,6 +55,8 @@ export class Worker {
   #loop: Promise<void> | null = null
   /** Where the claim loop looked last, and what ends its sleep after that. */
   #look = { open: new Set<string>(), sleep: new AbortController() }
+  /** What ended the last sleep. */
+  #ring = NO_RING
   #pausedUntil = 0
   /** What the database was told last; another version of the registry brings another array. */
   #told: ReturnType<ServiceRegistry['registrations']> | null = null
@@ -132,14 +134,20 @@ export class Worker {
       await sleep(RETRY_AFTER_ERROR_MS, undefined, { signal })
       return
     }
+    const { isAlone } = this.#ring
+    this.#ring = NO_RING
     let passedOver = lanes
     for (let wanted = lanes; wanted.length > 0; wanted = this.#slots.free(passedOver.map(({ lane }) => lane))) {
-      if ((await this.#claim(wanted.filter(({ slots }) => slots > 0))) > 0) return
+      const claimed = await this.#claim(wanted.filter(({ slots }) => slots > 0))
+      // A job that comes alone is not kept from the processor by looks for others.
+      if (claimed === 'all there was' && isAlone) break
+      if (claimed !== 'none') return
       // What got the places had no use for them: the others must not wait for a doorbell that was never set.
       passedOver = wanted.filter(({ slots }) => slots === 0)
     }
     if (signal.aborted || look.sleep.signal.aborted) return
-    await doorbell.sleepUntilWork([...look.open], look.sleep.signal)
+    this.#ring = await doorbell.sleepUntilWork([...look.open], look.sleep.signal)
+    for (const lane of this.#ring.lanes) this.#slots.wasRung(lane)
   }
 
   /** A lane that had no room has some now: the loop, which listens for the others, must not sleep over it. */
@@ -147,14 +155,17 @@ export class Worker {
     if (!this.#look.open.has(lane)) this.#look.sleep.abort()
   }
 
-  /** Begins what these lanes have for their places, and returns how many jobs that is. */
-  async #claim(lanes: { lane: string; slots: number }[]): Promise<number> {
-    const { db, services } = this.#dependencies
+  /** Begins what these lanes have for their places. */
+  async #claim(lanes: { lane: string; slots: number }[]): Promise<'none' | 'all there was' | 'some'> {
+    const { db, doorbell, services } = this.#dependencies
+    doorbell.beginLook(lanes.map(({ lane }) => lane))
     const jobs = await claimJobs(db, { workerId: this.id, lanes, services: services.serviceNames() })
-    const served = new Set(jobs.map(({ lane }) => lane))
-    for (const { lane } of lanes) if (!served.has(lane)) this.#slots.cameEmpty(lane)
+    const left = new Map(lanes.map(({ lane, slots }) => [lane, slots]))
+    for (const { lane } of jobs) left.set(lane, (left.get(lane) ?? 0) - 1)
+    for (const { lane, slots } of lanes) if (left.get(lane) === slots) this.#slots.cameEmpty(lane)
     for (const job of jobs) this.#begin(job)
-    return jobs.length
+    if (jobs.length === 0) return 'none'
+    return [...left.values()].every((slots) => slots > 0) ? 'all there was' : 'some'
   }
 
   #begin(job: ClaimedJob): void {

@@ -163,11 +163,11 @@ describe('what keeps workers from registering and sweeping', () => {
     }
   })
 
-  it('is none but the bell of a lane, which sessions hold', async () => {
+  it('is none but the bells, which sessions hold', async () => {
     const { rows } = await db.admin.query(
       `select proname from pg_proc where pronamespace = 'jobs'::regnamespace and prosrc ~ 'advisory' order by 1`,
     )
-    expect(rows).toEqual([{ proname: 'ring_lane' }])
+    expect(rows).toEqual([{ proname: 'ring_lane' }, { proname: 'tg_ring_ends' }])
   })
 
   it.each(['ergon_enqueue', 'ergon_api', 'ergon_worker', 'ergon_callback'] as const)(

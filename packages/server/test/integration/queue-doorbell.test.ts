@@ -74,8 +74,39 @@ it('wakes a sleeper before its next look', async () => {
     await insertJob(db.as('ergon_enqueue'))
     await sleeping
     wakes.push(performance.now() - startedAt)
+    doorbell.beginLook(['http'])
   }
   expect(wakes.toSorted((a, b) => a - b)[4]).toBeLessThan(50)
+})
+
+/** Sleeps until the locks are held and looks are rare. */
+async function fallAsleep(lanes: string[]): Promise<void> {
+  doorbell.beginLook(['http', 'shell'])
+  for (let look = 0; look < 6; look += 1) await doorbell.sleepUntilWork(lanes, never)
+}
+
+it('remembers a ring that nobody slept through, until the look that begins after it', async () => {
+  using ears = await eavesdrop()
+  await fallAsleep(['http', 'shell'])
+  await insertJob(db.as('ergon_enqueue'), { execution_type: 'shell' })
+  await ears.settle()
+  // A look at other lanes has not seen it.
+  doorbell.beginLook(['http'])
+  const startedAt = performance.now()
+  expect(await doorbell.sleepUntilWork(['http', 'shell'], never)).toMatchObject({ lanes: ['shell'] })
+  expect(performance.now() - startedAt).toBeLessThan(50)
+  doorbell.beginLook(['shell'])
+  expect(await doorbell.sleepUntilWork(['http', 'shell'], never)).toEqual({ lanes: [], isAlone: false })
+})
+
+it('tells a ring after a silence from one that follows another', async () => {
+  await fallAsleep(['http'])
+  for (const isAlone of [true, false]) {
+    const sleeping = doorbell.sleepUntilWork(['http'], never)
+    await insertJob(db.as('ergon_enqueue'))
+    expect(await sleeping).toEqual({ lanes: ['http'], isAlone })
+    doorbell.beginLook(['http'])
+  }
 })
 
 it('lets go of the locks when the worker does not come back to sleep', async () => {

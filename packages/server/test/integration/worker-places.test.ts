@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
 import { createLogger } from '../../src/platform/logger.ts'
-import { Doorbell } from '../../src/queue/doorbell.ts'
+import { Doorbell, NO_RING, type Ring } from '../../src/queue/doorbell.ts'
 import { createBuiltInServices } from '../../src/registry/service-registry.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
 import type { Attempt } from '../../src/worker/attempt.ts'
@@ -14,10 +14,10 @@ import { insertJob } from './queue-fixture.ts'
 
 /** Neither rings nor polls: whoever sleeps here is woken by the worker itself, or never. */
 class DeafDoorbell extends Doorbell {
-  override sleepUntilWork(_lanes: readonly string[], signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
+  override sleepUntilWork(_lanes: readonly string[], signal: AbortSignal): Promise<Ring> {
+    const { promise, resolve } = Promise.withResolvers<Ring>()
+    if (signal.aborted) resolve(NO_RING)
+    else signal.addEventListener('abort', () => resolve(NO_RING), { once: true })
     return promise
   }
 }

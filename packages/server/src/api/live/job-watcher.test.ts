@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { EndBell } from './end-bell.ts'
 import { type JobState, JobWatcher } from './job-watcher.ts'
 
 beforeEach(() => {
@@ -101,6 +102,51 @@ describe('a watcher of jobs', () => {
     const changedAt = performance.now()
     await vi.advanceTimersByTimeAsync(50)
     expect(endedAt - changedAt).toBeLessThanOrEqual(10)
+    watcher.stop()
+  })
+
+  it('looks at once at a job that is rung for, and believes only what it sees', async () => {
+    const jobs = { [id]: 'running', [uuid(2)]: 'running' }
+    const { db, asked } = fakeJobs(jobs)
+    const watcher = new JobWatcher(db, () => {})
+    const told: (string | undefined)[] = []
+    watcher.watch(id, (state) => told.push(state?.status), 'follow')
+    await vi.advanceTimersByTimeAsync(60_000)
+    const before = asked.length
+    watcher.ring([id, uuid(2), uuid(3)])
+    await vi.advanceTimersByTimeAsync(5)
+    expect(asked.slice(before).map(({ ids }) => ids)).toEqual([[id]])
+    expect(told).toEqual(['running'])
+    jobs[id] = 'completed'
+    watcher.ring([id])
+    await vi.advanceTimersByTimeAsync(5)
+    expect(told).toEqual(['running', 'completed'])
+    watcher.stop()
+  })
+
+  it('looks rarely at a job that a call waits for while its end would be told of', async () => {
+    const { db, asked } = fakeJobs({ [id]: 'running' })
+    const session = { query: async () => ({ rows: [{ locked: true }], rowCount: 1 }) }
+    const bell = new EndBell(() => session)
+    const watcher = new JobWatcher(db, () => {}, bell)
+    const gone = new AbortController().signal
+    let resolved = 0
+    const wait = () => void watcher.untilEnded(id, 50_000, gone, { orRung: true }).then(() => resolved++)
+    wait()
+    await vi.advanceTimersByTimeAsync(40)
+    // One to see what went before the lock.
+    expect(asked.length).toBe(1)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(asked.length).toBeLessThan(8)
+    watcher.ring([id])
+    await vi.advanceTimersByTimeAsync(0)
+    expect(resolved).toBe(1)
+    bell.lose()
+    const before = asked.length
+    vi.spyOn(session, 'query').mockRejectedValue(new Error('away'))
+    wait()
+    await vi.advanceTimersByTimeAsync(40)
+    expect(asked.length - before).toBeGreaterThan(4)
     watcher.stop()
   })
 

@@ -1,13 +1,15 @@
 import { hasEnded, JOB_STATUSES, type JobStatus } from '@ergon/contract'
 import { z } from 'zod'
 import { type Database, queryRows } from '../../platform/db/database.ts'
+import type { EndBell } from './end-bell.ts'
 
 /**
- * When a job is looked at after it was asked for, or has changed, in ms: often where a call waits for its end; where
- * somebody follows it, as often as workers store output; less and less while nothing happens.
+ * When a job is looked at after it was asked for, or has changed, in ms: often where a call waits for its end, unless ends
+ * are told of; where somebody follows it, as often as workers store output; less and less while nothing happens.
  */
 const SCHEDULES_MS = {
   wait: [5, 5, 5, 5, 5, 10, 10, 10, 20, 20, 40, 80, 160, 250],
+  told: [50, 100, 250],
   follow: [50, 50, 100, 100, 100, 100, 200, 200, 200, ...Array<number>(40).fill(250), 500, 500, 1_000],
 } as const
 /** Later looks are due at multiples of this, so that many idle jobs share a few statements a second. */
@@ -21,7 +23,7 @@ const AWAY_MS = 250
 const MAX_AWAY_MS = 5_000
 
 /** How closely a job is watched. */
-export type Pace = keyof typeof SCHEDULES_MS
+export type Pace = 'wait' | 'follow'
 
 /** What can be seen of a job from afar; another `version` means that there is something to read. */
 export interface JobState {
@@ -35,6 +37,8 @@ const rowSchema = z.object({ id: z.string(), status: z.enum(JOB_STATUSES), versi
 
 interface Watch {
   listeners: Map<Listener, Pace>
+  /** Called when somebody says that the job has ended. */
+  rung: Set<() => void>
   /** Undefined until it was looked at; null when the job is gone. */
   last: JobState | null | undefined
   step: number
@@ -44,11 +48,13 @@ interface Watch {
 /**
  * Looks at every job that somebody waits for or follows, all of them with one statement, and tells of changes. By asking
  * and not by notification, so that it costs jobs nothing, misses nothing, and works through any pooler, with any number of
- * API processes, over a restart of any part. Who may know of a job is for the caller to check.
+ * API processes, over a restart of any part; a bell that rings only says when to ask. Who may know of a job is for the
+ * caller to check.
  */
 export class JobWatcher {
   readonly #db: Database
   readonly #onError: (error: unknown) => void
+  readonly #bell: EndBell | null
   readonly #watches = new Map<string, Watch>()
   #timer: NodeJS.Timeout | null = null
   #armedFor = Infinity
@@ -57,36 +63,59 @@ export class JobWatcher {
   #isAsking = false
   #isStopped = false
 
-  /** `db` sees the jobs of every tenant. */
-  constructor(db: Database, onError: (error: unknown) => void) {
+  /** `db` sees the jobs of every tenant; without a bell nobody calls `ring`. */
+  constructor(db: Database, onError: (error: unknown) => void, bell: EndBell | null = null) {
     this.#db = db
     this.#onError = onError
+    this.#bell = bell
   }
 
   /** Calls with the job's state soon, and after each change; null when the job is gone. Returns what ends it. */
   watch(jobId: string, listener: Listener, pace: Pace = 'wait'): () => void {
     // As the database spells it.
     const id = jobId.toLowerCase()
-    const watch = this.#watches.get(id) ?? { listeners: new Map(), last: undefined, step: 0, dueAt: Infinity }
+    const watch = this.#watches.get(id) ?? {
+      listeners: new Map(),
+      rung: new Set(),
+      last: undefined,
+      step: 0,
+      dueAt: Infinity,
+    }
     watch.listeners.set(listener, pace)
     watch.step = 0
-    watch.dueAt = Math.min(watch.dueAt, performance.now() + SCHEDULES_MS[pace][0])
+    watch.dueAt = Math.min(watch.dueAt, nextLook(watch, this.#bell?.isHeld === true))
     this.#watches.set(id, watch)
+    if (pace === 'wait') this.#bell?.enter()
     const { last } = watch
     if (last !== undefined) queueMicrotask(() => watch.listeners.has(listener) && this.#call(listener, last))
     this.#arm(watch.dueAt)
     return () => {
-      watch.listeners.delete(listener)
+      if (watch.listeners.delete(listener) && pace === 'wait') this.#bell?.leave()
       if (watch.listeners.size === 0 && this.#watches.get(id) === watch) this.#watches.delete(id)
     }
   }
 
-  /** Resolves when the job has ended or is gone, when the time is over, or when the signal says so. */
-  async untilEnded(id: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  /** These jobs have ended, somebody says: looks at once at those that are still watched after that. */
+  ring(ids: readonly string[]): void {
+    for (const id of ids) {
+      const watch = this.#watches.get(id)
+      if (watch === undefined) continue
+      watch.dueAt = 0
+      for (const hear of [...watch.rung]) hear()
+      if (this.#watches.has(id)) this.#arm(0)
+    }
+  }
+
+  /**
+   * Resolves when the job has ended or is gone, when the time is over, or when the signal says so; with `orRung` also when
+   * somebody says that it has ended, which the caller then looks up.
+   */
+  async untilEnded(id: string, timeoutMs: number, signal: AbortSignal, { orRung = false } = {}): Promise<void> {
     if (signal.aborted || this.#isStopped) return
     await new Promise<void>((resolve) => {
       const end = () => {
         stop()
+        rung?.delete(end)
         this.#ends.delete(end)
         clearTimeout(timer)
         signal.removeEventListener('abort', end)
@@ -96,11 +125,17 @@ export class JobWatcher {
       const stop = this.watch(id, (state) => {
         if (state === null || hasEnded(state.status)) end()
       })
+      const rung = orRung ? this.#watches.get(id.toLowerCase())?.rung : undefined
+      rung?.add(end)
       signal.addEventListener('abort', end)
       this.#ends.add(end)
     })
   }
   readonly #ends = new Set<() => void>()
+
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
 
   get watchedCount(): number {
     return this.#watches.size
@@ -145,6 +180,8 @@ export class JobWatcher {
   }
 
   async #askFor(asked: readonly (readonly [string, Watch])[]): Promise<void> {
+    // What ends after this look is told of, or is not.
+    const isTold = this.#bell?.isHeld === true
     let states
     try {
       states = await this.#read(asked.map(([id]) => id))
@@ -156,14 +193,14 @@ export class JobWatcher {
       this.#onError(error)
       return
     }
-    for (const [id, watch] of asked) this.#tell(watch, states.get(id) ?? null)
+    for (const [id, watch] of asked) this.#tell(watch, states.get(id) ?? null, isTold)
   }
 
-  #tell(watch: Watch, state: JobState | null): void {
+  #tell(watch: Watch, state: JobState | null, isTold: boolean): void {
     const isChanged = watch.last === undefined || watch.last?.version !== state?.version
     watch.step = isChanged ? 0 : watch.step + 1
     watch.last = state
-    watch.dueAt = Math.min(watch.dueAt, nextLook(watch))
+    watch.dueAt = Math.min(watch.dueAt, nextLook(watch, isTold))
     if (isChanged) for (const listener of [...watch.listeners.keys()]) this.#call(listener, state)
   }
 
@@ -200,10 +237,16 @@ export class JobWatcher {
 }
 
 /** After the pace of the most impatient listener. */
-function nextLook({ listeners, step }: Watch): number {
-  const paces = new Set(listeners.values())
+function nextLook({ listeners, step }: Watch, isTold: boolean): number {
   let afterMs = Infinity
-  for (const pace of paces) afterMs = Math.min(afterMs, SCHEDULES_MS[pace][step] ?? SCHEDULES_MS[pace].at(-1) ?? 0)
+  for (const pace of new Set(listeners.values())) {
+    const schedule = scheduleOf(pace, isTold)
+    afterMs = Math.min(afterMs, schedule[step] ?? schedule.at(-1) ?? 0)
+  }
   const at = performance.now() + afterMs
   return afterMs < 2 * GRID_MS ? at : Math.ceil(at / GRID_MS) * GRID_MS
+}
+
+function scheduleOf(pace: Pace, isTold: boolean): readonly number[] {
+  return SCHEDULES_MS[pace === 'wait' && isTold ? 'told' : pace]
 }

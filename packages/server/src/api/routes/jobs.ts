@@ -1,11 +1,11 @@
-import { hasEnded, jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
+import { jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
 import { z } from 'zod'
 import { listJobPage } from '../../control/job-page.ts'
 import { readOwnJobView } from '../../control/read-job.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
 import { refusals } from '../refusals.ts'
-import { jobNotFound, jobParams, untilGone, waitQuery } from './job-parts.ts'
+import { awaitEnd, jobNotFound, jobParams, untilGone, waitQuery } from './job-parts.ts'
 
 const pageQuery = {
   limit: z.coerce.number().int().min(1).max(500).default(50),
@@ -69,9 +69,7 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
       const { db } = callerOf(request)
       const job = await readOwnJobView(db, id)
       if (job === null) throw jobNotFound(id)
-      if (request.query.wait === 0 || hasEnded(job.state)) return job
-      await watcher.untilEnded(id, request.query.wait * 1_000, untilGone(reply))
-      return (await readOwnJobView(db, id)) ?? job
+      return awaitEnd(job, request.query.wait, { db, watcher, gone: untilGone(reply) })
     },
   )
 }

@@ -1,12 +1,5 @@
 import { createHash } from 'node:crypto'
-import {
-  hasEnded,
-  jobSummarySchema,
-  type JobView,
-  jobViewSchema,
-  submitBatchSchema,
-  submitRequestSchema,
-} from '@ergon/contract'
+import { jobSummarySchema, type JobView, jobViewSchema, submitBatchSchema, submitRequestSchema } from '@ergon/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { correctIdempotencyKey, takeIdempotencyKey } from '../../control/idempotency.ts'
@@ -20,7 +13,7 @@ import { type ApiApp, callerOf } from '../api-app.ts'
 import { tenantFor } from '../principal.ts'
 import { answer } from '../answers.ts'
 import { refusals } from '../refusals.ts'
-import { jobNotFound, untilGone, waitQuery } from './job-parts.ts'
+import { awaitEnd, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
 
 const BATCH_BYTES = 8 * 1024 * 1024
 /** Without outputs: a hundred jobs that had been submitted before may have left a hundred megabytes. */
@@ -56,9 +49,7 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
       const row = composeRow(context, request, request.body, [])
       const { job, isNew } = await submitOne(request, reply, row)
       reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
-      if (request.query.wait === 0 || hasEnded(job.state)) return job
-      await context.watcher.untilEnded(job.job_id, request.query.wait * 1_000, untilGone(reply))
-      return (await readOwnJobView(db, job.job_id)) ?? job
+      return awaitEnd(job, request.query.wait, { db, watcher: context.watcher, gone: untilGone(reply) })
     },
   )
 
