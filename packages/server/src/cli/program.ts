@@ -20,7 +20,10 @@ import { addValidateConfigCommand } from './commands/validate-config.ts'
 import { addWorkerCommand } from './commands/worker.ts'
 import { requireOwnStack } from './require-own-stack.ts'
 
-/** The whole command line; parsing throws CommanderError instead of ending the process. */
+/**
+ * The whole command line; commands load what they alone need when they run, because every command waits for what is imported
+ * here. Parsing throws CommanderError instead of ending the process.
+ */
 export function createProgram(): Command {
   const program = new Command('ergon')
     .description(

@@ -35,6 +35,8 @@ export class ErgonHome {
       ERGON_HOME: this.folder,
       ERGON_CACHE: settings.cache,
       ERGON_ENVIRONMENTS: settings.environments,
+      // As bin/ergon sets it.
+      NODE_COMPILE_CACHE: path.join(settings.cache, 'compiled'),
       // Tests that want one say where.
       ERGON_API_LISTEN: 'none',
       ...extra,

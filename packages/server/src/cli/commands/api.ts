@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import { ApiProcess } from '../../app/api-process.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { useStack } from '../../app/stack-client.ts'
 import { homePaths } from '../../config/home-paths.ts'
@@ -34,6 +33,7 @@ export function addApiCommand(program: Command): void {
       const logger = createLogger('ergon', settings.logLevel)
       await prepareHome(paths, workerUser())
       const database = settings.databaseUrl === null ? await useStack(settings, paths, 'database') : null
+      const { ApiProcess } = await import('../../app/api-process.ts')
       const api = new ApiProcess({
         settings,
         paths,

@@ -1,9 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
-import { ApiProcess } from '../../app/api-process.ts'
-import { LocalStack } from '../../app/local-stack.ts'
+import type { ApiProcess } from '../../app/api-process.ts'
 import { splitAddress } from '../../app/split-address.ts'
-import { StackServer } from '../../app/stack-server.ts'
 import { homePaths } from '../../config/home-paths.ts'
 import { loadSettings } from '../../config/load-settings.ts'
 import { createLogger } from '../../platform/logger.ts'
@@ -38,8 +36,10 @@ export function addDevCommand(program: Command): void {
       const { settings, sources } = loadSettings(process.env, flags, { startsWorkers: true })
       const paths = homePaths(settings)
       const logger = createLogger('ergon', settings.logLevel)
+      const { LocalStack } = await import('../../app/local-stack.ts')
       const stack = new LocalStack({ settings, paths, logger, env: process.env, warmUp: true, ...options })
       await stack.prepare()
+      const { StackServer } = await import('../../app/stack-server.ts')
       const server = new StackServer(stack, paths, null)
       await server.start()
       let api: ApiProcess | null = null
@@ -56,6 +56,7 @@ export function addDevCommand(program: Command): void {
         const { databaseUrl, apiDatabaseUrl } = await stack.ensure('worker')
         if (settings.apiListen !== null && apiDatabaseUrl !== null) {
           const listen = await chooseAddress(settings.apiListen, sources.apiListen === 'default')
+          const { ApiProcess } = await import('../../app/api-process.ts')
           api = new ApiProcess({ settings, paths, logger, databaseUrl: apiDatabaseUrl, listen, isDev: true })
         }
         const apiUrl = (await api?.start()) ?? null

@@ -1,12 +1,10 @@
 import { type Isolation, ISOLATIONS } from '@ergon/contract'
 import { type Command, Option } from 'commander'
-import { examineHost } from '../../app/doctor.ts'
 import { loadSettings, readSettings } from '../../config/load-settings.ts'
 import { type Settings, settingsSchema } from '../../config/settings.ts'
 import { ERROR_CATALOGUE } from '../../platform/errors/error-catalogue.ts'
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import { parseNumber } from '../parse-options.ts'
-import { runAttackMatrix } from '../run-attack-matrix.ts'
 import { paint } from '../terminal.ts'
 
 interface DoctorOptions {
@@ -58,11 +56,12 @@ function refuseWithoutMatrix(options: DoctorOptions): void {
   if (markdown && json) throw new ErgonError('USAGE', 'choose one of --markdown and --json')
 }
 
-function attack({ runtime, isolation, row: rows, markdown, json }: DoctorOptions): Promise<number> {
+async function attack({ runtime, isolation, row: rows, markdown, json }: DoctorOptions): Promise<number> {
   const { settings } = loadSettings(process.env)
   const chosen = runtime ?? settings.sandboxRuntime
   if (chosen === 'runsc' && isolation === 'warm')
     throw new ErgonError('USAGE', 'runsc has no warm templates: leave --isolation away, or say --isolation fresh')
+  const { runAttackMatrix } = await import('../run-attack-matrix.ts')
   return runAttackMatrix({
     settings,
     runtime: chosen,
@@ -73,6 +72,7 @@ function attack({ runtime, isolation, row: rows, markdown, json }: DoctorOptions
 }
 
 async function examine({ json }: DoctorOptions): Promise<number> {
+  const { examineHost } = await import('../../app/doctor.ts')
   const findings = await examineHost(readSettings(process.env), process.env)
   const isFit = findings.every(({ ok, isEssential }) => ok || !isEssential)
   if (json) process.stdout.write(`${JSON.stringify({ ok: isFit, findings })}\n`)

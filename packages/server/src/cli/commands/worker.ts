@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { availableParallelism, hostname } from 'node:os'
 import type { Command } from 'commander'
 import { findSigningKey } from '../../app/find-signing-key.ts'
-import { readEngineAccess } from '../../app/engine-access.ts'
 import { prepareHome, workerUser } from '../../app/prepare-home.ts'
 import { type RegistryBundle, RegistryFeed } from '../../app/registry-feed.ts'
 import { SecretRenewal } from '../../app/secret-renewal.ts'
@@ -53,7 +52,9 @@ export function addWorkerCommand(program: Command): void {
     .action(async (options: WorkerOptions) => {
       const { settings } = loadSettings(process.env, registryFlag(options.registry), { startsWorkers: true })
       const lanes = parseLanes(options.lanes, settings)
-      const access = lanes.map(typeOfLane).includes('docker') ? await readEngineAccess(settings) : null
+      const access = lanes.map(typeOfLane).includes('docker')
+        ? await (await import('../../app/engine-access.ts')).readEngineAccess(settings)
+        : null
       const paths = homePaths(settings)
       const user = workerUser()
       const logger = createLogger('ergon', settings.logLevel)
