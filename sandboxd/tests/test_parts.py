@@ -9,6 +9,7 @@ from ergon_sandboxd.evidence import describe_exit
 from ergon_sandboxd.instance import instance_name
 from ergon_sandboxd.report import MAX_REPORT_BYTES, parse_report
 from ergon_sandboxd.streams import OutputStream
+from ergon_sandboxd.warm.keeper import refill_time
 
 ENVIRONMENT = "py@" + "0" * 64
 REPORT = {"kind": "exception", "type": "ValueError", "message": "m", "line": 3, "column": None, "traceback": "t"}
@@ -96,3 +97,13 @@ def test_exits() -> None:
 def test_instances_follow_their_sockets(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     assert instance_name(tmp_path / "a.sock") == instance_name(tmp_path / "link" / "a.sock") != instance_name(tmp_path / "b.sock")
+
+
+def test_only_the_successor_of_a_lone_job_waits() -> None:
+    assert refill_time(100.0, 99.0) > 100.0
+    assert refill_time(100.0, 99.95) == 100.0
+
+
+def test_a_child_is_made_before_the_next_lone_job_may_come() -> None:
+    # Else jobs at such a distance would find fewer and fewer ready.
+    assert refill_time(100.1, 100.0) < 100.2

@@ -219,8 +219,8 @@ class Keeper:
             self._offered[connection] = child.leaf
             child.close()
             now = time.monotonic()
-            is_alone = now - self._handed_out_at >= _PAUSE_SECONDS
-            self._handed_out_at, self._refill_at = now, now + (_ALONE_SECONDS if is_alone else 0)
+            self._refill_at = refill_time(now, self._handed_out_at)
+            self._handed_out_at = now
 
     def _conclude(self, connection: socket.socket) -> None:
         leaf = self._offered.pop(connection)
@@ -273,6 +273,11 @@ class Keeper:
             self._template.retire()
             self._retired.append(self._template)
             self._template = None
+
+
+def refill_time(now: float, handed_out_at: float) -> float:
+    """When to begin the successor of a child that is handed out now, while another one is ready; the one before was at `handed_out_at`."""
+    return now + _ALONE_SECONDS if now - handed_out_at >= _PAUSE_SECONDS else now
 
 
 def run_keeper(plan_for: Callable[[], Plan], failed: Callable[[str], None]) -> int:
