@@ -145,8 +145,8 @@ class Client:
             self.send_file(path, content)
         self.send({"type": "start"})
 
-    def finish(self) -> Outcome:
-        """Read to `done` and check order and offsets on the way."""
+    def finish(self, *, until_removed: bool = True) -> Outcome:
+        """Read to `done`, and then until all is removed, and check order and offsets on the way."""
         outcome, began = Outcome(), time.monotonic()
         while True:
             message, _ = self.receive()
@@ -166,7 +166,7 @@ class Client:
             elif kind == "limit":
                 outcome.limits.append(message)
             elif kind == "done":
-                assert not self._file.read(1), "something follows done"
+                assert not until_removed or not self._file.read(1), "something follows done"
                 outcome.stdout, outcome.stderr = self.streams["stdout"], self.streams["stderr"]
                 return outcome
             else:

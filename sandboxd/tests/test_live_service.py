@@ -120,6 +120,21 @@ def test_parallel(sandboxd: Path, environment: str) -> None:
         client.close()
 
 
+def test_place_and_id_are_free_once_a_sandbox_is_done(sandboxd: Path, environment: str) -> None:
+    ended: list[Client] = []
+    running = [Client(sandboxd) for _ in range(3)]
+    for client in running:
+        client.begin(environment, SLEEP)
+    for _ in range(8):
+        # The last of four places, again and again, while the one before is still being removed.
+        client = Client(sandboxd)
+        client.begin(environment, "pass", id="again")
+        assert client.finish(until_removed=False).exit == ("exited", 0)
+        ended.append(client)
+    for client in [*running, *ended]:
+        client.close()
+
+
 def test_the_same_id_twice(sandboxd: Path, environment: str) -> None:
     with Client(sandboxd) as first:
         first.begin(environment, SLEEP, id="same")
