@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { useStack } from '../packages/server/src/app/stack-client.ts'
 import { type HomePaths, homePaths } from '../packages/server/src/config/home-paths.ts'
 import { loadSettings } from '../packages/server/src/config/load-settings.ts'
@@ -9,7 +10,7 @@ import { type Benchmark, type Figure, figureOf, median } from './bench.ts'
 import { type Floor, startFloor } from './sandbox/floor.ts'
 import { type Residue, takeStock } from './sandbox/residue.ts'
 import { inTurn, ratioFigure, timed } from './sandbox/rounds.ts'
-import { pythonRequest, runToEnd, sandboxRequest } from './sandbox/sandboxes.ts'
+import { pythonRequest, runToEnd, runUntilRemoved, sandboxRequest } from './sandbox/sandboxes.ts'
 import { measureWarm } from './sandbox/warm.ts'
 import { runJobs, workerPid } from './sandbox/worker-jobs.ts'
 
@@ -31,7 +32,7 @@ const sandbox: Benchmark = {
     const floor = startFloor(paths.environments, toRunMessage(trueRequest(envVersion)))
     try {
       return [
-        ...(await measureCold(client, floor, envVersion, isQuick, progress)),
+        ...(await measureCold(client, paths.sandboxdSocket, floor, envVersion, isQuick, progress)),
         ...(await measureWarm(client, db, floor, envVersion, isQuick, progress)),
         ...(await measureResidue(db, settings, paths, envVersion, jobs ?? (isQuick ? 60 : 400), progress)),
       ]
@@ -50,6 +51,7 @@ function trueRequest(envVersion: string) {
 
 async function measureCold(
   client: SandboxdClient,
+  socketPath: string,
   floor: Floor,
   envVersion: string,
   isQuick: boolean,
@@ -58,7 +60,7 @@ async function measureCold(
   progress('/bin/true: sandboxd and crun run of the same bundle in turn')
   const overhead = await inTurn(isQuick ? 15 : 80, {
     crun: () => floor.crun(),
-    sandboxd: () => timed(() => runToEnd(client, trueRequest(envVersion))),
+    sandboxd: () => timed(() => runUntilRemoved(socketPath, trueRequest(envVersion))),
   })
   progress(`python3 -c pass, ${AT_ONCE} at once: sandboxes and bare interpreters in turn`)
   const runs = isQuick ? 15 : 30
@@ -103,6 +105,8 @@ async function measureResidue(
   const worker = await workerPid(db)
   const before = takeStock(worker, paths.sandboxdSocket)
   await run(jobs)
+  // What the last job had is removed after it was recorded.
+  await sleep(1_000)
   const after = takeStock(worker, paths.sandboxdSocket)
   const more = (name: keyof Residue) => after[name] - before[name]
   return [

@@ -1,6 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { DEFAULT_JOB_LIMITS, type Isolation } from '@ergon/contract'
 import { toSandboxLimits } from '../../packages/server/src/domain/limits.ts'
+import { readFrames, writeFrame } from '../../packages/server/src/sandbox/frame-stream.ts'
+import { toRunMessage } from '../../packages/server/src/sandbox/sandboxd-client.ts'
 import type {
   Sandbox,
   SandboxObserver,
@@ -64,4 +68,16 @@ export async function runToEnd(
   if (evidence.exit.kind !== 'exited' || evidence.exit.code !== 0)
     throw new Error(`a sandbox ended as ${JSON.stringify(evidence.exit)}, killed by ${evidence.killed_by}: ${printed}`)
   return { printed, isolation }
+}
+
+/** Runs one sandbox without inputs until all of it is removed, which its connection's end tells. Throws unless it is done. */
+export async function runUntilRemoved(socketPath: string, wanted: SandboxRequest): Promise<void> {
+  const socket = connect(socketPath)
+  await once(socket, 'connect')
+  await writeFrame(socket, toRunMessage(wanted))
+  await writeFrame(socket, { type: 'start' })
+  let last: unknown
+  for await (const { message } of readFrames(socket)) last = message
+  const { type } = Object(last) as { type?: unknown }
+  if (type !== 'done') throw new Error(`the last word of a sandbox was ${JSON.stringify(last)}`)
 }

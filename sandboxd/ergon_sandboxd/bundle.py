@@ -65,10 +65,10 @@ class Bundle:
         self.forget_leaf()
         os.rmdir(self.folder)
 
-    def name_leaf(self, name: str) -> None:
-        """Note whose processes to kill, should this handler die."""
+    def name_leaf(self, name: str, number: int | None = None) -> None:
+        """Note whose processes to kill, should this handler die; by number too where a name may be used again."""
         file = os.open(self.folder / "leaf", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.write(file, name.encode())
+        os.write(file, (name if number is None else f"{name} {number}").encode())
         os.close(file)
 
     def forget_leaf(self) -> None:

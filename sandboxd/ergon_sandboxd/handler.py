@@ -56,13 +56,15 @@ def handle(sock: socket.socket, slot: int, service: Service, own: OwnNamespaces)
     True when it ended as it should, and this process is as it was before.
     """
     connection = Connection(sock)
+    sandbox: Sandbox | None = None
     try:
         try:
             request = parse_request(connection.receive(IDLE_SECONDS, time.monotonic() + 2 * IDLE_SECONDS))
             if isinstance(request, ProbeRequest):
                 connection.send({"type": "probe_result", **probe(service.hierarchy, service.config)})
             elif isinstance(request, RunRequest):
-                Sandbox(connection, request, slot, service, own).run()
+                sandbox = Sandbox(connection, request, slot, service, own)
+                sandbox.run()
             elif isinstance(request, WarmUpRequest):
                 find_runtime(request.runtime)
                 find_rootfs(service.config.environments, request.environment)
@@ -80,7 +82,8 @@ def handle(sock: socket.socket, slot: int, service: Service, own: OwnNamespaces)
             raise
         except Exception as error:
             log(traceback.format_exc())
-            connection.send({"type": "error", "code": "INTERNAL", "message": f"sandboxd failed: {type(error).__name__}"})
+            if sandbox is None or not sandbox.is_done:
+                connection.send({"type": "error", "code": "INTERNAL", "message": f"sandboxd failed: {type(error).__name__}"})
     except Disconnected:
         pass
     finally:
@@ -112,6 +115,8 @@ class Sandbox:
         # Before anything of it exists.
         self._uplink = permit_uplink(request, service.config, service.instance, slot)
         self._bundle = Bundle(service.state.slot_folder(slot), service.provisions.shim)
+        # All that the client is told has been said.
+        self.is_done = False
         self._place: int | None = None
         self._start: Start | None = None
         self._workspace: Workspace | None = None
@@ -122,10 +127,14 @@ class Sandbox:
             self._run()
             # A client that starts its next sandbox at once must find the place free.
             self._give_up_place()
-            self._connection.send({"type": "done"})
+            self.is_done = True
+            # What it does not take now waits: beyond its place a sandbox has only the time of its removal.
+            self._connection.queue({"type": "done"})
+            self._connection.push()
         finally:
-            # No process is left, and nobody waits: the kernel takes its time over mounts and cgroups.
+            # No process is left, and no client waits: the kernel takes its time over mounts and cgroups.
             self._remove()
+        self._connection.flush()
 
     def _run(self) -> None:
         request = self._request
@@ -140,6 +149,9 @@ class Sandbox:
         try:
             receive_inputs(self._connection, request, workspace.inputs)
         except Cancelled:
+            # The ready child of a template waits there, and init.
+            if not kill_until_empty(start.leaf, STOP_PATIENCE_SECONDS, between=_reap_any):
+                raise OSError("the sandbox's processes cannot be killed") from None
             self._connection.send(Evidence(describe_exit(None), "client").as_message())
             return
         evidence = self._supervise(start, workspace)

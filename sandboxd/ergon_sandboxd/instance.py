@@ -116,9 +116,10 @@ def clean_slot(state: State, hierarchy: Hierarchy, slot: int) -> None:
     """Remove what a handler that died left: processes, leaf and bundle. Its mounts went with its mount namespace."""
     folder = state.slot_folder(slot)
     try:
-        name = (folder / "leaf").read_text()
+        name, _, number = (folder / "leaf").read_text().partition(" ")
     except FileNotFoundError:
-        name = ""
-    if name:
+        name = number = ""
+    # Without the number, one of a sandbox that was started under the same id since the handler removed its own.
+    if name and (not number or hierarchy.open(name).number == int(number)):
         remove_by_name(hierarchy, name)
     shutil.rmtree(folder, ignore_errors=True)

@@ -60,6 +60,7 @@ class Server:
         self._calls, self._call = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._own = OwnNamespaces()
         self._fork_after = 0.0
+        self._lost_slots = 0
         self._stopping = False
 
     def run(self) -> None:
@@ -85,6 +86,11 @@ class Server:
                     os.read(self._calls, 4096)
             self._keep_ready()
         self._stop()
+        if self._has_lost_too_many():
+            raise OSError(f"{self._lost_slots} sandboxes could not be removed, so there are not slots enough for all places")
+
+    def _has_lost_too_many(self) -> bool:
+        return self._lost_slots > _SPARE_CONNECTIONS
 
     def _announce(self) -> None:
         try:
@@ -143,6 +149,9 @@ class Server:
         except OSError as error:
             # The slot stays taken: its uid range may still be in use.
             log(f"cannot clean up slot {slot}: {error}")
+            self._lost_slots += 1
+            # The next start removes what this one cannot, or says what it is.
+            self._stopping = self._stopping or self._has_lost_too_many()
             return
         self._free.append(slot)
 

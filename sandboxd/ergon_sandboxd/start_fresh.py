@@ -20,7 +20,7 @@ from .uplink.permission import UplinkPermission
 from .uplink.process import UPLINK_MEMORY_BYTES, UPLINK_PIDS, Uplink, UplinkSite
 from .workspace import Workspace
 
-# A sandbox that is done has its leaf for some milliseconds more.
+# A sandbox that is done has its leaf, without a process, for some milliseconds more.
 _REMOVAL_SECONDS: Final = 2.0
 
 
@@ -49,7 +49,7 @@ class FreshStart:
         limits, name = self._request.limits, self._request.id
         leaf = _create_leaf(hierarchy, name)
         # Only now: a name written before the leaf is ours could make a crash clean up somebody else's.
-        self._bundle.name_leaf(name)
+        self._bundle.name_leaf(name, leaf.number)
         runtime = self._request.runtime
         memory, pids = (0, 0) if self._permission is None else (UPLINK_MEMORY_BYTES, UPLINK_PIDS)
         leaf.set_limits(LeafLimits(limits.memory_bytes + RUNTIME_MEMORY_BYTES[runtime] + memory, limits.pids + RUNTIME_PIDS[runtime] + pids))
@@ -98,6 +98,6 @@ def _create_leaf(hierarchy: Hierarchy, name: str) -> Leaf:
         try:
             return hierarchy.create(name)
         except FileExistsError as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not hierarchy.open(name).is_empty():
                 raise SandboxError("PROTOCOL", f"a sandbox with the id {name} exists already") from error
             time.sleep(0.001)

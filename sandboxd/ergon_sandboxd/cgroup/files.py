@@ -34,6 +34,14 @@ def write_text(path: Path | str, text: str) -> None:
         os.close(file)
 
 
+def inode_number(folder: Path) -> int | None:
+    """Return a group's number, which the kernel gives to no other; None when the group is gone."""
+    try:
+        return os.stat(folder).st_ino
+    except FileNotFoundError:
+        return None
+
+
 def read_number(path: Path | str, missing: int = 0) -> int:
     """Return the one number in a file, or `missing` when the file is gone or holds none."""
     try:

@@ -18,6 +18,10 @@ class Leaf(Protocol):
     """The group that holds every process of one sandbox and nothing else."""
 
     @property
+    def number(self) -> int | None:
+        """What tells it from others that have its name before or after it; None when there is none."""
+
+    @property
     def join_files(self) -> list[str]:
         """The files a process writes "0" to in order to enter the group."""
 

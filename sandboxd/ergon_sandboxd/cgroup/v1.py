@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .files import kill_each, read_field, read_number, read_pids, remove_folder, write_text
+from .files import inode_number, kill_each, read_field, read_number, read_pids, remove_folder, write_text
 from .interface import LeafLimits
 
 CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
@@ -20,6 +20,11 @@ class V1Leaf:
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
         self._lists = [f"{folder}/cgroup.procs" for folder in dict.fromkeys(folders.values())]
+
+    @property
+    def number(self) -> int | None:
+        # Made first, and removed last.
+        return inode_number(self._folders["memory"])
 
     @property
     def join_files(self) -> list[str]:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .files import kill_each, read_field, read_number, read_pids, remove_folder
+from .files import inode_number, kill_each, read_field, read_number, read_pids, remove_folder
 from .interface import LeafLimits
 
 CONTROLLERS: Final = ("memory", "pids", "cpu")
@@ -21,6 +21,10 @@ class V2Leaf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._peak_seen = 0
+
+    @property
+    def number(self) -> int | None:
+        return inode_number(self._folder)
 
     @property
     def join_files(self) -> list[str]:

@@ -16,7 +16,7 @@ import {
 const WORKER_MEMORY_LIMIT_KB = 256 * 1024
 /** sandboxd's lowest uid, for templates and their jobs: nothing else on a machine has one so high. */
 const FIRST_SANDBOX_UID = 1 << 29
-/** A job's connection, and a probe's or the last job's beside it, take two of the two that sandboxd keeps ready. */
+/** A job's connection, a probe's, and the last one's, whose sandbox is being removed, beside the two that sandboxd keeps ready. */
 const MOST_WAITING = 5
 /** Where everybody may write, so where a file of a sandbox's owner could be. */
 const OPEN_FOLDERS = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock']
