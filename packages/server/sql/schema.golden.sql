@@ -1287,13 +1287,13 @@ exception
   when serialization_failure then null;
 end $function$
 -- owner ergon_owner
-CREATE OR REPLACE FUNCTION jobs.end_doorbell_key()
+CREATE OR REPLACE FUNCTION jobs.end_doorbell_key(p_job_id uuid)
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select hashtextextended('ergon.end', 0);
+  select hashtextextended('ergon.end.' || right(p_job_id::text, 2), 0);
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.end_lost_attempt(p_live jobs.tb_job_queue, p_message text)
@@ -3241,17 +3241,13 @@ CREATE OR REPLACE FUNCTION jobs.tg_ring_ends()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-declare
-  doorbell bigint := jobs.end_doorbell_key();
 begin
-  if pg_try_advisory_lock(doorbell) then
-    perform pg_advisory_unlock(doorbell);
-  else
-    -- A payload has room for 8000 bytes, and an id takes 37.
-    perform pg_notify('ergon_end', string_agg(g.job_id::text, ' '))
-    from (select e.job_id, (row_number() over () - 1) / 200 as part from ended e) g
-    group by g.part;
-  end if;
+  -- A payload has room for 8000 bytes, and an id takes 37.
+  perform pg_notify('ergon_end', string_agg(g.job_id::text, ' '))
+  from (select e.job_id, (row_number() over () - 1) / 200 as part
+        from (select n.job_id, jobs.end_doorbell_key(n.job_id) as doorbell from ended n offset 0) e
+        where not case when pg_try_advisory_lock(e.doorbell) then pg_advisory_unlock(e.doorbell) else false end) g
+  group by g.part;
   return null;
 end $function$
 -- owner ergon_owner
@@ -3445,7 +3441,7 @@ EXECUTE on function jobs.current_tenant() to ergon_api
 EXECUTE on function jobs.database_identity() to ergon_worker
 EXECUTE on function jobs.deregister_worker(p_worker_id uuid) to ergon_worker
 EXECUTE on function jobs.drain_worker(p_worker_id uuid) to ergon_worker
-EXECUTE on function jobs.end_doorbell_key() to ergon_api
+EXECUTE on function jobs.end_doorbell_key(p_job_id uuid) to ergon_api
 EXECUTE on function jobs.enqueue_job(service_name text, operation text, input_data jsonb, execution_type text, id uuid, identifier text, idempotency_key text, runner_config jsonb, security_context jsonb, max_attempts integer, timeout_seconds integer, tenant_id uuid, triggered_by uuid, correlation_id text, entity_type text, entity_pk text, priority smallint, run_at timestamp with time zone, queue text, concurrency_key text, execution_key text, on_worker_lost text, traceparent text) to ergon_enqueue
 EXECUTE on function jobs.enter_tenant(p_tenant text) to ergon_api
 EXECUTE on function jobs.explain_tenant_wait(p_job_id uuid) to ergon_api

@@ -56,7 +56,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     applicationName: 'ergon-api-listen',
     channels: {
       ergon_token: (id) => tokens.forget(id),
-      ergon_end: (ids) => watcher.ring(ids.split(' ')),
+      ergon_end: (ids) => watcher.ring(ids),
     },
     // What was told meanwhile is not known.
     onConnect: () => {

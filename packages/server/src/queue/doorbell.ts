@@ -5,10 +5,12 @@ import type { Logger } from '../platform/logger.ts'
 import { delayBeforeLook } from './poll-schedule.ts'
 import type { JobClaim } from './types.ts'
 
-/** Time without a new sleep after which the worker counts as busy and is not rung for any more. */
-const BUSY_AFTER_MS = 50
-/** Time without a ring after which what is rung for is taken to be alone. */
-const SILENCE_MS = 50
+const TIMES = {
+  /** Without a new sleep, after which the worker counts as busy and is not rung for any more. */
+  busyAfterMs: 50,
+  /** Without a ring, after which what is rung for is taken to be alone. */
+  silenceMs: 50,
+}
 
 const lockedSchema = z.array(z.object({ lane: z.string(), locked: z.boolean() }))
 
@@ -25,6 +27,7 @@ export const NO_RING: Ring = { lanes: [], isAlone: false }
 export interface DoorbellOptions {
   url: string
   logger: Pick<Logger, 'warn'>
+  times?: typeof TIMES
 }
 
 /**
@@ -34,6 +37,7 @@ export interface DoorbellOptions {
  */
 export class Doorbell {
   readonly #connection: ListenConnection
+  readonly #times: typeof TIMES
   readonly #cancelListeners: ((claim: JobClaim) => void)[] = []
   readonly #held = new Set<string>()
   /** Lanes that were rung for since the last look at them began. */
@@ -44,7 +48,8 @@ export class Doorbell {
   #wake: ((lane: string) => void) | null = null
   #busyTimer: NodeJS.Timeout | null = null
 
-  constructor({ url, logger }: DoorbellOptions) {
+  constructor({ url, logger, times = TIMES }: DoorbellOptions) {
+    this.#times = times
     this.#connection = new ListenConnection({
       url,
       applicationName: 'ergon-doorbell',
@@ -105,13 +110,13 @@ export class Doorbell {
       return NO_RING
     } finally {
       rung.dispose()
-      this.#busyTimer = setTimeout(() => void this.#letGo([...this.#held]), BUSY_AFTER_MS).unref()
+      this.#busyTimer = setTimeout(() => void this.#letGo([...this.#held]), this.#times.busyAfterMs).unref()
     }
   }
 
   #ring(lane: string): void {
     const nowMs = performance.now()
-    this.#isAlone = nowMs - this.#rungAtMs >= SILENCE_MS
+    this.#isAlone = nowMs - this.#rungAtMs >= this.#times.silenceMs
     this.#rungAtMs = nowMs
     // Anybody may notify, of whatever comes to mind.
     if (this.#held.has(lane)) this.#rung.add(lane)

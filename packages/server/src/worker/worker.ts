@@ -57,6 +57,8 @@ export class Worker {
   #look = { open: new Set<string>(), sleep: new AbortController() }
   /** What ended the last sleep. */
   #ring = NO_RING
+  /** The last look left lanes out. */
+  #hasLeftOut = false
   #pausedUntil = 0
   /** What the database was told last; another version of the registry brings another array. */
   #told: ReturnType<ServiceRegistry['registrations']> | null = null
@@ -134,13 +136,18 @@ export class Worker {
       await sleep(RETRY_AFTER_ERROR_MS, undefined, { signal })
       return
     }
-    const { isAlone } = this.#ring
+    // Not twice in a row: what nobody rang for waits for a look at all lanes.
+    const mayLeaveOut = this.#ring.isAlone && !this.#hasLeftOut
     this.#ring = NO_RING
+    this.#hasLeftOut = false
     let passedOver = lanes
     for (let wanted = lanes; wanted.length > 0; wanted = this.#slots.free(passedOver.map(({ lane }) => lane))) {
       const claimed = await this.#claim(wanted.filter(({ slots }) => slots > 0))
       // A job that comes alone is not kept from the processor by looks for others.
-      if (claimed === 'all there was' && isAlone) break
+      if (claimed === 'all there was' && mayLeaveOut) {
+        this.#hasLeftOut = true
+        break
+      }
       if (claimed !== 'none') return
       // What got the places had no use for them: the others must not wait for a doorbell that was never set.
       passedOver = wanted.filter(({ slots }) => slots === 0)

@@ -1,6 +1,7 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createPool, type DatabasePool } from '../../src/platform/db/database.ts'
 import { migrate } from '../../src/platform/db/migrate.ts'
@@ -67,6 +68,36 @@ describe('a fresh database', () => {
 })
 
 describe('an unknown history', () => {
+  it('goes on under an application whose transaction is open, and is migrated when that is over', async () => {
+    const folder = await copyMigrations()
+    for (const name of await readdir(folder)) if (/^0000(19|[2-9]\d)/.test(name)) await rm(path.join(folder, name))
+    await migrate(db.admin, { folder })
+    const application = await db.admin.connect()
+    try {
+      await application.query('begin')
+      await insertJob(application)
+      let isOver = false
+      const migrating = migrate(db.admin).finally(() => (isOver = true))
+      const waits: number[] = []
+      while (waits.length < 30) {
+        const startedMs = performance.now()
+        await inTransaction(db.admin, async (other) => {
+          await other.query(`set local lock_timeout = '10s'`)
+          await insertJob(other)
+        })
+        waits.push(performance.now() - startedMs)
+        await sleep(50)
+      }
+      expect(isOver).toBe(false)
+      // What was longest waited for is a try of the migration, and not the application.
+      expect(Math.max(...waits)).toBeLessThan(9_000)
+      await application.query('commit')
+      expect((await migrating).applied).toContain(19)
+    } finally {
+      application.release(true)
+    }
+  })
+
   it('of a newer version is refused', async () => {
     await migrate(db.admin)
     await db.admin.query(`insert into jobs.tb_schema_migration values (999, 'future', 'x')`)

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
+import type { Database } from '../../src/platform/db/database.ts'
 import { createLogger } from '../../src/platform/logger.ts'
 import { Doorbell, NO_RING, type Ring } from '../../src/queue/doorbell.ts'
 import { createBuiltInServices } from '../../src/registry/service-registry.ts'
@@ -19,6 +20,38 @@ class DeafDoorbell extends Doorbell {
     if (signal.aborted) resolve(NO_RING)
     else signal.addEventListener('abort', () => resolve(NO_RING), { once: true })
     return promise
+  }
+}
+
+/** Sleeps until the test wakes it, and notes what is done before. */
+class NotingDoorbell extends Doorbell {
+  readonly notes: string[] = []
+  #wake: (ring: Ring) => void = () => {}
+
+  override beginLook(lanes: readonly string[]): void {
+    this.notes.push(`look at ${lanes.toSorted().join(' ')}`)
+    super.beginLook(lanes)
+  }
+
+  override sleepUntilWork(_lanes: readonly string[], signal: AbortSignal): Promise<Ring> {
+    this.notes.push('sleep')
+    const { promise, resolve } = Promise.withResolvers<Ring>()
+    this.#wake = resolve
+    signal.addEventListener('abort', () => resolve(NO_RING), { once: true })
+    return promise
+  }
+
+  /** Wakes it, and gives what was done until it slept again. */
+  async wake(ring: Ring): Promise<string[]> {
+    await this.asleep()
+    const before = this.notes.length
+    this.#wake(ring)
+    await expect.poll(() => this.notes.slice(before)).toContain('sleep')
+    return this.notes.slice(before)
+  }
+
+  asleep(): Promise<void> {
+    return expect.poll(() => this.notes.at(-1)).toBe('sleep')
   }
 }
 
@@ -41,25 +74,38 @@ afterAll(async () => {
 beforeEach(() => {
   running = []
   doorbell = new DeafDoorbell({ url: db.url('ergon_worker'), logger: { warn: () => {} } })
-  worker = new Worker(
+  worker = createWorker(doorbell, 8, 1)
+})
+
+/** Notes its claims, too, if its doorbell notes anything. */
+function createWorker(bell: Doorbell, slots: number, sandboxSlots: number): Worker {
+  const pool = db.as('ergon_worker')
+  const noting: Database = {
+    query(text, values) {
+      if (bell instanceof NotingDoorbell && text.includes('jobs.claim_jobs'))
+        bell.notes.push(`claim of ${(Object(values)[1] as string[]).toSorted().join(' ')}`)
+      return pool.query(text, values)
+    },
+  }
+  return new Worker(
     {
       name: 'test',
       version: '0',
-      slots: 8,
-      sandboxSlots: 1,
+      slots,
+      sandboxSlots,
       lanes: ['http', 'shell', 'sandbox'],
       spoolFolder: folder,
     },
     {
-      db: db.as('ergon_worker'),
-      doorbell,
+      db: noting,
+      doorbell: bell,
       services: createBuiltInServices(null),
       storageGuard: new StorageGuard(new FilesystemArtifactStore(folder), folder),
       logger: createLogger('test', 'silent'),
       execute: (attempt) => new Promise<void>((resolve) => running.push({ attempt, end: resolve })),
     },
   )
-})
+}
 afterEach(async () => {
   for (const { end } of running) end()
   await worker.stop(0)
@@ -87,4 +133,34 @@ it('gives the place of a job that has run to the next, while its outcome is writ
     await expect.poll(() => running.length).toBe(job + 1)
     running[job]?.attempt.hasRun()
   }
+})
+
+const ALONE: Ring = { lanes: ['sandbox'], isAlone: true }
+const claims = (notes: readonly string[]) => notes.filter((note) => note.startsWith('claim')).length
+
+it('looks once for a job that it is rung for after a silence, and at all lanes the next time', async () => {
+  const noting = new NotingDoorbell({ url: db.url('ergon_worker'), logger: { warn: () => {} } })
+  worker = createWorker(noting, 3, 3)
+  await worker.start()
+  await noting.asleep()
+  await insertSandboxJobs(1)
+  expect(claims(await noting.wake(ALONE))).toBe(1)
+  expect(running).toHaveLength(1)
+  await insertSandboxJobs(1)
+  expect(claims(await noting.wake(ALONE))).toBeGreaterThan(1)
+  expect(running).toHaveLength(2)
+  // Whatever is claimed from was begun to be looked at right before.
+  const { notes } = noting
+  for (const [index, note] of notes.entries())
+    if (note.startsWith('claim of')) expect(notes[index - 1]).toBe(note.replace('claim of', 'look at'))
+})
+
+it('looks for more where one ring filled the places of its lane', async () => {
+  const noting = new NotingDoorbell({ url: db.url('ergon_worker'), logger: { warn: () => {} } })
+  worker = createWorker(noting, 8, 2)
+  await worker.start()
+  await noting.asleep()
+  await insertSandboxJobs(2)
+  expect(claims(await noting.wake(ALONE))).toBeGreaterThan(1)
+  expect(running).toHaveLength(2)
 })

@@ -113,12 +113,12 @@ describe('a watcher of jobs', () => {
     watcher.watch(id, (state) => told.push(state?.status), 'follow')
     await vi.advanceTimersByTimeAsync(60_000)
     const before = asked.length
-    watcher.ring([id, uuid(2), uuid(3)])
+    watcher.ring([id, uuid(2), uuid(3)].join(' '))
     await vi.advanceTimersByTimeAsync(5)
     expect(asked.slice(before).map(({ ids }) => ids)).toEqual([[id]])
     expect(told).toEqual(['running'])
     jobs[id] = 'completed'
-    watcher.ring([id])
+    watcher.ring(id)
     await vi.advanceTimersByTimeAsync(5)
     expect(told).toEqual(['running', 'completed'])
     watcher.stop()
@@ -138,7 +138,7 @@ describe('a watcher of jobs', () => {
     expect(asked.length).toBe(1)
     await vi.advanceTimersByTimeAsync(1_000)
     expect(asked.length).toBeLessThan(8)
-    watcher.ring([id])
+    watcher.ring(id)
     await vi.advanceTimersByTimeAsync(0)
     expect(resolved).toBe(1)
     bell.lose()

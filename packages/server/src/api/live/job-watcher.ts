@@ -83,21 +83,22 @@ export class JobWatcher {
     }
     watch.listeners.set(listener, pace)
     watch.step = 0
-    watch.dueAt = Math.min(watch.dueAt, nextLook(watch, this.#bell?.isHeld === true))
+    watch.dueAt = Math.min(watch.dueAt, nextLook(watch, this.#isTold(id)))
     this.#watches.set(id, watch)
-    if (pace === 'wait') this.#bell?.enter()
+    if (pace === 'wait') this.#bell?.enter(id)
     const { last } = watch
     if (last !== undefined) queueMicrotask(() => watch.listeners.has(listener) && this.#call(listener, last))
     this.#arm(watch.dueAt)
     return () => {
-      if (watch.listeners.delete(listener) && pace === 'wait') this.#bell?.leave()
+      if (watch.listeners.delete(listener) && pace === 'wait') this.#bell?.leave(id)
       if (watch.listeners.size === 0 && this.#watches.get(id) === watch) this.#watches.delete(id)
     }
   }
 
-  /** These jobs have ended, somebody says: looks at once at those that are still watched after that. */
-  ring(ids: readonly string[]): void {
-    for (const id of ids) {
+  /** The jobs of these ids, with blanks between them, have ended, somebody says: looks at once at those still watched after that. */
+  ring(ids: string): void {
+    if (this.#watches.size === 0) return
+    for (const id of ids.split(' ')) {
       const watch = this.#watches.get(id)
       if (watch === undefined) continue
       watch.dueAt = 0
@@ -180,8 +181,9 @@ export class JobWatcher {
   }
 
   async #askFor(asked: readonly (readonly [string, Watch])[]): Promise<void> {
-    // What ends after this look is told of, or is not.
-    const isTold = this.#bell?.isHeld === true
+    // Of these the end is told of if it comes after this look.
+    const told = new Set(asked.map(([id]) => id).filter((id) => this.#isTold(id)))
+    for (const [id] of asked) if (!told.has(id)) this.#bell?.retry(id)
     let states
     try {
       states = await this.#read(asked.map(([id]) => id))
@@ -193,7 +195,11 @@ export class JobWatcher {
       this.#onError(error)
       return
     }
-    for (const [id, watch] of asked) this.#tell(watch, states.get(id) ?? null, isTold)
+    for (const [id, watch] of asked) this.#tell(watch, states.get(id) ?? null, told.has(id))
+  }
+
+  #isTold(id: string): boolean {
+    return this.#bell?.isHeld(id) === true
   }
 
   #tell(watch: Watch, state: JobState | null, isTold: boolean): void {

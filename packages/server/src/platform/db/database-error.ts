@@ -58,7 +58,7 @@ export function fromOurSql(error: unknown): ErgonError | null {
   return new ErgonError(code, text + hint, { cause: error })
 }
 
-function codeOf(error: Error): string {
+export function codeOf(error: Error): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 

@@ -26,6 +26,8 @@ export class ListenConnection implements Database {
   readonly #stopping = new AbortController()
   #client: pg.Client | null = null
   #reconnecting: Promise<void> = Promise.resolve()
+  /** Over once the last statement is. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: ListenConnectionOptions) {
     this.#options = options
@@ -49,8 +51,14 @@ export class ListenConnection implements Database {
     return this.#client !== null
   }
 
-  /** Runs a statement in the listening session; throws while there is none. */
-  async query(text: string, values: readonly unknown[] = []): Promise<{ rows: unknown[]; rowCount: number | null }> {
+  /** Runs a statement in the listening session, one after the other; throws while there is none. */
+  query(text: string, values: readonly unknown[] = []): Promise<{ rows: unknown[]; rowCount: number | null }> {
+    const answer = this.#turn.then(() => this.#ask(text, values))
+    this.#turn = answer.catch(() => {})
+    return answer
+  }
+
+  async #ask(text: string, values: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }> {
     const client = this.#client
     if (client === null) throw new Error('the listening connection is being replaced')
     try {

@@ -3,11 +3,17 @@ import type pg from 'pg'
 import { z } from 'zod'
 import { ErgonError } from '../errors/ergon-error.ts'
 import { type Database, type DatabasePool, queryRows } from './database.ts'
-import { fromOurSql } from './database-error.ts'
+import { codeOf, fromOurSql } from './database-error.ts'
 import { type Migration, readAdoption, readMigrations, SQL_FOLDER, splitOnline } from './migration-files.ts'
 
 const OLDEST_SERVER = 150_000
 const LOCK_POLL_MS = 50
+/** How long a statement of a migration waits for whoever uses a table: whoever comes after it waits as long. */
+const LOCK_TIMEOUT_MS = 500
+/** Between one try and the next the others get their turn, and this is how long it is tried in all. */
+const RETRY_MS = 500
+const LOCK_PATIENCE_MS = 120_000
+const LOCK_NOT_AVAILABLE = '55P03'
 
 const appliedSchema = z.object({ version: z.number(), name: z.string(), checksum: z.string() })
 type Applied = z.infer<typeof appliedSchema>
@@ -75,7 +81,7 @@ async function applyMissing(client: pg.PoolClient, migrations: Migration[], fold
   const adopted = !isOurs && hasJobs
   const offline = missing.filter(({ isOnline }) => !isOnline)
   if (adopted) await adopt(client, offline, folder)
-  else for (const migration of offline) await inOneTransaction(client, () => apply(client, migration))
+  else for (const migration of offline) await applyBetweenOthers(client, migration)
   for (const migration of missing.filter(({ isOnline }) => isOnline)) await applyOnline(client, migration)
   return { applied: missing.map(({ version }) => version), adopted }
 }
@@ -127,6 +133,32 @@ async function adopt(client: pg.PoolClient, migrations: Migration[], folder: str
     }
     await run(client, 'the adoption of the existing jobs schema', finish)
   })
+}
+
+/** Again and again, until no transaction is in the way. Throws MIGRATION_FAILED when one is for two minutes. */
+async function applyBetweenOthers(client: pg.PoolClient, migration: Migration): Promise<void> {
+  for (const startedMs = performance.now(); ; ) {
+    try {
+      return await inOneTransaction(client, async () => {
+        await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
+        await apply(client, migration)
+      })
+    } catch (error) {
+      await client.query('rollback')
+      if (!(error instanceof ErgonError && error.cause instanceof Error && codeOf(error.cause) === LOCK_NOT_AVAILABLE))
+        throw error
+      if (performance.now() - startedMs > LOCK_PATIENCE_MS) throw stillInTheWay(migration, error)
+      await sleep(RETRY_MS)
+    }
+  }
+}
+
+function stillInTheWay(migration: Migration, cause: ErgonError): ErgonError {
+  return new ErgonError(
+    'MIGRATION_FAILED',
+    `${describe(migration)} cannot be applied beside a transaction that has used one of its tables for ${LOCK_PATIENCE_MS / 60_000} minutes: end it (pg_locks and pg_stat_activity show which), and migrate again`,
+    { cause },
+  )
 }
 
 /** The first migration makes the roles and runs as whoever we are; every other as the owner that it made. */
