@@ -19,7 +19,7 @@ import { createTestDatabase, type TestDatabase } from '../../src/testing/test-da
 
 export const TENANT_A = 'aaaaaaaa-0000-4000-8000-000000000001'
 export const TENANT_B = 'bbbbbbbb-0000-4000-8000-000000000002'
-const EVERY_SCOPE: readonly TokenScope[] = ['submit', 'read', 'cancel', 'artifacts', 'admin']
+const EVERY_SCOPE: readonly TokenScope[] = ['submit', 'entities', 'read', 'cancel', 'artifacts', 'admin']
 
 const REGISTRY = `services:
   - name: Echo

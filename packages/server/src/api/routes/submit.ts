@@ -10,7 +10,7 @@ import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import type { JobRow } from '../../queue/insert-jobs.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
-import { tenantFor } from '../principal.ts'
+import { type Principal, requireScope, tenantFor } from '../principal.ts'
 import { answer } from '../answers.ts'
 import { refusals } from '../refusals.ts'
 import { awaitEnd, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
@@ -88,12 +88,23 @@ function composeRow(
   path: readonly string[],
 ): JobRow {
   const { principal } = callerOf(request)
+  requireEntityScope(principal, job, path)
   const stated = 'service' in job ? (job.tenant_id ?? null) : (job.workspace_id ?? null)
   const submitter = { tokenId: principal.tokenId, tokenName: principal.tokenName, requestId: request.id }
   return composeJobRow(
     { request: job, path, tenantId: tenantFor(principal, stated), isBound: principal.tenant !== 'all', submitter },
     context.findOperation,
   )
+}
+
+/** An entity chooses which of the application's functions the job's end calls. */
+function requireEntityScope(
+  principal: Principal,
+  job: z.output<typeof submitRequestSchema>,
+  path: readonly string[],
+): void {
+  for (const field of ['entity_type', 'entity_pk'])
+    if (Object.hasOwn(job, field)) requireScope(principal, 'entities', ['body', ...path, field].join('/'))
 }
 
 /** One statement where the job is new and nobody gave a key, which is nearly always. */
