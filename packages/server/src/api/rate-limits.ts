@@ -16,8 +16,8 @@ const SPARE_LOOK_UPS = 5
 export class RateLimitError extends ErgonError {
   readonly retryAfterSeconds: number
 
-  constructor(message: string, retryAfterSeconds: number) {
-    super('RATE_LIMITED', message)
+  constructor(message: string, retryAfterSeconds: number, code: 'RATE_LIMITED' | 'TOO_MANY_WAITS' = 'RATE_LIMITED') {
+    super(code, message)
     this.retryAfterSeconds = retryAfterSeconds
   }
 }

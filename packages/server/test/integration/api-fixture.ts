@@ -9,6 +9,7 @@ import type { ApiContext } from '../../src/api/api-context.ts'
 import { signingKeyOf } from '../../src/api/artifacts/signing-key.ts'
 import { createHttpApp } from '../../src/api/http-app.ts'
 import { JobWatcher } from '../../src/api/live/job-watcher.ts'
+import { OpenWaits } from '../../src/api/live/open-waits.ts'
 import { TokenDirectory } from '../../src/api/token-directory.ts'
 import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
 import { openRegistryText } from '../../src/control/registry-file.ts'
@@ -61,6 +62,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     pool,
     tokens: new TokenDirectory(pool),
     watcher,
+    waits: new OpenWaits(),
     logger: pino({ level: 'silent' }),
     registry: () => registry,
     findOperation: (service, operation) => registry.operationOf(service, operation),

@@ -40,16 +40,24 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
         response: {
           201: answer(jobViewSchema, 'The job is new'),
           200: answer(jobViewSchema, 'It was submitted before, and is as it is now'),
-          ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
+          ...refusals(400, 401, 403, 409, 413, 415, 422, 429, 503),
         },
       },
     },
     async (request, reply) => {
-      const { db } = callerOf(request)
+      const { db, principal } = callerOf(request)
+      const { wait } = request.query
       const row = composeRow(context, request, request.body, [])
-      const { job, isNew } = await submitOne(request, reply, row)
-      reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
-      return awaitEnd(job, request.query.wait, { db, watcher: context.watcher, gone: untilGone(reply) })
+      const makeJob = async () => {
+        const { job, isNew } = await submitOne(request, reply, row)
+        reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
+        return job
+      }
+      if (wait === 0) return makeJob()
+      // A place first: whoever is refused has submitted nothing.
+      return context.waits.hold(principal, async () =>
+        awaitEnd(await makeJob(), wait, { db, watcher: context.watcher, gone: untilGone(reply) }),
+      )
     },
   )
 
