@@ -238,7 +238,7 @@ tb_api_signing_key.tb_api_signing_key_pkey PRIMARY KEY (key_id)
 tb_api_token.ck_api_token_digest CHECK ((octet_length(secret_digest) = 32))
 tb_api_token.ck_api_token_name CHECK (((octet_length(name) >= 1) AND (octet_length(name) <= 200)))
 tb_api_token.ck_api_token_rate CHECK (((rate_limit_per_minute >= 1) AND (rate_limit_per_minute <= 10000000)))
-tb_api_token.ck_api_token_scopes CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['submit'::text, 'read'::text, 'cancel'::text, 'artifacts'::text, 'admin'::text])))
+tb_api_token.ck_api_token_scopes CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['submit'::text, 'entities'::text, 'read'::text, 'cancel'::text, 'artifacts'::text, 'admin'::text])))
 tb_api_token.tb_api_token_pkey PRIMARY KEY (token_id)
 tb_artifact.ck_artifact_digest CHECK ((digest ~ '^sha256:[0-9a-f]{64}$'::text))
 tb_artifact.ck_artifact_job_has_attempt CHECK (((job_id IS NULL) = (attempt IS NULL)))
@@ -378,6 +378,7 @@ CREATE TRIGGER tg_5_refuse_live_change BEFORE UPDATE ON jobs.tb_job_run FOR EACH
 CREATE TRIGGER tg_6_audit_cancelled AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'running'::text) AND (new.status = 'cancelled'::text))) EXECUTE FUNCTION jobs.tg_audit_cancelled()
 CREATE TRIGGER tg_6_audit_cancelled_early AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'pending'::text) AND (new.status = 'cancelled'::text))) EXECUTE FUNCTION jobs.tg_audit_cancelled()
 CREATE TRIGGER tg_6_audit_deleted AFTER DELETE ON jobs.tb_job_run REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_deleted()
+CREATE TRIGGER tg_6_audit_retried AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status = 'failed'::text) AND (new.status = 'pending'::text))) EXECUTE FUNCTION jobs.tg_audit_retried()
 CREATE TRIGGER tg_6_audit_truncated BEFORE TRUNCATE ON jobs.tb_job_run FOR EACH STATEMENT EXECUTE FUNCTION jobs.tg_audit_truncated()
 CREATE TRIGGER tg_7_owe_callback AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (new.entity_type IS NOT NULL))) EXECUTE FUNCTION jobs.tg_owe_callback()
 CREATE TRIGGER tg_apply_user_transition AFTER UPDATE ON jobs.tb_job_run FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((CURRENT_USER <> 'ergon_owner'::name) OR (old.status = 'failed'::text)))) EXECUTE FUNCTION jobs.tg_apply_user_transition()
@@ -551,6 +552,31 @@ AS $function$
 begin
   return coalesce(
     (select s.upto_xid from jobs.tb_audit_seal s where s.cluster = p_cluster order by s.upto_xid desc limit 1), '0');
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.audit_token(p_tenant_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  claimed text := nullif(current_setting('ergon.token', true), '');
+  token_name text;
+begin
+  if claimed is null or not pg_has_role(session_user, 'ergon_api', 'member') then
+    return null;
+  end if;
+  select t.name into token_name from jobs.tb_api_token t
+  where t.token_id = claimed::uuid and t.revoked_at is null and (t.expires_at is null or t.expires_at > clock_timestamp())
+    and 'cancel' = any (t.scopes) and (t.tenant_id is null or t.tenant_id = p_tenant_id);
+  if not found then
+    raise exception using
+      errcode = 'JB050',
+      message = 'TOKEN_INVALID: the token has ended, or may not do this to a job of this tenant';
+  end if;
+  return jsonb_build_object('token_id', claimed::uuid, 'token_name', token_name,
+                            'request_id', left(nullif(current_setting('ergon.request_id', true), ''), 100));
 end $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.callable_outcomes(p_busy integer[])
@@ -991,6 +1017,17 @@ AS $function$
                from (select p_worker_id) g (id) left join jobs.tb_job_worker w on w.worker_id = g.id
                where p_worker_id is not null)
   ))::text;
+$function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.compose_change(p_event text, p_job jobs.tb_job_run, p_happened jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select (jobs.compose_audit(p_event, p_job, p_job.attempts,
+                             (select q.worker_id from jobs.tb_job_queue q where q.job_id = p_job.id), p_happened)::jsonb
+          || jsonb_strip_nulls(jsonb_build_object('by', jobs.audit_token(p_job.tenant_id))))::text;
 $function$
 -- owner ergon_owner
 CREATE OR REPLACE FUNCTION jobs.correct_lanes()
@@ -2862,8 +2899,7 @@ CREATE OR REPLACE FUNCTION jobs.tg_audit_cancelled()
  SET enable_seqscan TO 'off'
 AS $function$
 begin
-  perform jobs.append_audit(new.id, jobs.compose_audit('cancelled', new, new.attempts,
-    (select q.worker_id from jobs.tb_job_queue q where q.job_id = new.id),
+  perform jobs.append_audit(new.id, jobs.compose_change('cancelled', new,
     jsonb_build_object('outcome', 'cancelled', 'started_at', new.started_at)));
   return null;
 end $function$
@@ -2898,6 +2934,19 @@ begin
   perform jobs.append_audit(new.job_id, jobs.compose_audit('lost', job, new.attempt, new.worker_id, jsonb_build_object(
     'outcome', 'lost', 'category', new.failure ->> 'category', 'code', new.failure ->> 'code',
     'message', left(new.failure ->> 'message', 2048), 'started_at', new.started_at)));
+  return null;
+end $function$
+-- owner ergon_owner
+CREATE OR REPLACE FUNCTION jobs.tg_audit_retried()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform jobs.append_audit(new.id, jobs.compose_change('retried', new,
+    jsonb_build_object('outcome', 'queued', 'category', old.failure_category, 'code', old.failure_code)));
   return null;
 end $function$
 -- owner ergon_owner

@@ -21,8 +21,12 @@ export const serviceCallSchema = z
     tenant_id: z.exactOptional(z.uuid()).describe('Only for tokens that are bound to no tenant'),
     triggered_by: z.exactOptional(z.uuid()),
     correlation_id: z.exactOptional(key(1_000)),
-    entity_type: z.exactOptional(key(200)),
-    entity_pk: z.exactOptional(key(1_000)),
+    entity_type: z
+      .exactOptional(key(200))
+      .describe(
+        'Needs the scope `entities`: callbacks that are registered for this entity are called at the job’s end',
+      ),
+    entity_pk: z.exactOptional(key(1_000)).describe('Needs the scope `entities`: handed to those callbacks'),
     priority: z.exactOptional(z.number().int().min(0).max(1_000)).describe('Lower is sooner; 100 by default'),
     run_at: z.exactOptional(z.iso.datetime({ offset: true })).describe('Not before this time'),
     queue: z.exactOptional(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/)),

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 
 /**
- * What a token may do: `submit` jobs and datasets; `read` jobs, output, services; `cancel` and retry; `artifacts`: their
- * bytes and signed addresses; `admin`: workers, queue, dead letters of everybody the token sees.
+ * What a token may do: `submit` jobs and datasets; `entities`: say for which entity a submitted job is, and so whose
+ * callbacks its end calls; `read` jobs, output, services; `cancel` and retry; `artifacts`: their bytes and signed
+ * addresses; `admin`: workers, queue, dead letters of everybody the token sees.
  */
-export const TOKEN_SCOPES = ['submit', 'read', 'cancel', 'artifacts', 'admin'] as const
+export const TOKEN_SCOPES = ['submit', 'entities', 'read', 'cancel', 'artifacts', 'admin'] as const
 export type TokenScope = (typeof TOKEN_SCOPES)[number]
 
 /** `ergon_`, the token's id in hexadecimal, and 32 random bytes in base64url. */

@@ -3,6 +3,7 @@ import type { EnvironmentSummary } from '@ergon/contract'
 import type { ByteRange } from '../artifacts/artifact-store.ts'
 import type { JobWatcher } from './live/job-watcher.ts'
 import type { StreamLimits } from './live/open-streams.ts'
+import type { OpenWaits } from './live/open-waits.ts'
 import type { FindOperation } from '../control/submission.ts'
 import type { OpenRegistry } from '../control/registry-file.ts'
 import type { DatabasePool } from '../platform/db/database.ts'
@@ -16,6 +17,8 @@ export interface ApiContext {
   pool: DatabasePool
   tokens: TokenDirectory
   watcher: JobWatcher
+  /** Calls that wait for the end of a job. */
+  waits: OpenWaits
   logger: Logger
   /** The services of this API's registry, as they are now; null where it has none. */
   registry(): OpenRegistry | null

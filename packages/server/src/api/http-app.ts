@@ -158,22 +158,23 @@ function requireTokens(app: ApiApp, { tokens, pool }: ApiContext, limit: RateLim
     // Whoever looks after this process asks from anywhere, and must not be told that others ask too often.
     if (request.routeOptions.config.isProbe === true) return
     // A path that leads nowhere is counted too.
-    if (access === undefined || access === 'public' || (isSignable && isSigned(request))) return limit(request, null)
+    if (access === undefined || access === 'public' || (isSignable && isSigned(request)))
+      return limit.count(request, null)
     if (withoutToken !== undefined && request.headers.authorization === undefined) {
-      await limit(request, null)
+      await limit.count(request, null)
       const principal = withoutToken(request)
       request.caller = { principal, db: new TenantDatabase(pool, principal.tenant) }
       return
     }
     try {
-      const principal = await tokens.authenticate(bearerOf(request))
+      const principal = await tokens.authenticate(bearerOf(request), limit.guardLookUp(request))
       request.caller = { principal, db: new TenantDatabase(pool, principal.tenant) }
     } catch (error) {
-      // By address, so that guessing is slow.
-      await limit(request, null)
+      // By address, so that guessing is slow; but not what was refused unseen.
+      if (!(error instanceof RateLimitError)) await limit.count(request, null)
       throw error
     }
-    await limit(request, request.caller.principal)
+    await limit.count(request, request.caller.principal)
     requireScope(request.caller.principal, access)
   })
 }

@@ -12,12 +12,12 @@ export interface Principal {
   rateLimitPerMinute: number | null
 }
 
-/** Throws SCOPE_MISSING. */
-export function requireScope(principal: Principal, scope: TokenScope): void {
+/** Throws SCOPE_MISSING, which names `what`: the request, or a field of it. */
+export function requireScope(principal: Principal, scope: TokenScope, what = 'this'): void {
   if (principal.scopes.includes(scope)) return
   throw new ErgonError(
     'SCOPE_MISSING',
-    `this needs the scope "${scope}", the token "${principal.tokenName}" has ${principal.scopes.join(', ')}`,
+    `${what} needs the scope "${scope}", the token "${principal.tokenName}" has ${principal.scopes.join(', ')}`,
   )
 }
 

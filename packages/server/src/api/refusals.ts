@@ -16,7 +16,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   415: 'The body has a media type that is not taken',
   416: 'It does not have that range',
   422: 'A part of the request does not fit',
-  429: 'Too many requests, or uploads at a time',
+  429: 'Too many requests, or too many uploads or waiting calls at a time',
   503: 'There is no room left, or the database does not answer',
 }
 

@@ -3,6 +3,7 @@ import type { ApiContext } from '../api/api-context.ts'
 import { createHttpApp } from '../api/http-app.ts'
 import { EndBell } from '../api/live/end-bell.ts'
 import { JobWatcher } from '../api/live/job-watcher.ts'
+import { OpenWaits } from '../api/live/open-waits.ts'
 import { TokenDirectory } from '../api/token-directory.ts'
 import { signingKeyOf } from '../api/artifacts/signing-key.ts'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
@@ -83,6 +84,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     pool,
     tokens,
     watcher,
+    waits: new OpenWaits(),
     logger,
     registry: () => registry,
     findOperation: (service, operation) => requireRegistry(registry).operationOf(service, operation),

@@ -9,6 +9,7 @@ import type { ApiContext } from '../../src/api/api-context.ts'
 import { signingKeyOf } from '../../src/api/artifacts/signing-key.ts'
 import { createHttpApp } from '../../src/api/http-app.ts'
 import { JobWatcher } from '../../src/api/live/job-watcher.ts'
+import { OpenWaits } from '../../src/api/live/open-waits.ts'
 import { TokenDirectory } from '../../src/api/token-directory.ts'
 import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
 import { openRegistryText } from '../../src/control/registry-file.ts'
@@ -19,7 +20,7 @@ import { createTestDatabase, type TestDatabase } from '../../src/testing/test-da
 
 export const TENANT_A = 'aaaaaaaa-0000-4000-8000-000000000001'
 export const TENANT_B = 'bbbbbbbb-0000-4000-8000-000000000002'
-const EVERY_SCOPE: readonly TokenScope[] = ['submit', 'read', 'cancel', 'artifacts', 'admin']
+const EVERY_SCOPE: readonly TokenScope[] = ['submit', 'entities', 'read', 'cancel', 'artifacts', 'admin']
 
 const REGISTRY = `services:
   - name: Echo
@@ -61,6 +62,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     pool,
     tokens: new TokenDirectory(pool),
     watcher,
+    waits: new OpenWaits(),
     logger: pino({ level: 'silent' }),
     registry: () => registry,
     findOperation: (service, operation) => registry.operationOf(service, operation),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { jobPageSchema, jobViewSchema } from '@ergon/contract'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { OpenWaits } from '../../src/api/live/open-waits.ts'
 import { completeJobs } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import { as, payload, startTestApi, TENANT_A, type TestApi } from './api-fixture.ts'
@@ -9,7 +10,7 @@ import { emptyRecord, insertJob, readRow, someFailure, startWorker, type TestWor
 let api: TestApi
 let worker: TestWorker
 beforeAll(async () => {
-  api = await startTestApi()
+  api = await startTestApi({ waits: new OpenWaits({ perToken: 2, total: 3 }) })
   worker = await startWorker(api.db.as('ergon_worker'), { lanes: ['sandbox', 'http'] })
 })
 afterAll(() => api.close())
@@ -213,6 +214,45 @@ describe('waiting', () => {
     const answer = await post('/v1/jobs?wait=0.2', payload())
     expect(answer.json()).toMatchObject({ status: 'QUEUED' })
     expect((await post('/v1/jobs?wait=51', payload())).statusCode).toBe(422)
+  })
+})
+
+describe('waiting by many', () => {
+  it('is refused to a token that does it often enough, and to all where a process does; nothing is submitted then', async () => {
+    const mine = [payload(), payload()]
+    const others = payload()
+    const waiting = [
+      ...mine.map((body) => post('/v1/jobs?wait=50', body)),
+      post('/v1/jobs?wait=50', others, {}, api.tokens.b),
+    ]
+    // Whoever has submitted has its place.
+    for (const { job_id: id } of [...mine, others])
+      await expect.poll(() => readRow(api.db.admin, id), { timeout: 20_000 }).not.toBeNull()
+
+    const refused = payload()
+    const all = await post('/v1/jobs?wait=0.1', refused, {}, api.tokens.b)
+    expect({ status: all.statusCode, after: all.headers['retry-after'] }).toEqual({ status: 503, after: '1' })
+    expect(all.json()).toMatchObject({ code: 'WAITS_EXHAUSTED' })
+
+    await post(`/v1/jobs/${others.job_id}/cancel`, {}, {}, api.tokens.b)
+    expect((await waiting[2])?.json()).toMatchObject({ status: 'CANCELLED' })
+    for (const answer of [
+      await post('/v1/jobs?wait=0.1', refused),
+      await post('/v1/jobs?wait=0.1', refused, { 'idempotency-key': randomUUID() }),
+      await get(`/v1/jobs/${mine[0]?.job_id}?wait=0.1`),
+    ]) {
+      expect({ status: answer.statusCode, after: answer.headers['retry-after'] }).toEqual({ status: 429, after: '2' })
+      expect(answer.json()).toMatchObject({ code: 'TOO_MANY_WAITS' })
+    }
+    expect(await readRow(api.db.admin, refused.job_id)).toBeNull()
+    // What does not wait is as ever; what has ended is not waited for.
+    expect((await get(`/v1/jobs/${mine[0]?.job_id}`)).statusCode).toBe(200)
+    expect((await get(`/v1/jobs/${others.job_id}?wait=1`, api.tokens.b)).statusCode).toBe(200)
+    expect((await post('/v1/jobs?wait=0.1', payload(), {}, api.tokens.b)).statusCode).toBe(201)
+
+    for (const { job_id: id } of mine) await post(`/v1/jobs/${id}/cancel`, {})
+    for (const answer of await Promise.all(waiting)) expect(answer.statusCode).toBe(201)
+    expect((await post('/v1/jobs?wait=0.1', refused)).statusCode).toBe(201)
   })
 })
 

@@ -47,6 +47,48 @@ describe('a token', () => {
     }
   })
 
+  it.each([
+    ['entity_type', { entity_type: 'Order' }],
+    ['entity_pk', { entity_pk: '7' }],
+  ])('says for which entity a job is, by %s, with a scope of its own alone', async (field, entity) => {
+    const correlation_id = randomUUID()
+    const call = { service: 'Echo', operation: 'say', input: { words: 'x' }, correlation_id }
+    const submit = (token: string, url: string, body: object) =>
+      api.app.inject({ method: 'POST', url, ...as(token), payload: body })
+    const submitter = await api.token(['submit', 'read', 'cancel', 'artifacts', 'admin'], TENANT_A)
+    for (const [url, body, place] of [
+      ['/v1/jobs', { ...call, ...entity }, `body/${field}`],
+      ['/v1/jobs/batch', { jobs: [call, { ...call, ...entity }] }, `body/jobs/1/${field}`],
+    ] as const) {
+      const answer = await submit(submitter, url, body)
+      expect(answer.statusCode).toBe(403)
+      expect(answer.json()).toMatchObject({ code: 'SCOPE_MISSING' })
+      expect(answer.json<{ detail: string }>().detail).toContain(`${place} needs the scope "entities"`)
+    }
+    const list = async (query: string) => {
+      const answer = await api.app.inject({
+        method: 'GET',
+        url: `/v1/jobs?correlation_id=${correlation_id}${query}`,
+        ...as(submitter),
+      })
+      return answer.json<{ items: object[] }>().items
+    }
+    expect(await list('')).toEqual([])
+
+    const namer = await api.token(['submit', 'entities'], TENANT_A)
+    expect((await submit(namer, '/v1/jobs', { ...call, ...entity })).json()).toMatchObject(entity)
+    expect((await submit(namer, '/v1/jobs/batch', { jobs: [{ ...call, ...entity }] })).statusCode).toBe(201)
+    // Who may read may look for an entity.
+    expect(await list(`&${new URLSearchParams(entity).toString()}`)).toHaveLength(2)
+  })
+
+  it('that names entities and may not submit submits nothing', async () => {
+    const namer = await api.token(['entities'], TENANT_A)
+    const payload = { service: 'Echo', operation: 'say', input: { words: 'x' }, entity_type: 'Order' }
+    const answer = await api.app.inject({ method: 'POST', url: '/v1/jobs', ...as(namer), payload })
+    expect(answer.json<{ detail: string }>().detail).toContain('this needs the scope "submit"')
+  })
+
   it('that has ended is not believed any more', async () => {
     const token = await api.token(['read'], TENANT_A)
     expect((await get(`Bearer ${token}`)).statusCode).toBe(200)

@@ -3,6 +3,7 @@ import { expect } from 'vitest'
 import type { ApiApp } from '../../src/api/api-app.ts'
 import { createHttpApp } from '../../src/api/http-app.ts'
 import { JobWatcher } from '../../src/api/live/job-watcher.ts'
+import { OpenWaits } from '../../src/api/live/open-waits.ts'
 import { STREAM_LIMITS, type StreamLimits } from '../../src/api/live/open-streams.ts'
 import { TokenDirectory } from '../../src/api/token-directory.ts'
 import { TenantDatabase } from '../../src/platform/db/tenant-database.ts'
@@ -33,7 +34,8 @@ export async function startLiveTest(
   const api = await startTestApi({ streamLimits: { ...STREAM_LIMITS, ...limits } })
   const watcher = new JobWatcher(new TenantDatabase(api.pool, 'all'), () => {})
   const streamLimits = { ...STREAM_LIMITS, ...otherLimits }
-  const other = await createHttpApp({ ...api.context, watcher, tokens: new TokenDirectory(api.pool), streamLimits })
+  const own = { watcher, waits: new OpenWaits(), tokens: new TokenDirectory(api.pool), streamLimits }
+  const other = await createHttpApp({ ...api.context, ...own })
   const listen = { host: '127.0.0.1', port: 0 }
   const urls = [await api.app.listen(listen), await other.listen(listen)]
   const worker = await startWorker(api.db.admin)

@@ -133,7 +133,7 @@ export class Executions {
 
   async #cancel(db: Database, id: string): Promise<void> {
     try {
-      await cancelOwnJob(db, id)
+      await cancelOwnJob(db, id, null)
     } catch (error) {
       this.#options.onError(error)
     }

@@ -23,8 +23,8 @@ export function addJobActionRoutes(app: ApiApp, _context: ApiContext): void {
     },
     async (request) => {
       const { job_id: id } = request.params
-      const { db } = callerOf(request)
-      const outcome = await cancelOwnJob(db, id)
+      const { db, principal } = callerOf(request)
+      const outcome = await cancelOwnJob(db, id, { tokenId: principal.tokenId, requestId: request.id })
       if (outcome === 'not_found') throw jobNotFound(id)
       const job = await existing(db, id)
       // Who cancels twice has what it wants.
@@ -47,8 +47,8 @@ export function addJobActionRoutes(app: ApiApp, _context: ApiContext): void {
     },
     async (request) => {
       const { job_id: id } = request.params
-      const { db } = callerOf(request)
-      const outcome = await retryOwnJob(db, id)
+      const { db, principal } = callerOf(request)
+      const outcome = await retryOwnJob(db, id, { tokenId: principal.tokenId, requestId: request.id })
       if (outcome === 'not_found') throw jobNotFound(id)
       const job = await existing(db, id)
       if (outcome === 'queued') return job

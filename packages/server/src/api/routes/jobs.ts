@@ -1,4 +1,4 @@
-import { jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
+import { hasEnded, jobFilterSchema, jobPageSchema, jobViewSchema } from '@ergon/contract'
 import { z } from 'zod'
 import { listJobPage } from '../../control/job-page.ts'
 import { readOwnJobView } from '../../control/read-job.ts'
@@ -12,7 +12,7 @@ const pageQuery = {
   cursor: z.exactOptional(z.string().max(500)),
 }
 
-export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
+export function addJobRoutes(app: ApiApp, { watcher, waits }: ApiContext): void {
   app.get(
     '/v1/jobs',
     {
@@ -61,15 +61,17 @@ export function addJobRoutes(app: ApiApp, { watcher }: ApiContext): void {
         summary: 'A job with all that it left, at once or at its end',
         params: jobParams,
         querystring: z.object({ wait: waitQuery }),
-        response: { 200: jobViewSchema, ...refusals(401, 403, 404, 422, 429) },
+        response: { 200: jobViewSchema, ...refusals(401, 403, 404, 422, 429, 503) },
       },
     },
     async (request, reply) => {
       const { job_id: id } = request.params
-      const { db } = callerOf(request)
+      const { wait } = request.query
+      const { db, principal } = callerOf(request)
       const job = await readOwnJobView(db, id)
       if (job === null) throw jobNotFound(id)
-      return awaitEnd(job, request.query.wait, { db, watcher, gone: untilGone(reply) })
+      if (wait === 0 || hasEnded(job.state)) return job
+      return waits.hold(principal, () => awaitEnd(job, wait, { db, watcher, gone: untilGone(reply) }))
     },
   )
 }

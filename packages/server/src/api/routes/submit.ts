@@ -10,7 +10,7 @@ import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import type { JobRow } from '../../queue/insert-jobs.ts'
 import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
-import { tenantFor } from '../principal.ts'
+import { type Principal, requireScope, tenantFor } from '../principal.ts'
 import { answer } from '../answers.ts'
 import { refusals } from '../refusals.ts'
 import { awaitEnd, jobNotFound, untilGone, waitQuery } from './job-parts.ts'
@@ -40,16 +40,24 @@ export function addSubmitRoutes(app: ApiApp, context: ApiContext): void {
         response: {
           201: answer(jobViewSchema, 'The job is new'),
           200: answer(jobViewSchema, 'It was submitted before, and is as it is now'),
-          ...refusals(400, 401, 403, 409, 413, 415, 422, 429),
+          ...refusals(400, 401, 403, 409, 413, 415, 422, 429, 503),
         },
       },
     },
     async (request, reply) => {
-      const { db } = callerOf(request)
+      const { db, principal } = callerOf(request)
+      const { wait } = request.query
       const row = composeRow(context, request, request.body, [])
-      const { job, isNew } = await submitOne(request, reply, row)
-      reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
-      return awaitEnd(job, request.query.wait, { db, watcher: context.watcher, gone: untilGone(reply) })
+      const makeJob = async () => {
+        const { job, isNew } = await submitOne(request, reply, row)
+        reply.code(isNew ? 201 : 200).header('location', `/v1/jobs/${job.job_id}`)
+        return job
+      }
+      if (wait === 0) return makeJob()
+      // A place first: whoever is refused has submitted nothing.
+      return context.waits.hold(principal, async () =>
+        awaitEnd(await makeJob(), wait, { db, watcher: context.watcher, gone: untilGone(reply) }),
+      )
     },
   )
 
@@ -88,12 +96,23 @@ function composeRow(
   path: readonly string[],
 ): JobRow {
   const { principal } = callerOf(request)
+  requireEntityScope(principal, job, path)
   const stated = 'service' in job ? (job.tenant_id ?? null) : (job.workspace_id ?? null)
   const submitter = { tokenId: principal.tokenId, tokenName: principal.tokenName, requestId: request.id }
   return composeJobRow(
     { request: job, path, tenantId: tenantFor(principal, stated), isBound: principal.tenant !== 'all', submitter },
     context.findOperation,
   )
+}
+
+/** An entity chooses which of the application's functions the job's end calls. */
+function requireEntityScope(
+  principal: Principal,
+  job: z.output<typeof submitRequestSchema>,
+  path: readonly string[],
+): void {
+  for (const field of ['entity_type', 'entity_pk'])
+    if (Object.hasOwn(job, field)) requireScope(principal, 'entities', ['body', ...path, field].join('/'))
 }
 
 /** One statement where the job is new and nobody gave a key, which is nearly always. */

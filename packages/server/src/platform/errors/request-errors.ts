@@ -123,6 +123,16 @@ export const REQUEST_ERRORS = {
     httpStatus: 503,
     summary: 'The API process has as many open streams as it may have, or is about to stop.',
   },
+  TOO_MANY_WAITS: {
+    exitCode: 3,
+    httpStatus: 429,
+    summary: 'As many calls of the token as may wait for the end of a job do so.',
+  },
+  WAITS_EXHAUSTED: {
+    exitCode: 3,
+    httpStatus: 503,
+    summary: 'As many calls wait for the end of a job as may in the API process.',
+  },
   JOB_NOT_FAILED: {
     exitCode: 2,
     httpStatus: 409,
