@@ -6,7 +6,7 @@ import { JobWatcher } from '../api/live/job-watcher.ts'
 import { TokenDirectory } from '../api/token-directory.ts'
 import { signingKeyOf } from '../api/artifacts/signing-key.ts'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
-import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
+import { ProcessSpool } from '../artifacts/process-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { forgetIdempotencyKeys } from '../control/idempotency.ts'
 import { type OpenRegistry, openRegistryText } from '../control/registry-file.ts'
@@ -75,7 +75,9 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     bell,
   )
   const store = new FilesystemArtifactStore(paths.artifacts)
-  const spool = workerSpool(paths.apiSpool)
+  const spool = new ProcessSpool(paths.apiSpool, {
+    onError: (error) => logger.warn({ err: error }, 'the spool of uploads cannot be swept; it is tried again'),
+  })
   let registry: OpenRegistry | null = config.registry === null ? null : open(config.registry)
   let isStopping = false
   const context: ApiContext = {
@@ -99,7 +101,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     artifactSize: (digest) => store.size(digest),
     storeArtifact: (file, digest) => store.put(file, digest),
     freeBytes: () => store.freeBytes(),
-    spool,
+    spool: spool.folder,
     signingKey: signingKeyOf(pool),
     facade: config.facade,
     corsOrigins: config.corsOrigins,
@@ -117,7 +119,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
   return {
     logger,
     async start() {
-      await sweepSpool(paths.apiSpool)
+      await spool.start()
       await listener.start()
       sweep.start()
       try {
@@ -144,7 +146,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
       await sweep.stop()
       await listener.stop()
       await pool.end()
-      await sweepSpool(paths.apiSpool, { own: spool })
+      await spool.stop()
     },
   }
 }

@@ -1,6 +1,6 @@
 import os from 'node:os'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
-import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
+import { ProcessSpool } from '../artifacts/process-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { EXECUTOR_POLICY, type SandboxPolicy, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
 import { AuditSealer } from '../maintenance/audit-sealer.ts'
@@ -59,7 +59,9 @@ export async function createWorker(
   })
   const doorbell = new Doorbell({ url: config.databaseUrl, logger })
   const store = new FilesystemArtifactStore(paths.artifacts)
-  const spoolFolder = workerSpool(paths.spool)
+  const spool = new ProcessSpool(paths.spool, {
+    onError: (error) => logger.warn({ err: error }, 'the spool cannot be swept; it is tried again'),
+  })
   const storageGuard = new StorageGuard(store, paths.spool)
   const sandbox = new SandboxdClient(paths.sandboxdSocket)
 
@@ -98,7 +100,7 @@ export async function createWorker(
       : new CallbackRunner({ db, callbackUrl: config.callbackDatabaseUrl, logger })
   const execution = { services, runners, store, storageGuard, recorder, renewSecrets, logger, random: Math.random }
   const worker = new Worker(
-    { ...config, spoolFolder },
+    { ...config, spoolFolder: spool.folder },
     {
       db,
       doorbell,
@@ -146,7 +148,7 @@ export async function createWorker(
       }
     },
     async start() {
-      await sweepSpool(paths.spool)
+      await spool.start()
       await doorbell.start()
       await worker.start()
       maintenance.start()
@@ -166,7 +168,7 @@ export async function createWorker(
       await sealer?.stop()
       await doorbell.stop()
       await db.end()
-      await sweepSpool(paths.spool, { own: spoolFolder })
+      await spool.stop()
     },
   }
 }
