@@ -7,7 +7,7 @@ it('lets so many work at a time, in the order in which they came, also behind on
   const begun: number[] = []
   const gates = Array.from({ length: 5 }, () => Promise.withResolvers<number>())
   const results = gates.map(({ promise }, n) =>
-    turns.take(() => {
+    turns.take('a', () => {
       begun.push(n)
       return promise
     }),
@@ -22,6 +22,14 @@ it('lets so many work at a time, in the order in which they came, also behind on
     ...['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'fulfilled'],
   ])
   expect(begun).toEqual([0, 1, 2, 3, 4])
+})
+
+it('has askers work one after the other, each with what they asked for first', async () => {
+  const turns = new Turns(1)
+  const begun: string[] = []
+  const ask = (what: string) => turns.take(what.slice(0, 1), async () => void begun.push(what))
+  await Promise.all(['a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'c1'].map(ask))
+  expect(begun).toEqual(['a1', 'a2', 'b1', 'c1', 'a3', 'b2', 'a4'])
 })
 
 it('a latch that was opened before lets one wait pass, and one only', async () => {

@@ -1,21 +1,42 @@
-/** Lets so many work at a time, the others in the order in which they came: streams must not take every connection. */
+/**
+ * Lets so many work at a time: streams must not take every connection. Askers have their turn one after the other, each
+ * with what they asked for first: whoever asks for much waits behind themselves alone.
+ */
 export class Turns {
-  readonly #waiting: (() => void)[] = []
+  /** In the order of the askers' next turns; none is empty. */
+  readonly #waiting = new Map<string, (() => void)[]>()
   #free: number
 
   constructor(most: number) {
     this.#free = most
   }
 
-  async take<Result>(work: () => Promise<Result>): Promise<Result> {
+  async take<Result>(asker: string, work: () => Promise<Result>): Promise<Result> {
     if (this.#free > 0) this.#free--
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else await new Promise<void>((resolve) => this.#wait(asker, resolve))
     try {
       return await work()
     } finally {
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#free++
-      else next()
+      this.#pass()
     }
+  }
+
+  #wait(asker: string, begin: () => void): void {
+    const own = this.#waiting.get(asker)
+    if (own === undefined) this.#waiting.set(asker, [begin])
+    else own.push(begin)
+  }
+
+  #pass(): void {
+    const [next] = this.#waiting
+    if (next === undefined) {
+      this.#free++
+      return
+    }
+    const [asker, own] = next
+    const begin = own.shift()
+    this.#waiting.delete(asker)
+    if (own.length > 0) this.#waiting.set(asker, own)
+    begin?.()
   }
 }
