@@ -4,6 +4,7 @@ import { createHttpApp } from '../api/http-app.ts'
 import { EndBell } from '../api/live/end-bell.ts'
 import { JobWatcher } from '../api/live/job-watcher.ts'
 import { TokenDirectory } from '../api/token-directory.ts'
+import { Turns } from '../api/turns.ts'
 import { signingKeyOf } from '../api/artifacts/signing-key.ts'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
 import { ProcessSpool } from '../artifacts/process-spool.ts'
@@ -21,6 +22,10 @@ import { listEnvironments } from '../sandbox/environments/installed-environments
 import type { ApiProcessConfig, RegistryText } from './api-process-config.ts'
 
 const MAX_CONNECTIONS = 10
+/** Connections that lists may use at a time; streams have as many. */
+const LISTING = 4
+/** Of one token; a waiting request costs some kilobytes. */
+const MOST_LISTS_WAITING = 1_000
 const STATEMENT_TIMEOUT_MS = 12_000
 const QUERY_TIMEOUT_MS = 15_000
 const SWEEP_MS = 60_000
@@ -85,6 +90,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     pool,
     tokens,
     watcher,
+    lists: new Turns(LISTING, { mostWaiting: MOST_LISTS_WAITING }),
     logger,
     registry: () => registry,
     findOperation: (service, operation) => requireRegistry(registry).operationOf(service, operation),

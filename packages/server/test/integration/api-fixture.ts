@@ -10,6 +10,7 @@ import { signingKeyOf } from '../../src/api/artifacts/signing-key.ts'
 import { createHttpApp } from '../../src/api/http-app.ts'
 import { JobWatcher } from '../../src/api/live/job-watcher.ts'
 import { TokenDirectory } from '../../src/api/token-directory.ts'
+import { Turns } from '../../src/api/turns.ts'
 import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
 import { openRegistryText } from '../../src/control/registry-file.ts'
 import { createToken } from '../../src/control/tokens.ts'
@@ -61,6 +62,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     pool,
     tokens: new TokenDirectory(pool),
     watcher,
+    lists: new Turns(4),
     logger: pino({ level: 'silent' }),
     registry: () => registry,
     findOperation: (service, operation) => registry.operationOf(service, operation),

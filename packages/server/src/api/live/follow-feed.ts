@@ -6,7 +6,7 @@ import type { EventStream } from './event-stream.ts'
 import { formatFeedPosition } from './feed-position.ts'
 import { type JobFeed, readPage } from './job-feed.ts'
 import { Latch } from './latch.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from '../turns.ts'
 
 const AWAY_MS = 1_000
 const MAX_FAILURES = 60

@@ -8,7 +8,7 @@ import { digestOf, formatJobPosition, type JobPosition } from './job-position.ts
 import type { JobWatcher } from './job-watcher.ts'
 import { Latch } from './latch.ts'
 import { toOutputTexts } from './output-texts.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from '../turns.ts'
 import type { Wait, WaitBoard } from './wait-board.ts'
 
 /** Output that is held for one client at a time. */

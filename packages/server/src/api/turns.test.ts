@@ -1,5 +1,4 @@
 import { expect, it } from 'vitest'
-import { Latch } from './latch.ts'
 import { Turns } from './turns.ts'
 
 it('lets so many work at a time, in the order in which they came, also behind one that failed', async () => {
@@ -32,15 +31,13 @@ it('has askers work one after the other, each with what they asked for first', a
   expect(begun).toEqual(['a1', 'a2', 'b1', 'c1', 'a3', 'b2', 'a4'])
 })
 
-it('a latch that was opened before lets one wait pass, and one only', async () => {
-  const latch = new Latch()
-  latch.open()
-  latch.open()
-  await latch.pass()
-  let hasPassed = false
-  const waiting = latch.pass().then(() => (hasPassed = true))
-  await Promise.resolve()
-  expect(hasPassed).toBe(false)
-  latch.open()
-  await waiting
+it('refuses an asker with whom too much waits, and no other', async () => {
+  const turns = new Turns(1, { mostWaiting: 2 })
+  const gate = Promise.withResolvers<void>()
+  const first = ['a', 'a', 'a', 'b'].map((asker) => turns.take(asker, () => gate.promise))
+  await expect(turns.take('a', () => gate.promise)).rejects.toMatchObject({ code: 'RATE_LIMITED' })
+  const other = turns.take('b', () => gate.promise)
+  gate.resolve()
+  await Promise.all([...first, other])
+  await turns.take('a', () => gate.promise)
 })
