@@ -10,6 +10,7 @@ import type { DatabasePool } from '../platform/db/database.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { FacadeRules } from './facade/facade-rules.ts'
 import type { TokenDirectory } from './token-directory.ts'
+import type { Turns } from './turns.ts'
 
 /** All that routes use. Made in one place, by app/create-api.ts. */
 export interface ApiContext {
@@ -19,6 +20,8 @@ export interface ApiContext {
   watcher: JobWatcher
   /** Calls that wait for the end of a job. */
   waits: OpenWaits
+  /** What looks through many rows takes turns, so that there are connections for the rest however long it takes. */
+  lists: Turns
   logger: Logger
   /** The services of this API's registry, as they are now; null where it has none. */
   registry(): OpenRegistry | null

@@ -5,9 +5,10 @@ import { EndBell } from '../api/live/end-bell.ts'
 import { JobWatcher } from '../api/live/job-watcher.ts'
 import { OpenWaits } from '../api/live/open-waits.ts'
 import { TokenDirectory } from '../api/token-directory.ts'
+import { Turns } from '../api/turns.ts'
 import { signingKeyOf } from '../api/artifacts/signing-key.ts'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
-import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
+import { ProcessSpool } from '../artifacts/process-spool.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { forgetIdempotencyKeys } from '../control/idempotency.ts'
 import { type OpenRegistry, openRegistryText } from '../control/registry-file.ts'
@@ -22,6 +23,10 @@ import { listEnvironments } from '../sandbox/environments/installed-environments
 import type { ApiProcessConfig, RegistryText } from './api-process-config.ts'
 
 const MAX_CONNECTIONS = 10
+/** Connections that lists may use at a time; streams have as many. */
+const LISTING = 4
+/** Of one token; a waiting request costs some kilobytes. */
+const MOST_LISTS_WAITING = 1_000
 const STATEMENT_TIMEOUT_MS = 12_000
 const QUERY_TIMEOUT_MS = 15_000
 const SWEEP_MS = 60_000
@@ -76,7 +81,9 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     bell,
   )
   const store = new FilesystemArtifactStore(paths.artifacts)
-  const spool = workerSpool(paths.apiSpool)
+  const spool = new ProcessSpool(paths.apiSpool, {
+    onError: (error) => logger.warn({ err: error }, 'the spool of uploads cannot be swept; it is tried again'),
+  })
   let registry: OpenRegistry | null = config.registry === null ? null : open(config.registry)
   let isStopping = false
   const context: ApiContext = {
@@ -85,6 +92,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     tokens,
     watcher,
     waits: new OpenWaits(),
+    lists: new Turns(LISTING, { mostWaiting: MOST_LISTS_WAITING }),
     logger,
     registry: () => registry,
     findOperation: (service, operation) => requireRegistry(registry).operationOf(service, operation),
@@ -101,7 +109,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
     artifactSize: (digest) => store.size(digest),
     storeArtifact: (file, digest) => store.put(file, digest),
     freeBytes: () => store.freeBytes(),
-    spool,
+    spool: spool.folder,
     signingKey: signingKeyOf(pool),
     facade: config.facade,
     corsOrigins: config.corsOrigins,
@@ -119,7 +127,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
   return {
     logger,
     async start() {
-      await sweepSpool(paths.apiSpool)
+      await spool.start()
       await listener.start()
       sweep.start()
       try {
@@ -146,7 +154,7 @@ export async function createApi(config: ApiProcessConfig): Promise<Api> {
       await sweep.stop()
       await listener.stop()
       await pool.end()
-      await sweepSpool(paths.apiSpool, { own: spool })
+      await spool.stop()
     },
   }
 }

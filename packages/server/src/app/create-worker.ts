@@ -1,6 +1,7 @@
 import os from 'node:os'
 import { FilesystemArtifactStore } from '../artifacts/filesystem-store.ts'
-import { sweepSpool, workerSpool } from '../artifacts/worker-spool.ts'
+import { ProcessSpool } from '../artifacts/process-spool.ts'
+import { StagedFileSweep } from '../artifacts/staged-files.ts'
 import { homePaths } from '../config/home-paths.ts'
 import { EXECUTOR_POLICY, type SandboxPolicy, sandboxPolicySchema } from '../domain/sandbox-policy.ts'
 import { AuditSealer } from '../maintenance/audit-sealer.ts'
@@ -8,6 +9,7 @@ import { createMaintenanceLoop } from '../maintenance/maintenance-loop.ts'
 import { openSigningKey } from '../platform/crypto/signing-key.ts'
 import { createPool } from '../platform/db/database.ts'
 import { createLogger, type Logger } from '../platform/logger.ts'
+import { IntervalLoop } from '../platform/process/interval-loop.ts'
 import { Doorbell } from '../queue/doorbell.ts'
 import { resolveDatasets } from '../queue/resolve-datasets.ts'
 import { combineServices, createServices } from '../registry/create-services.ts'
@@ -32,6 +34,8 @@ import { StorageGuard } from '../worker/storage-guard.ts'
 import { Worker } from '../worker/worker.ts'
 import type { WorkerProcessConfig } from './worker-process-config.ts'
 
+/** One of the store's 256 folders each time, so all in some four hours. */
+const STORE_SWEEP_MS = 60_000
 const ENVIRONMENT_MEMORY_MS = 5_000
 /** Above what the largest result takes on a slow line; below what a drain waits for. */
 const QUERY_TIMEOUT_MS = 30_000
@@ -59,8 +63,19 @@ export async function createWorker(
   })
   const doorbell = new Doorbell({ url: config.databaseUrl, logger })
   const store = new FilesystemArtifactStore(paths.artifacts)
-  const spoolFolder = workerSpool(paths.spool)
+  const spool = new ProcessSpool(paths.spool, {
+    onError: (error) => logger.warn({ err: error }, 'the spool cannot be swept; it is tried again'),
+  })
   const storageGuard = new StorageGuard(store, paths.spool)
+  const staged = new StagedFileSweep(paths.artifacts)
+  const storeSweep = new IntervalLoop({
+    intervalMs: STORE_SWEEP_MS,
+    async turn() {
+      const removed = await staged.turn()
+      if (removed > 0) logger.info({ removed }, 'files that were never stored to their end were removed')
+    },
+    onError: (error) => logger.warn({ err: error }, 'the artifact store cannot be swept; it is tried again'),
+  })
   const sandbox = new SandboxdClient(paths.sandboxdSocket)
 
   const runners = new RunnerRegistry()
@@ -98,7 +113,7 @@ export async function createWorker(
       : new CallbackRunner({ db, callbackUrl: config.callbackDatabaseUrl, logger })
   const execution = { services, runners, store, storageGuard, recorder, renewSecrets, logger, random: Math.random }
   const worker = new Worker(
-    { ...config, spoolFolder },
+    { ...config, spoolFolder: spool.folder },
     {
       db,
       doorbell,
@@ -146,10 +161,11 @@ export async function createWorker(
       }
     },
     async start() {
-      await sweepSpool(paths.spool)
+      await spool.start()
       await doorbell.start()
       await worker.start()
       maintenance.start()
+      storeSweep.start()
       docker?.reaper.start()
       callbacks?.start()
       sealer?.start()
@@ -161,12 +177,13 @@ export async function createWorker(
     async stop() {
       await worker.stop(config.drainMs)
       await maintenance.stop()
+      await storeSweep.stop()
       await docker?.reaper.stop()
       await callbacks?.stop()
       await sealer?.stop()
       await doorbell.stop()
       await db.end()
-      await sweepSpool(paths.spool, { own: spoolFolder })
+      await spool.stop()
     },
   }
 }

@@ -1,6 +1,21 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import {
+  chmod,
+  chown,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -71,6 +86,48 @@ describe('FilesystemArtifactStore', () => {
     await mkdir(path.dirname(store.pathOf(digest)), { recursive: true })
     execFileSync('mkfifo', [store.pathOf(digest)])
     await expect(store.read(digest)).rejects.toMatchObject({ code: 'ARTIFACT_NOT_FOUND' })
+  })
+})
+
+describe('what is stored', () => {
+  /** Every fsync that is made meanwhile: of which file, and whether the artifact had its name then. */
+  async function watchSyncs(work: () => Promise<void>): Promise<{ file: string; isNamed: boolean }[]> {
+    const handle = await open(folder)
+    const prototype: FileHandle = Object.getPrototypeOf(handle)
+    await handle.close()
+    const sync = Object.getOwnPropertyDescriptor(prototype, 'sync')
+    const seen: { file: string; isNamed: boolean }[] = []
+    Object.defineProperty(prototype, 'sync', {
+      configurable: true,
+      async value(this: FileHandle) {
+        const file = path.relative(folder, await readlink(`/proc/self/fd/${this.fd}`))
+        seen.push({ file, isNamed: existsSync(store.pathOf(digest)) })
+        await Reflect.apply(sync?.value, this, [])
+      },
+    })
+    try {
+      await work()
+    } finally {
+      if (sync !== undefined) Object.defineProperty(prototype, 'sync', sync)
+    }
+    return seen
+  }
+  const hex = digest.slice('sha256:'.length)
+  const inFolder = `artifacts/sha256/${hex.slice(0, 2)}`
+  const names = { file: inFolder, isNamed: true }
+  const everyName = [names, { file: 'artifacts/sha256', isNamed: true }, { file: 'artifacts', isNamed: true }]
+
+  it('is on the disk before it has its name, and so is its name before it is told', async () => {
+    const [bytes, ...rest] = await watchSyncs(() => store.put(source, digest))
+    expect(bytes?.isNamed).toBe(false)
+    expect(bytes?.file).toMatch(new RegExp(`^${inFolder}/${hex}\\..+\\.tmp$`))
+    expect(rest).toEqual(everyName)
+  })
+
+  it('has its name on the disk also when another process has stored it, and the folders but once', async () => {
+    await new FilesystemArtifactStore(path.join(folder, 'artifacts')).put(source, digest)
+    expect(await watchSyncs(() => store.put(source, digest))).toEqual(everyName)
+    expect(await watchSyncs(() => store.put(source, digest))).toEqual([names])
   })
 })
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { copyFile, link, mkdir, open, stat, statfs, unlink } from 'node:fs/promises'
+import { copyFile, link, mkdir, open, readdir, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline, type Readable, Transform } from 'node:stream'
 import { ErgonError } from '../platform/errors/ergon-error.ts'
@@ -19,6 +19,8 @@ export class FilesystemArtifactStore implements ArtifactStore {
    * another has a file hashed once. A file that was written to since has another time of change, which nobody can set back.
    */
   readonly #whole = new Map<string, string>()
+  /** Folders that are on the disk themselves. */
+  readonly #anchored = new Set<string>()
 
   constructor(folder: string) {
     this.#folder = folder
@@ -35,13 +37,17 @@ export class FilesystemArtifactStore implements ArtifactStore {
     return path.join(this.#folder, 'sha256', hex.slice(0, 2), hex)
   }
 
+  /** On the disk when this resolves, name and bytes: rows that say so may follow. */
   async put(source: string, digest: string): Promise<void> {
     const target = this.pathOf(digest)
-    if ((await this.size(digest)) !== null) return
     try {
-      const { uid, gid } = await stat(this.#folder)
-      if (process.getuid?.() === 0 && uid !== 0) await storeAs({ uid, gid }, source, target)
-      else await storeDirectly(source, target)
+      if ((await this.size(digest)) === null) {
+        const { uid, gid } = await stat(this.#folder)
+        if (process.getuid?.() === 0 && uid !== 0) await storeAs({ uid, gid }, source, target)
+        else await storeDirectly(source, target)
+      }
+      // Also when it was there: whoever linked it may not have come so far.
+      await this.#syncNames(path.dirname(target))
     } catch (error) {
       throw isStorageFull(error) ? storageFull('the artifact store', this.#folder, error) : error
     }
@@ -76,6 +82,17 @@ export class FilesystemArtifactStore implements ArtifactStore {
         `no artifact ${digest} in ${this.#folder}; was it made on another machine or pruned?`,
       )
     }
+  }
+
+  /** The folder's names, and once the folder's own and those of its neighbours, which are as a rule all there from the start. */
+  async #syncNames(folder: string): Promise<void> {
+    await syncFolder(folder)
+    if (this.#anchored.has(folder)) return
+    const parent = path.dirname(folder)
+    const names = await readdir(parent)
+    await syncFolder(parent)
+    await syncFolder(this.#folder)
+    for (const name of names) this.#anchored.add(path.join(parent, name))
   }
 
   #remember(digest: string, stamp: string): void {
@@ -144,6 +161,19 @@ async function sealFile(file: string): Promise<void> {
   try {
     await handle.chmod(0o444)
     await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Names in a folder outlive a power failure only once the folder is written out, whatever was done to the files. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } catch (error) {
+    // So answer file systems that do not write folders out by themselves.
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
   } finally {
     await handle.close()
   }

@@ -43,10 +43,11 @@ export function listCallbacks(
   return queryRows(
     db,
     callbackRowSchema,
+    // By the number, which an index has: `callback_id` alone is the text above.
     `select callback_id::text, job_id, entity_type, service_name, operation, outcome, callback_function, state, attempts,
             max_attempts, due_at, last_error, last_error_at, recorded_at, waits_for::text
-     from jobs.v_job_callback where $1::text is null or state = $1
-     order by callback_id limit $2`,
+     from jobs.v_job_callback c where $1::text is null or state = $1
+     order by c.callback_id limit $2`,
     [state, limit],
   )
 }

@@ -28,17 +28,17 @@ const serviceSchema = z.object({
 export async function readQueueStatistics(db: Database): Promise<QueueStatistics> {
   const states = ['ready', 'scheduled', 'gated', 'blocked', 'executing']
   const counts = states.map((state) => `count(*) filter (where state = '${state}') as ${state}`).join(', ')
-  const [lanes, services] = await Promise.all([
-    queryRows(
-      db,
-      laneSchema,
-      `select lane, ${counts} from jobs.tb_job_queue group by lane order by lane limit 1000`,
-      [],
-    ),
-    queryRows(
-      db,
-      serviceSchema,
-      `with gated as (
+  // One after the other: whoever asks has one connection.
+  const lanes = await queryRows(
+    db,
+    laneSchema,
+    `select lane, ${counts} from jobs.tb_job_queue group by lane order by lane limit 1000`,
+    [],
+  )
+  const services = await queryRows(
+    db,
+    serviceSchema,
+    `with gated as (
          select j.service_name, j.operation, count(*) as gated
          from jobs.tb_job_queue q join jobs.tb_job_run j on j.id = q.job_id
          where q.state = 'gated' group by j.service_name, j.operation
@@ -49,9 +49,8 @@ export async function readQueueStatistics(db: Database): Promise<QueueStatistics
        from jobs.v_job_queue_health h
        left join gated g using (service_name, operation)
        order by h.max_queue_age_sec desc nulls last, h.service_name, h.operation limit 10000`,
-      [],
-    ),
-  ])
+    [],
+  )
   return {
     measured_at: new Date().toISOString(),
     lanes,

@@ -215,7 +215,7 @@ describe('a session that PostgreSQL ends', () => {
     try {
       await admin.query('begin; lock table jobs.tb_job_run in access exclusive mode')
       const answers = Array.from({ length: 5 }, () =>
-        api.app.inject({ method: 'GET', url: '/v1/jobs', ...as(api.tokens.a) }),
+        api.app.inject({ method: 'GET', url: `/v1/jobs/${randomUUID()}`, ...as(api.tokens.a) }),
       )
       const waiting = `select pid from pg_stat_activity
         where application_name = 'ergon-api' and datname = current_database() and wait_event_type = 'Lock'`

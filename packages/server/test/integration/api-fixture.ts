@@ -11,6 +11,7 @@ import { createHttpApp } from '../../src/api/http-app.ts'
 import { JobWatcher } from '../../src/api/live/job-watcher.ts'
 import { OpenWaits } from '../../src/api/live/open-waits.ts'
 import { TokenDirectory } from '../../src/api/token-directory.ts'
+import { Turns } from '../../src/api/turns.ts'
 import { FilesystemArtifactStore } from '../../src/artifacts/filesystem-store.ts'
 import { openRegistryText } from '../../src/control/registry-file.ts'
 import { createToken } from '../../src/control/tokens.ts'
@@ -63,6 +64,7 @@ export async function startTestApi(change: Partial<ApiContext> = {}): Promise<Te
     tokens: new TokenDirectory(pool),
     watcher,
     waits: new OpenWaits(),
+    lists: new Turns(4),
     logger: pino({ level: 'silent' }),
     registry: () => registry,
     findOperation: (service, operation) => registry.operationOf(service, operation),

@@ -110,6 +110,20 @@ it('puts a callback aside of which no attempt was told the end', async () => {
   expect(await listCallbacks(db.admin, { state: 'waiting', limit: 10 })).toEqual([])
 })
 
+it('lists what is owed from the oldest on, by number', async () => {
+  const entity = newEntity()
+  await register(db.admin, entity, both)
+  await db.admin.query(`select setval(pg_get_serial_sequence('jobs.tb_job_callback', 'callback_id'), 99997)`)
+  const ids: string[] = []
+  for (let n = 0; n < 5; n += 1) ids.push(await endJob(db, entity))
+  const owed = (await listCallbacks(db.admin, { state: 'waiting', limit: 500 })).filter(({ job_id: id }) =>
+    ids.includes(id),
+  )
+  expect(owed.map(({ job_id: id }) => id)).toEqual(ids)
+  expect(owed.at(-1)?.callback_id.length).toBeGreaterThan(owed[0]?.callback_id.length ?? 0)
+  await db.admin.query('delete from jobs.tb_job_callback where job_id = any ($1)', [ids])
+})
+
 describe('a worker', () => {
   it('lets no slow callback hold up another', async () => {
     await createFunction(

@@ -1,15 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobFeedFilter, JobSummary } from '@ergon/contract'
-import type { TrailPosition } from '../../control/job-ends.ts'
+import type { EndsReading, TrailPosition } from '../../control/job-ends.ts'
 import type { Caller } from '../api-app.ts'
 import type { EventStream } from './event-stream.ts'
 import { formatFeedPosition } from './feed-position.ts'
 import { type JobFeed, readPage } from './job-feed.ts'
 import { Latch } from './latch.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from '../turns.ts'
 
 const AWAY_MS = 1_000
 const MAX_FAILURES = 60
+const MAX_REST_MS = 1_000
 /** How often a reader that everything is filtered away from is told where it is. */
 const MARK_MS = 10_000
 
@@ -17,6 +18,7 @@ export interface FeedSource {
   caller: Caller
   feed: JobFeed
   turns: Turns
+  catchUps: Turns
   filter: JobFeedFilter
   onError(error: unknown): void
 }
@@ -28,18 +30,22 @@ export async function followFeed(
   from: TrailPosition,
   now: TrailPosition,
 ): Promise<void> {
-  const { caller, feed, turns, filter } = source
+  const { caller, feed, filter } = source
   const scope = caller.principal.tenant
   const changed = new Latch()
   const stop = feed.listen(scope, caller.db, now, () => changed.open())
   stream.onClose(() => changed.open())
   let position = from
   let markedAt = -Infinity
+  let isFarBehind = false
   let failures = 0
   try {
     while (!stream.isOver && failures < MAX_FAILURES) {
       try {
-        const reading = feed.kept(scope, position) ?? (await turns.take(() => readPage(caller.db, position)))
+        const reading: EndsReading | null =
+          feed.kept(scope, position) ?? (await readBehind(stream, source, position, isFarBehind))
+        if (reading === null) return
+        isFarBehind = reading.hasMore
         failures = 0
         for (const { position: at, data } of reading.ends) {
           if (!matches(filter, data.job)) continue
@@ -65,6 +71,29 @@ export async function followFeed(
     stop()
     stream.end()
   }
+}
+
+/**
+ * A page from the database, null when nobody waits for it any more. Whoever is more than a page behind reads on one at a
+ * time, over all feeds of the process, and rests as long as a page took: a trail of years keeps neither the database nor
+ * the other streams from their work. How far back an id may be is not bounded, since a reader may have been away for long
+ * and is owed every end, and an id that is old is as good as one that was made up.
+ */
+async function readBehind(
+  stream: EventStream,
+  { caller, turns, catchUps }: FeedSource,
+  position: TrailPosition,
+  isFarBehind: boolean,
+): Promise<EndsReading | null> {
+  const read = async () => (stream.isOver ? null : readPage(caller.db, position))
+  const { tokenId } = caller.principal
+  if (!isFarBehind) return turns.take(tokenId, read)
+  return catchUps.take(tokenId, async () => {
+    const begun = performance.now()
+    const reading = await read()
+    if (reading?.hasMore === true) await sleep(Math.min(performance.now() - begun, MAX_REST_MS))
+    return reading
+  })
 }
 
 /** What each filter compares, as lists do it: names of services and operations without case. */

@@ -8,7 +8,7 @@ import { digestOf, formatJobPosition, type JobPosition } from './job-position.ts
 import type { JobWatcher } from './job-watcher.ts'
 import { Latch } from './latch.ts'
 import { toOutputTexts } from './output-texts.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from '../turns.ts'
 import type { Wait, WaitBoard } from './wait-board.ts'
 
 /** Output that is held for one client at a time. */
@@ -19,6 +19,8 @@ const MAX_FAILURES = 60
 export interface JobSource {
   /** As the caller's tenant sees it. */
   db: Database
+  /** Whose turns its statements take. */
+  tokenId: string
   watcher: JobWatcher
   waits: WaitBoard
   turns: Turns
@@ -81,8 +83,8 @@ class JobFollower {
 
   /** Tells what there is to tell, and waits where that was all; false when nothing can follow. */
   async #step(): Promise<boolean> {
-    const { db, turns } = this.#source
-    const reading = await turns.take(() => readOutput(db, this.#jobId, this.#position.output, PART_BYTES))
+    const { db, tokenId, turns } = this.#source
+    const reading = await turns.take(tokenId, () => readOutput(db, this.#jobId, this.#position.output, PART_BYTES))
     // It was deleted: whoever comes back is told that there is no such job.
     if (reading === null) return false
     const { status } = reading
@@ -115,8 +117,8 @@ class JobFollower {
   }
 
   async #tellEnd(reading: OutputReading): Promise<boolean> {
-    const { db, turns } = this.#source
-    const job = await turns.take(() => readJobView(db, this.#jobId))
+    const { db, tokenId, turns } = this.#source
+    const job = await turns.take(tokenId, () => readJobView(db, this.#jobId))
     if (job === null) return false
     const { startedAt, completedAt } = reading.job
     const isSame =

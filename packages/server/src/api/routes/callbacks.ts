@@ -7,7 +7,7 @@ import type { ApiContext } from '../api-context.ts'
 import { type ApiApp, callerOf } from '../api-app.ts'
 import { refusals } from '../refusals.ts'
 
-export function addCallbackRoutes(app: ApiApp, _context: ApiContext): void {
+export function addCallbackRoutes(app: ApiApp, { lists }: ApiContext): void {
   app.get(
     '/v1/callbacks',
     {
@@ -25,7 +25,9 @@ export function addCallbackRoutes(app: ApiApp, _context: ApiContext): void {
     },
     async (request) => {
       const { state = null, limit } = request.query
-      return { items: (await listCallbacks(callerOf(request).db, { state, limit })).map(toCallback) }
+      const { db, principal } = callerOf(request)
+      const rows = await lists.take(principal.tokenId, () => listCallbacks(db, { state, limit }))
+      return { items: rows.map(toCallback) }
     },
   )
 

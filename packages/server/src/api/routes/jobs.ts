@@ -12,7 +12,7 @@ const pageQuery = {
   cursor: z.exactOptional(z.string().max(500)),
 }
 
-export function addJobRoutes(app: ApiApp, { watcher, waits }: ApiContext): void {
+export function addJobRoutes(app: ApiApp, { watcher, waits, lists }: ApiContext): void {
   app.get(
     '/v1/jobs',
     {
@@ -27,8 +27,9 @@ export function addJobRoutes(app: ApiApp, { watcher, waits }: ApiContext): void 
     },
     (request) => {
       const { limit, cursor, ...filter } = request.query
-      const { db } = callerOf(request)
-      return listJobPage(db, { filter, limit, cursor: cursor ?? null, tenantId: db.tenantId })
+      const { db, principal } = callerOf(request)
+      const question = { filter, limit, cursor: cursor ?? null, tenantId: db.tenantId }
+      return lists.take(principal.tokenId, () => listJobPage(db, question))
     },
   )
 
@@ -46,8 +47,9 @@ export function addJobRoutes(app: ApiApp, { watcher, waits }: ApiContext): void 
     },
     (request) => {
       const { limit, cursor, ...filter } = request.query
-      const { db } = callerOf(request)
-      return listJobPage(db, { filter, limit, cursor: cursor ?? null, tenantId: db.tenantId, onlyDeadLetters: true })
+      const { db, principal } = callerOf(request)
+      const question = { filter, limit, cursor: cursor ?? null, tenantId: db.tenantId, onlyDeadLetters: true }
+      return lists.take(principal.tokenId, () => listJobPage(db, question))
     },
   )
 

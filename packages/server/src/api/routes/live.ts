@@ -18,7 +18,7 @@ import { followJob } from '../live/follow-job.ts'
 import { JobFeed } from '../live/job-feed.ts'
 import { JOB_START, parseJobPosition } from '../live/job-position.ts'
 import { OpenStreams, STREAM_LIMITS } from '../live/open-streams.ts'
-import { Turns } from '../live/turns.ts'
+import { Turns } from '../turns.ts'
 import { WaitBoard } from '../live/wait-board.ts'
 import { refusals } from '../refusals.ts'
 import { jobNotFound, jobParams } from './job-parts.ts'
@@ -41,6 +41,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
   const waits = new WaitBoard(everyTenant, onError)
   const feed = new JobFeed(everyTenant, onError)
   const turns = new Turns(MAX_READING)
+  const catchUps = new Turns(1)
   // Before the server waits for what is under way.
   app.addHook('preClose', async () => {
     streams.stop()
@@ -71,12 +72,13 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
     async (request, reply) => {
       const { job_id: jobId } = request.params
       const { db, principal } = callerOf(request)
+      const { tokenId } = principal
       const lastId = request.headers['last-event-id'] ?? ''
       const from = lastId === '' ? JOB_START : parseJobPosition(jobId, lastId)
-      if ((await turns.take(() => readOutput(db, jobId, OUTPUT_START, 1))) === null) throw jobNotFound(jobId)
+      if ((await turns.take(tokenId, () => readOutput(db, jobId, OUTPUT_START, 1))) === null) throw jobNotFound(jobId)
       if (from.isOver) return reply.code(204).send(null)
       const stream = streams.open(reply, principal)
-      void followJob(stream, { db, watcher, waits, turns, onError }, jobId, from)
+      void followJob(stream, { db, tokenId, watcher, waits, turns, onError }, jobId, from)
       return reply
     },
   )
@@ -101,9 +103,10 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
       const caller = callerOf(request)
       const lastId = request.headers['last-event-id'] ?? ''
       const asked = lastId === '' ? null : parseFeedPosition(lastId)
-      const now = await turns.take(() => feed.now())
+      const now = await turns.take(caller.principal.tokenId, () => feed.now())
       const stream = streams.open(reply, caller.principal)
-      void followFeed(stream, { caller, feed, turns, filter: request.query, onError }, asked ?? now, now)
+      const source = { caller, feed, turns, catchUps, filter: request.query, onError }
+      void followFeed(stream, source, asked ?? now, now)
       return reply
     },
   )

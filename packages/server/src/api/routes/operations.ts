@@ -6,7 +6,7 @@ import { type ApiApp, callerOf } from '../api-app.ts'
 import { requireAllTenants } from '../principal.ts'
 import { refusals } from '../refusals.ts'
 
-export function addOperationsRoutes(app: ApiApp, _context: ApiContext): void {
+export function addOperationsRoutes(app: ApiApp, { lists }: ApiContext): void {
   app.get(
     '/v1/workers',
     {
@@ -21,7 +21,7 @@ export function addOperationsRoutes(app: ApiApp, _context: ApiContext): void {
     async (request) => {
       const { db, principal } = callerOf(request)
       requireAllTenants(principal)
-      return { items: await listWorkers(db) }
+      return { items: await lists.take(principal.tokenId, () => listWorkers(db)) }
     },
   )
 
@@ -36,6 +36,9 @@ export function addOperationsRoutes(app: ApiApp, _context: ApiContext): void {
         response: { 200: queueStatisticsSchema, ...refusals(401, 403, 429) },
       },
     },
-    (request) => readQueueStatistics(callerOf(request).db),
+    (request) => {
+      const { db, principal } = callerOf(request)
+      return lists.take(principal.tokenId, () => readQueueStatistics(db))
+    },
   )
 }

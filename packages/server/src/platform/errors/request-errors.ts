@@ -76,7 +76,7 @@ export const REQUEST_ERRORS = {
   RATE_LIMITED: {
     exitCode: 3,
     httpStatus: 429,
-    summary: 'More requests in a minute than the token, or the address, may make.',
+    summary: 'More requests in a minute than the token, or the address, may make, or more lists that wait.',
   },
   IDEMPOTENCY_KEY_REUSED: {
     exitCode: 2,
