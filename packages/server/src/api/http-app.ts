@@ -142,6 +142,8 @@ function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
   if (error instanceof RateLimitError) reply.header('retry-after', String(error.retryAfterSeconds))
   if (problem.status === 503) reply.header('retry-after', '1')
+  // fastify would close at once: who still sends, a proxy above all, would find its connection broken and no answer.
+  if (problem.status === 413) reply.removeHeader('connection')
   return reply.code(problem.status).type('application/problem+json').send(problem)
 }
 
