@@ -43,7 +43,8 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     forceCloseConnections: 'idle',
     // What is refused before there is a route: an address that is none.
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context.logger),
-    exposeHeadRoutes: false,
+    // With the checks of the GET, whose handler answers; streams have none.
+    exposeHeadRoutes: true,
     return503OnClosing: true,
     routerOptions: { maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()

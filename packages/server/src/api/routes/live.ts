@@ -51,6 +51,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
   app.get(
     '/v1/jobs/:job_id/events',
     {
+      exposeHeadRoute: false,
       config: { access: 'read' },
       schema: {
         operationId: 'followJob',
@@ -84,6 +85,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
   app.get(
     '/v1/events',
     {
+      exposeHeadRoute: false,
       config: { access: 'read' },
       schema: {
         operationId: 'followEnds',
