@@ -43,7 +43,8 @@ export async function createHttpApp(context: ApiContext): Promise<ApiApp> {
     forceCloseConnections: 'idle',
     // What is refused before there is a route: an address that is none.
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context.logger),
-    exposeHeadRoutes: false,
+    // With the checks of the GET, whose handler answers; streams have none.
+    exposeHeadRoutes: true,
     return503OnClosing: true,
     routerOptions: { maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()
@@ -142,6 +143,8 @@ function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
   if (error instanceof RateLimitError) reply.header('retry-after', String(error.retryAfterSeconds))
   if (problem.status === 503) reply.header('retry-after', '1')
+  // fastify would close at once: who still sends, a proxy above all, would find its connection broken and no answer.
+  if (problem.status === 413) reply.removeHeader('connection')
   return reply.code(problem.status).type('application/problem+json').send(problem)
 }
 

@@ -11,7 +11,7 @@ export const DOCS = '/docs'
 
 const DESCRIPTION = `Submit jobs, wait for them, follow them, fetch what they left.
 
-Refusals are problem details (RFC 9457) with a \`code\` of docs/errors.md. Objects in requests take no fields but those that are listed; answers may get new ones. Times are RFC 3339.`
+Refusals are problem details (RFC 9457) with a \`code\` of docs/errors.md. Objects in requests take no fields but those that are listed; answers may get new ones. Times are RFC 3339. What takes GET takes HEAD too, streams excepted.`
 
 const TAGS = [
   { name: 'jobs', description: 'Submit, read, wait, cancel, try again' },

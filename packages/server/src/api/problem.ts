@@ -12,6 +12,9 @@ export class RequestError extends ErgonError {
   }
 }
 
+/** What a path names is not there: 404, where a body that names it is at fault with the same code. */
+export class AbsentError extends ErgonError {}
+
 /** What fastify's own refusals are called here. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'BODY_TOO_LARGE',
@@ -65,7 +68,8 @@ function codeOf(error: unknown): string {
  * folders and databases.
  */
 export function toProblem(error: ErgonError, requestId: string): Problem {
-  const { httpStatus: status, summary: title } = ERROR_CATALOGUE[error.code]
+  const { httpStatus, summary: title } = ERROR_CATALOGUE[error.code]
+  const status = error instanceof AbsentError ? 404 : httpStatus
   return {
     type: `urn:ergon:error:${error.code}`,
     title,

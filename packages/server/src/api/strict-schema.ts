@@ -1,4 +1,5 @@
-import { z } from 'zod'
+import type { z } from 'zod'
+import { chooseOption, cutFaults } from './cut-faults.ts'
 import { RequestError } from './problem.ts'
 
 const MAX_PLACES = 20
@@ -15,7 +16,7 @@ const PARTS: Readonly<Record<string, string>> = {
  */
 export function checkPart(schema: z.ZodType, part: string, value: unknown): unknown {
   const chosen = chooseOption(schema, value)
-  const parsed = chosen.safeParse(value ?? {})
+  const parsed = chosen.safeParse(cutFaults(chosen, value ?? {}, MAX_PLACES))
   const name = PARTS[part] ?? part
   if (!parsed.success) {
     const places = parsed.error.issues.slice(0, MAX_PLACES).map(({ path, message }) => ({
@@ -25,35 +26,28 @@ export function checkPart(schema: z.ZodType, part: string, value: unknown): unkn
     throw new RequestError('REQUEST_INVALID', summary(name, places), places)
   }
   if (part === 'body' || part === 'querystring') {
-    const places = unknownFields(value, parsed.data, [])
-      .slice(0, MAX_PLACES)
-      .map((path) => ({ pointer: pointerOf(path), message: 'there is no such field' }))
+    const places = unknownFields(value, parsed.data).map((path) => ({
+      pointer: pointerOf(path),
+      message: 'there is no such field',
+    }))
     if (places.length > 0) throw new RequestError('REQUEST_INVALID', summary(name, places), places)
   }
   return parsed.data
 }
 
-/** Of several shapes the one that shares most fields with the value: its faults are those that the caller wants to read of. */
-function chooseOption(schema: z.ZodType, value: unknown): z.ZodType {
-  if (!(schema instanceof z.ZodUnion) || typeof value !== 'object' || value === null) return schema
-  const options = schema.options.filter((option) => option instanceof z.ZodObject)
-  const shared = options.map((option) => Object.keys(value).filter((key) => Object.hasOwn(option.shape, key)).length)
-  return options[shared.indexOf(Math.max(...shared))] ?? schema
-}
-
-/** Paths of what was given and is not in what the schema made of it. */
-function unknownFields(given: unknown, known: unknown, path: readonly PropertyKey[]): PropertyKey[][] {
+/** Paths of what was given and is not in what the schema made of it, the first of them. */
+function unknownFields(given: unknown, known: unknown, path: readonly PropertyKey[] = [], found: PropertyKey[][] = []) {
   if (given === known || typeof given !== 'object' || given === null || typeof known !== 'object' || known === null)
-    return []
-  if (Array.isArray(given))
-    return given.flatMap((item, index) =>
-      unknownFields(item, Array.isArray(known) ? known[index] : undefined, [...path, index]),
-    )
-  return Object.entries(given).flatMap(([key, value]) =>
-    Object.hasOwn(known, key)
-      ? unknownFields(value, (known as Record<string, unknown>)[key], [...path, key])
-      : [[...path, key]],
-  )
+    return found
+  if (Array.isArray(given) !== Array.isArray(known)) return found
+  // A loop over the object itself would also go through what it inherits.
+  for (const key of Array.isArray(given) ? given.keys() : Object.keys(given)) {
+    if (found.length === MAX_PLACES) break
+    const at = [...path, key]
+    if (!Object.hasOwn(known, key)) found.push(at)
+    else unknownFields(Reflect.get(given, key), Reflect.get(known, key), at, found)
+  }
+  return found
 }
 
 function pointerOf(path: readonly PropertyKey[]): string {

@@ -89,6 +89,12 @@ describe('a body', () => {
       'REQUEST_INVALID',
     ],
     [
+      'with half a million wrong elements',
+      JSON.stringify({ ...payload(), output_spec: { formats: Array.from({ length: 500_000 }, () => 1) } }),
+      422,
+      'REQUEST_INVALID',
+    ],
+    [
       'with more input than a job may have',
       JSON.stringify(payload({ project_id: 'x'.repeat(1_100_000) })),
       422,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { MAX_LOG_BYTES, type JobLogs, type QueueStatistics } from '@ergon/contract'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { OpenApiDocument } from '../../src/api/openapi-document.ts'
 import { openRegistryText } from '../../src/control/registry-file.ts'
 import { VALID_REGISTRY } from '../../src/registry/registry.fixture.ts'
 import { leaveArtifact } from './api-artifacts-fixture.ts'
@@ -146,7 +147,6 @@ describe('services', () => {
       limits: { rate_limit_per_minute: null, max_concurrent: null, max_invocations_per_hour: null },
     })
     expect((await get('/v1/services/stripe')).json()).toMatchObject({ limits: { rate_limit_per_minute: 60 } })
-    expect((await get('/v1/services/__proto__')).json()).toMatchObject({ status: 422, code: 'SERVICE_NOT_FOUND' })
   })
 
   it('do not say where they run, with what credentials, nor what looks like a secret', async () => {
@@ -167,6 +167,38 @@ describe('services', () => {
       expect(text).not.toContain(inside)
     expect(text).not.toMatch(/runner_config|security_policy|auth|allowed_|volumes|image/)
     expect(text).toContain('[redacted]')
+  })
+})
+
+describe('what a path names and is not there', () => {
+  const ABSENT: Record<string, string> = {
+    job_id: randomUUID(),
+    artifact_id: randomUUID(),
+    callback_id: '1',
+    service: '__proto__',
+  }
+
+  it('is 404 for every route', async () => {
+    const { paths } = (await api.app.inject('/openapi.json')).json<OpenApiDocument>()
+    const operations = Object.entries(paths)
+      .filter(([path]) => path.includes('{'))
+      .flatMap(([path, methods]) =>
+        Object.entries(methods).map(([method, { responses }]) => ({ path, method, responses })),
+      )
+    expect(operations.length).toBeGreaterThan(10)
+    for (const { path, method, responses } of operations) {
+      const url = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => ABSENT[name] ?? name)
+      const sent = method === 'post' && path.endsWith('signed-url') ? { payload: {} } : {}
+      const answer = await api.app.inject({ method: method as 'get', url, ...as(api.tokens.all), ...sent })
+      const code = expect.stringMatching(/^(JOB|ARTIFACT|CALLBACK|SERVICE)_NOT_FOUND$/)
+      expect([method, url, answer.json()]).toEqual([method, url, expect.objectContaining({ status: 404, code })])
+      expect([method, url, answer.statusCode]).toEqual([method, url, 404])
+      expect([path, Object.keys(responses)]).toEqual([path, expect.arrayContaining(['404', '422'])])
+    }
+  })
+
+  it('is 422 where it can be no id', async () => {
+    expect((await get('/v1/jobs/first')).json()).toMatchObject({ status: 422, code: 'REQUEST_INVALID' })
   })
 })
 

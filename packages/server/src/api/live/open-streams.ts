@@ -22,8 +22,11 @@ export const STREAM_LIMITS: StreamLimits = {
 const TEND_MS = 1_000
 /** How often it is asked whether the tokens of open streams still hold. */
 const TOKEN_CHECK_MS = 2_000
-/** Probes for other sides that have vanished begin after so long a silence. */
-const PROBE_AFTER_MS = 5_000
+/**
+ * Probes for other sides that have vanished begin after so long a silence, and end ten seconds later: before a heartbeat,
+ * since a kernel that has bytes to repeat probes no more, and gives up after a quarter of an hour.
+ */
+const PROBE_AFTER_MS = 3_000
 /** Clients that lose their streams together come back within this time, not all at once. */
 const SPREAD_MS = 2_000
 

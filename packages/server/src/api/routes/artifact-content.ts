@@ -1,8 +1,6 @@
-import type { Readable } from 'node:stream'
 import type { Artifact } from '@ergon/contract'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { ByteRange } from '../../artifacts/artifact-store.ts'
 import { findArtifact } from '../../control/read-job.ts'
 import type { Database } from '../../platform/db/database.ts'
 import { TenantDatabase } from '../../platform/db/tenant-database.ts'
@@ -35,9 +33,11 @@ const bytesSchema = z.any().meta({ type: 'string', contentMediaType: 'applicatio
 const bytesAnswer = (description: string) => ({ description, content: { '*/*': { schema: bytesSchema } } })
 
 export function addArtifactContentRoute(app: ApiApp, context: ApiContext): void {
-  app.get(
-    '/v1/artifacts/:artifact_id/content',
-    {
+  for (const method of ['GET', 'HEAD'] as const)
+    app.route({
+      method,
+      exposeHeadRoute: false,
+      url: '/v1/artifacts/:artifact_id/content',
       config: { access: 'artifacts', isSignable: true },
       schema: {
         operationId: 'getArtifactContent',
@@ -55,42 +55,48 @@ export function addArtifactContentRoute(app: ApiApp, context: ApiContext): void 
           ...refusals(401, 403, 404, 410, 416, 422, 429),
         },
       },
-    },
-    async (request, reply) => {
-      const { artifact_id: id } = request.params
-      const { range: rangeHeader, 'if-range': ifRange, 'if-none-match': ifNoneMatch } = request.headers
-      const artifact = await findArtifact(await databaseOf(context, request, request.query, id), id)
-      if (artifact === null) throw artifactNotFound(id)
-      const tag = `"${artifact.digest}"`
-      const headers = {
-        etag: tag,
-        'cache-control': 'private, no-cache',
-        'content-security-policy': SANDBOX,
-        'content-disposition': attachmentOf(artifact.metadata.name),
-        'accept-ranges': 'bytes',
-      }
-      if (matchesTag(ifNoneMatch, tag)) return reply.code(304).headers(headers).send(null)
-      const size = artifact.size_bytes
-      const asked = ifRange === undefined || ifRange === tag ? readRange(rangeHeader, size) : 'all'
-      if (asked === 'unsatisfiable') {
-        reply.header('content-range', `bytes */${size}`)
-        throw new ErgonError('RANGE_NOT_SATISFIABLE', `the artifact has ${size} bytes, and none of the range`)
-      }
-      const range = asked === 'all' ? { start: 0, end: size - 1 } : asked
-      const bytes = await open(context, artifact, range)
-      bytes.once('error', (error) =>
-        context.logger.error({ err: error, requestId: request.id, artifact: id }, 'an artifact was not sent whole'),
-      )
-      reply.raw.setTimeout(STALL_MS, () => reply.raw.destroy())
-      if (asked !== 'all') reply.header('content-range', `bytes ${range.start}-${range.end}/${size}`)
-      return reply
-        .code(asked === 'all' ? 200 : 206)
-        .headers(headers)
-        .header('content-length', range.end - range.start + 1)
-        .type(contentTypeOf(artifact.content_type))
-        .send(bytes)
-    },
-  )
+      async handler(request, reply) {
+        const { artifact_id: id } = request.params
+        const { range: rangeHeader, 'if-range': ifRange, 'if-none-match': ifNoneMatch } = request.headers
+        const artifact = await findArtifact(await databaseOf(context, request, request.query, id), id)
+        if (artifact === null) throw artifactNotFound(id)
+        const tag = `"${artifact.digest}"`
+        const headers = {
+          etag: tag,
+          'cache-control': 'private, no-cache',
+          'content-security-policy': SANDBOX,
+          'content-disposition': attachmentOf(artifact.metadata.name),
+          'accept-ranges': 'bytes',
+        }
+        if (matchesTag(ifNoneMatch, tag)) return reply.code(304).headers(headers).send(null)
+        const size = artifact.size_bytes
+        const type = contentTypeOf(artifact.content_type)
+        // Ranges are for GET alone, and nothing is read.
+        if (method === 'HEAD') {
+          await requireStored(context, artifact)
+          return reply.headers(headers).header('content-length', size).type(type).send(null)
+        }
+        const asked = ifRange === undefined || ifRange === tag ? readRange(rangeHeader, size) : 'all'
+        if (asked === 'unsatisfiable') {
+          reply.header('content-range', `bytes */${size}`)
+          throw new ErgonError('RANGE_NOT_SATISFIABLE', `the artifact has ${size} bytes, and none of the range`)
+        }
+        const range = asked === 'all' ? { start: 0, end: size - 1 } : asked
+        await requireStored(context, artifact)
+        const bytes = await context.openArtifact(artifact.digest, range)
+        bytes.once('error', (error) =>
+          context.logger.error({ err: error, requestId: request.id, artifact: id }, 'an artifact was not sent whole'),
+        )
+        reply.raw.setTimeout(STALL_MS, () => reply.raw.destroy())
+        if (asked !== 'all') reply.header('content-range', `bytes ${range.start}-${range.end}/${size}`)
+        return reply
+          .code(asked === 'all' ? 200 : 206)
+          .headers(headers)
+          .header('content-length', range.end - range.start + 1)
+          .type(type)
+          .send(bytes)
+      },
+    })
 }
 
 /** What the caller sees, or the bearer of a signed address: rows of the artifact's tenant alone. */
@@ -110,12 +116,11 @@ async function databaseOf(
   return new TenantDatabase(pool, tenantId === null ? 'all' : { tenantId })
 }
 
-async function open(
-  context: ApiContext,
+async function requireStored(
+  { artifactSize }: ApiContext,
   { artifact_id: id, digest, size_bytes: size }: Artifact,
-  range: ByteRange,
-): Promise<Readable> {
-  const stored = await context.artifactSize(digest)
+): Promise<void> {
+  const stored = await artifactSize(digest)
   if (stored === null)
     throw new ErgonError(
       'ARTIFACT_GONE',
@@ -127,5 +132,4 @@ async function open(
       'ARTIFACT_CORRUPT',
       `${digest} is stored with ${stored} bytes, and was registered with ${size}`,
     )
-  return context.openArtifact(digest, range)
 }

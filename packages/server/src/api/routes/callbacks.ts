@@ -40,7 +40,7 @@ export function addCallbackRoutes(app: ApiApp, { lists }: ApiContext): void {
         tags: ['operations'],
         summary: 'Have a callback run as soon as a worker can, with its whole budget of attempts',
         params: z.object({ callback_id: z.string().regex(/^[0-9]{1,18}$/) }),
-        response: { 200: z.object({ outcome: z.enum(['queued', 'running']) }), ...refusals(401, 403, 404, 429) },
+        response: { 200: z.object({ outcome: z.enum(['queued', 'running']) }), ...refusals(401, 403, 404, 422, 429) },
       },
     },
     async (request) => {

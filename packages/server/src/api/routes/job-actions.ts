@@ -18,7 +18,7 @@ export function addJobActionRoutes(app: ApiApp, _context: ApiContext): void {
         tags: ['jobs'],
         summary: 'Cancel a job that has not ended; one that runs is killed, and its result will not count',
         params: jobParams,
-        response: { 200: jobViewSchema, ...refusals(401, 403, 404, 409, 429) },
+        response: { 200: jobViewSchema, ...refusals(401, 403, 404, 409, 422, 429) },
       },
     },
     async (request) => {
@@ -42,7 +42,7 @@ export function addJobActionRoutes(app: ApiApp, _context: ApiContext): void {
         tags: ['jobs'],
         summary: 'Queue a failed job again, dead letters too',
         params: jobParams,
-        response: { 200: jobViewSchema, ...refusals(401, 403, 404, 409, 429) },
+        response: { 200: jobViewSchema, ...refusals(401, 403, 404, 409, 422, 429) },
       },
     },
     async (request) => {

@@ -52,6 +52,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
   app.get(
     '/v1/jobs/:job_id/events',
     {
+      exposeHeadRoute: false,
       config: { access: 'read' },
       schema: {
         operationId: 'followJob',
@@ -86,6 +87,7 @@ export function addLiveRoutes(app: ApiApp, context: ApiContext): void {
   app.get(
     '/v1/events',
     {
+      exposeHeadRoute: false,
       config: { access: 'read' },
       schema: {
         operationId: 'followEnds',

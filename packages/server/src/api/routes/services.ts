@@ -4,6 +4,7 @@ import { describeService, listServices } from '../../control/describe-service.ts
 import { ErgonError } from '../../platform/errors/ergon-error.ts'
 import type { ApiContext } from '../api-context.ts'
 import type { ApiApp } from '../api-app.ts'
+import { AbsentError } from '../problem.ts'
 import { refusals } from '../refusals.ts'
 
 export function addServiceRoutes(app: ApiApp, { registry, listEnvironments }: ApiContext): void {
@@ -30,18 +31,23 @@ export function addServiceRoutes(app: ApiApp, { registry, listEnvironments }: Ap
         tags: ['services'],
         summary: 'A service with what its operations take and give',
         params: z.object({ service: z.string().min(1).max(200).describe('Its name; case does not count') }),
-        response: { 200: serviceSchema, ...refusals(401, 403, 422, 429) },
+        response: { 200: serviceSchema, ...refusals(401, 403, 404, 422, 429) },
       },
     },
     (request) => {
       const { service } = request.params
       const open = registry()
       if (open === null)
-        throw new ErgonError(
+        throw new AbsentError(
           'SERVICE_NOT_FOUND',
           `there is no service ${JSON.stringify(service)}: this API has no service registry`,
         )
-      return describeService(open, service)
+      try {
+        return describeService(open, service)
+      } catch (error) {
+        if (!(error instanceof ErgonError) || error.code !== 'SERVICE_NOT_FOUND') throw error
+        throw new AbsentError(error.code, error.message, { cause: error })
+      }
     },
   )
 
