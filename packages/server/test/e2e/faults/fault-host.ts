@@ -130,7 +130,7 @@ export class FaultHost {
   spooled(): string[] {
     const { spool } = this.home.paths
     return readdirSync(spool).flatMap((worker) =>
-      worker.startsWith(`${this.workerPid()}-`) ? readdirSync(`${spool}/${worker}`) : [worker],
+      worker.includes(`-${this.workerPid()}-`) ? readdirSync(`${spool}/${worker}`) : [worker],
     )
   }
 
