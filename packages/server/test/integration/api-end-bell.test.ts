@@ -10,7 +10,15 @@ import { completeJobs } from '../../src/queue/complete.ts'
 import { failJob } from '../../src/queue/fail.ts'
 import type { ClaimedJob } from '../../src/queue/types.ts'
 import { createTestDatabase, type TestDatabase } from '../../src/testing/test-database.ts'
-import { emptyQueue, insertJob, scalar, startWorker, type TestWorker } from './queue-fixture.ts'
+import {
+  emptyQueue,
+  emptyRecord,
+  insertJob,
+  scalar,
+  someFailure,
+  startWorker,
+  type TestWorker,
+} from './queue-fixture.ts'
 
 const TENANT = 'aaaaaaaa-0000-4000-8000-000000000001'
 
@@ -57,24 +65,13 @@ async function waitFor(jobId: string): Promise<void> {
 /** An id in the bucket that these two digits name. */
 const idIn = (bucket: string) => randomUUID().slice(0, -2) + bucket
 
-const NOTHING = {
-  outputJson: null,
-  resourceUsage: null,
-  envVersion: null,
-  logs: null,
-  stdout: null,
-  stderr: null,
-  artifacts: [],
-}
-
 async function complete(jobs: readonly ClaimedJob[]): Promise<void> {
-  const records = jobs.map(({ id, fence }) => ({ id, fence, ...NOTHING }))
+  const records = jobs.map(({ id, fence }) => ({ id, fence, ...emptyRecord }))
   expect((await completeJobs(db.as('ergon_worker'), records)).size).toBe(jobs.length)
 }
 
 async function fail({ id, fence }: ClaimedJob): Promise<void> {
-  const failure = { category: 'USER_CODE_ERROR', code: 'TEST', message: 'no', evidence: null, details: null } as const
-  await failJob(db.as('ergon_worker'), { id, fence, ...NOTHING, failure, retryDelayMs: null })
+  await failJob(db.as('ergon_worker'), { id, fence, ...emptyRecord, failure: someFailure, retryDelayMs: null })
 }
 
 /** What has been told until now. */
