@@ -135,14 +135,20 @@ it('gives the place of a job that has run to the next, while its outcome is writ
   }
 })
 
+/** Starts a worker that notes what it does, and waits until it sleeps. */
+async function startNoting(slots: number, sandboxSlots: number): Promise<NotingDoorbell> {
+  const noting = new NotingDoorbell({ url: db.url('ergon_worker'), logger: { warn: () => {} } })
+  worker = createWorker(noting, slots, sandboxSlots)
+  await worker.start()
+  await noting.asleep()
+  return noting
+}
+
 const ALONE: Ring = { lanes: ['sandbox'], isAlone: true }
 const claims = (notes: readonly string[]) => notes.filter((note) => note.startsWith('claim')).length
 
 it('looks once for a job that it is rung for after a silence, and at all lanes the next time', async () => {
-  const noting = new NotingDoorbell({ url: db.url('ergon_worker'), logger: { warn: () => {} } })
-  worker = createWorker(noting, 3, 3)
-  await worker.start()
-  await noting.asleep()
+  const noting = await startNoting(3, 3)
   await insertSandboxJobs(1)
   expect(claims(await noting.wake(ALONE))).toBe(1)
   expect(running).toHaveLength(1)
@@ -156,10 +162,7 @@ it('looks once for a job that it is rung for after a silence, and at all lanes t
 })
 
 it('looks for more where one ring filled the places of its lane', async () => {
-  const noting = new NotingDoorbell({ url: db.url('ergon_worker'), logger: { warn: () => {} } })
-  worker = createWorker(noting, 8, 2)
-  await worker.start()
-  await noting.asleep()
+  const noting = await startNoting(8, 2)
   await insertSandboxJobs(2)
   expect(claims(await noting.wake(ALONE))).toBeGreaterThan(1)
   expect(running).toHaveLength(2)
